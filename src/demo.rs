@@ -1,0 +1,1 @@
+//! A whole trust space on loopback, made of two relays.

@@ -1,0 +1,12 @@
+//! The nouns of health mail. Plain values: no I/O, no async, no serde.
+pub mod address;
+pub mod envelope;
+pub mod fact;
+pub mod folder;
+pub mod identity;
+pub mod limits;
+pub mod mailbox;
+pub mod operator;
+pub mod secret;
+pub mod status;
+pub mod time;

@@ -1,0 +1,93 @@
+//! Facts of the ledger: what every statistic is a function of. Never content, never an INS.
+use crate::domain::envelope::QueueId;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::status::EnhancedStatus;
+use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
+
+/// One thing that happened, as the ledger keeps it for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// When.
+    pub at: Timestamp,
+    /// About which letter; `None` for a refusal before there was one.
+    pub letter: Option<QueueId>,
+    /// Our domain whose figure this is.
+    pub domain: String,
+    /// The kind of our mailbox that sent or received.
+    pub mailbox_kind: Option<MailboxKind>,
+    /// Who is at the other end.
+    pub counterpart: Counterpart,
+    /// What happened.
+    pub event: Event,
+    /// Size of the letter in octets, 0 when unknown.
+    pub size: u64,
+    /// Automatic letters (reports) are counted apart.
+    pub automatic: bool,
+}
+
+/// At whose end the other side of a letter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counterpart {
+    /// A mailbox of this relay.
+    Here,
+    /// Another operator.
+    OtherOperator,
+    /// A patient.
+    Patient,
+    /// Not known, e.g. a refused recipient in an unlisted domain.
+    Unknown,
+}
+
+impl Counterpart {
+    /// All, in the order in which tables show them.
+    pub const ALL: [Self; 4] = [Self::Here, Self::OtherOperator, Self::Patient, Self::Unknown];
+
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::OtherOperator => "other-operator",
+            Self::Patient => "patient",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What happened. `Sent` and `Received` count (letter x recipient) pairs; `Accepted` counts
+/// letters, because published definitions of a "message" differ and both must be derivable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A letter was taken in at a door; once a letter.
+    Accepted,
+    /// One of our mailboxes sent a letter to one recipient.
+    Sent,
+    /// A letter reached one of our mailboxes.
+    Received,
+    /// A recipient, or a whole letter, was refused at a door.
+    Refused(Refusal),
+    /// Another operator took the letter.
+    Relayed,
+    /// Delivery was put off.
+    Deferred(EnhancedStatus),
+    /// Delivery was given up.
+    Failed(EnhancedStatus),
+    /// A patient or professional answered with FIN: the exchange is closed.
+    Closed,
+}
+
+impl Event {
+    /// A stable name without details.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Received => "received",
+            Self::Refused(_) => "refused",
+            Self::Relayed => "relayed",
+            Self::Deferred(_) => "deferred",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Reports (DSN) to senders: our own letters, with their own door.

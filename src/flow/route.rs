@@ -1,0 +1,1 @@
+//! Station 6, route: where does each recipient live?

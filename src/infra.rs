@@ -1,0 +1,12 @@
+//! What the flow leans on. Rooms do not know each other, but for `clock`, `store`, `replica`, `net`.
+pub mod clock;
+pub mod config;
+pub mod directory;
+pub mod keys;
+pub mod ledger;
+pub mod log;
+pub mod metrics;
+pub mod net;
+pub mod replica;
+pub mod store;
+pub mod trust;

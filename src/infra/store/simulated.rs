@@ -1,0 +1,1 @@
+//! A store whose disk a test can break: crashes, torn writes, full disk, failing fsync; seeded.

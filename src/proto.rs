@@ -1,0 +1,7 @@
+//! Bytes to nouns and back. Nothing here knows a socket, a clock or a database.
+pub mod dsn;
+pub mod extraction;
+pub mod imap;
+pub mod mime;
+pub mod smtp;
+pub mod trust_list;

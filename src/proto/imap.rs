@@ -1,0 +1,1 @@
+//! IMAP4rev1, server side (RFC 3501): grammar, responses, the session as a machine.

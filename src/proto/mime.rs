@@ -1,0 +1,4 @@
+//! What the relay must know of a letter's inside: header fields, structure, text; within budgets.
+pub mod header;
+pub mod summary;
+pub mod content;

@@ -1,0 +1,1 @@
+//! SMTP, server side (RFC 5321).

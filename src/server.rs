@@ -1,0 +1,5 @@
+//! The doors. They move bytes and ask the flow; they decide nothing.
+pub mod control;
+pub mod imap;
+pub mod smtp;
+pub mod web;
