@@ -1,1 +1,2 @@
-
+//! One test binary: linking many costs more than everything else.
+mod store;

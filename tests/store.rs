@@ -1,0 +1,3 @@
+//! The truth and its engines.
+mod blobs;
+mod redb;
