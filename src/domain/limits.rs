@@ -92,3 +92,14 @@ pub const INBOX_PAGE_LETTERS: usize = 50;
 pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
+
+/// Failed logins from one network address in a minute before logins from it are put off.
+pub const LOGINS_FAILED_PER_MINUTE_DEFAULT: u32 = 10;
+/// How often the trust list is read again: additions are wanted within the hour.
+pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
+/// Waits before the second, third, … delivery attempt, in seconds. The first ones are short
+/// because most failures between operators are restarts; RFC 5321 §4.5.4.1 asks for at least
+/// 30 minutes later on.
+pub const RETRY_SECONDS_DEFAULT: [u64; 8] = [60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800];
+/// Age at which a letter is returned; RFC 5321 §4.5.4.1 asks for at least four to five days.
+pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(432_000);
