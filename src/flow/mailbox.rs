@@ -118,6 +118,8 @@ pub struct NewMessage {
 }
 
 impl Mailboxes {
+    /// Stub.
+    pub async fn create(&self, account: &Account) -> Result<(), MailboxError> { let _ = account; todo!() }
     /// Opens an account's mailbox.
     pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> { let _ = account; todo!() }
 }
