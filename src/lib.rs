@@ -8,5 +8,4 @@ pub mod infra; // floor 2: what the flow leans on: clock, store, trust list, key
 pub mod flow; // floor 3: the stations a letter passes
 pub mod server; // floor 4: the doors: smtp, imap, web, control
 pub mod relay; // the only place that builds things and starts tasks
-pub mod cli; // arguments, tables, JSON: what administrators type and see
 pub mod demo; // a whole trust space on loopback, made of two relays

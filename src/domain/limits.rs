@@ -103,3 +103,23 @@ pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
 pub const RETRY_SECONDS_DEFAULT: [u64; 8] = [60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800];
 /// Age at which a letter is returned; RFC 5321 §4.5.4.1 asks for at least four to five days.
 pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(432_000);
+
+/// Octets of all keys and values of one batch: a letter's rows and its small content fit many
+/// times; more would make everybody else wait for one commit.
+pub const BATCH_OCTETS_MAX: usize = 16_777_216;
+/// Batches that share one commit.
+pub const GROUP_BATCHES_MAX: usize = 1_024;
+/// Octets that share one commit: what a slow disk syncs in about a tenth of a second.
+pub const GROUP_OCTETS_MAX: usize = 8_388_608;
+/// Octets of batches that wait for a commit; over it, new ones are refused for now, because a
+/// disk that hangs must not fill the memory.
+pub const WAITING_OCTETS_MAX: usize = 268_435_456;
+/// Octets of the values of one page of a scan, whatever number of rows was asked for.
+pub const SCAN_OCTETS_MAX: usize = 67_108_864;
+/// Octets of a sealed content that rides in the batch of its first owner; larger ones are files.
+/// Such a letter costs one sync in all, and few are larger.
+pub const BLOB_INLINE_OCTETS_MAX: usize = 131_072;
+/// Octets of one row of such a content, below the limit of a value.
+pub const BLOB_CHUNK_OCTETS: usize = 61_440;
+/// Threads that write or read the files of large contents at the same time.
+pub const BLOB_THREADS: usize = 16;

@@ -162,8 +162,16 @@ pub struct NewMessage {
 }
 
 impl Mailboxes {
-    /// Stub.
-    pub async fn create(&self, account: &Account) -> Result<(), MailboxError> { let _ = account; todo!() }
+    /// The mailboxes in this store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        keys: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots: Mutex::default() }) }
+    }
+
     /// Opens an account's mailbox.
     pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> {
         let shelf = Arc::clone(&self.shelf);

@@ -1,32 +1,14 @@
 //! Station 5, queue: when it has committed, the letter is ours to deliver.
-use crate::domain::address::Address;
-use crate::domain::envelope::QueueId;
-use crate::domain::status::Refusal;
-use crate::domain::time::Timestamp;
-use crate::flow::office::Office;
-
-/// Stub.
-pub struct QueueRow {
-    /// Stub.
-    pub queue_id: QueueId,
-    /// Stub.
-    pub recipient: Address,
-    /// Stub.
-    pub next_hop: String,
-    /// Stub.
-    pub attempts: u32,
-    /// Stub.
-    pub next_attempt: Timestamp,
-    /// Stub.
-    pub accepted_at: Timestamp,
-    /// Stub.
-    pub size: u64,
-    /// Stub.
-    pub last_reply: String,
-}
-
-/// Stub.
-pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> { let _ = office; todo!() }
+//!
+//! | key | value |
+//! |---|---|
+//! | `Q/m/<queue id>` | the letter: sealed reverse path, blob, sealed content key, who still waits |
+//! | `Q/r/<queue id><number>` | one recipient: sealed address and wishes, attempts, lease |
+//! | `Q/d/<due><queue id><number>` | when it is due |
+//!
+//! A row is leased with an epoch: the result of an attempt commits only on the version that the
+//! lease wrote, so a slow or dead attempt can never deliver behind another's back.
+mod rows;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
