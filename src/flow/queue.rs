@@ -401,7 +401,21 @@ pub fn next_attempt(
     Some(wait.min(give_up.saturating_sub(age).max(Duration::from_secs(1))))
 }
 
-/// Everything that waits, for tables; bounded.
+/// How many rows wait, for the gauge.
+pub async fn waiting(office: &Office) -> Result<u64, Refusal> {
+    let mut count = 0;
+    let mut range = store::prefix(rows::DUE);
+    loop {
+        let page = scan(office, range.clone()).await?;
+        count += page.rows.len() as u64;
+        match page.rows.last() {
+            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+            _ => return Ok(count),
+        }
+    }
+}
+
+/// Everything that waits, for tables.
 pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> {
     let mut list = Vec::new();
     let mut range = store::prefix(rows::RECIPIENTS);
