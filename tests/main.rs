@@ -1,2 +1,3 @@
 //! One test binary: linking many costs more than everything else.
+mod powercut;
 mod store;
