@@ -103,3 +103,20 @@ pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
 pub const RETRY_SECONDS_DEFAULT: [u64; 8] = [60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800];
 /// Age at which a letter is returned; RFC 5321 §4.5.4.1 asks for at least four to five days.
 pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(432_000);
+
+/// Octets of one line on the control socket, request or answer's beginning.
+pub const CONTROL_LINE_OCTETS_MAX: usize = 65_536;
+/// Octets of an answer on the control socket: a list of every mailbox of a large operator.
+pub const CONTROL_ANSWER_OCTETS_MAX: u64 = 268_435_456;
+/// Administrators' connections at a time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Time in which a request on the control socket must arrive.
+pub const CONTROL_LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which the relay answers an administrator; a year's statistics take a while.
+pub const CONTROL_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Characters of a password that an administrator sets.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// The longest password: hashing a longer one would only cost time.
+pub const PASSWORD_CHARACTERS_MAX: usize = 256;
+/// Characters of what people call a mailbox.
+pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 128;
