@@ -24,7 +24,6 @@ use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
 use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
-use crate::infra::config::Log;
 use crate::infra::log;
 use crate::relay;
 use crate::server::control;
@@ -83,7 +82,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
 
 async fn serve(config: &ConfigFile) -> Result<(), Failure> {
     let config = load(&config.file)?;
-    let _log = log::install(&config.log);
+    let format = if config.log.json { log::Format::Json } else { log::Format::Pretty };
+    let _log = log::install(format, &config.log.level);
     relay::serve(config).await?;
     Ok(())
 }
@@ -157,7 +157,7 @@ fn admin_password(
 
 async fn run_demo(demo: Demo) -> Result<(), Failure> {
     // The demo tells its story on standard output; the relays' log would drown it.
-    let _log = log::install(&Log { json: false, level: "warn".to_owned() });
+    let _log = log::install(log::Format::Pretty, "warn");
     demo::run(demo::Options {
         data_dir: demo.data_dir,
         port_base: demo.port_base,
@@ -217,7 +217,7 @@ async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
     match control::ask(&socket, &request).await {
         Ok(response) => Ok(response),
         Err(ControlError::NotRunning(_)) => {
-            let _log = log::install(&Log { json: false, level: "warn".to_owned() });
+            let _log = log::install(log::Format::Pretty, "warn");
             let office = relay::offline(config).await?;
             Ok(control::handle(&office, request).await)
         }

@@ -17,7 +17,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::infra::config::Log;
 use writer::LineWriter;
 
 /// Refines the level for one run, e.g. `debug` or `vaguemestre::flow=debug,vaguemestre=warn`.
@@ -25,18 +24,27 @@ pub const VARIABLE: &str = "VAGUEMESTRE_LOG";
 /// Our own lines begin with this target; all others are a library's.
 const OURS: &str = "vaguemestre";
 
+/// For whom lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One line of text each, coloured on a terminal.
+    Pretty,
+    /// One JSON object each.
+    Json,
+}
+
 /// Writes what is still waiting when dropped. Hold it until the program ends.
 #[must_use = "lines are lost when this is dropped early"]
 pub struct LogGuard(#[allow(dead_code, reason = "held for its drop")] writer::WriterGuard);
 
-/// Sends the process's logs to standard error, and panics to the log. A second call changes
-/// nothing: the first one of a process decides.
-pub fn install(log: &Log) -> LogGuard {
+/// Sends the process's logs from `level` (`error`, `warn`, `info`, `debug`) upwards to standard
+/// error, and panics to the log. A second call changes nothing: the first one of a process decides.
+pub fn install(format: Format, level: &str) -> LogGuard {
     let (lines, guard) = LineWriter::start(io::stderr());
     let refinement = std::env::var(VARIABLE).unwrap_or_default();
-    let (levels, refused) = levels(&log.level, &refinement);
-    let colours = !log.json && io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::registry().with(layer(log.json, colours, levels, lines));
+    let (levels, refused) = levels(level, &refinement);
+    let colours = format == Format::Pretty && io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::registry().with(layer(format, colours, levels, lines));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(panicked));
         for directive in refused {
@@ -50,7 +58,7 @@ pub fn install(log: &Log) -> LogGuard {
 }
 
 fn layer<S, W>(
-    json: bool,
+    format: Format,
     colours: bool,
     levels: Targets,
     writer: W,
@@ -60,7 +68,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
-    if json {
+    if format == Format::Json {
         layer.json().flatten_event(true).with_span_list(false).with_filter(levels).boxed()
     } else {
         layer.with_filter(levels).boxed()
@@ -117,11 +125,11 @@ mod tests {
         }
     }
 
-    fn written(json: bool, level: &str, refinement: &str, speak: impl FnOnce()) -> String {
+    fn written(format: Format, level: &str, refinement: &str, speak: impl FnOnce()) -> String {
         let paper = Paper::default();
         let copy = paper.clone();
         let levels = levels(level, refinement).0;
-        let layer = layer(json, false, levels, move || copy.clone());
+        let layer = layer(format, false, levels, move || copy.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, speak);
         let octets = paper.0.lock().unwrap().clone();
@@ -138,7 +146,7 @@ mod tests {
 
     #[test]
     fn libraries_are_never_louder_than_warn() {
-        let text = written(false, "debug", "hyper=trace,trace", speak);
+        let text = written(Format::Pretty, "debug", "hyper=trace,trace", speak);
         assert!(text.contains("ours at debug") && text.contains("theirs at warn"), "{text}");
         assert!(!text.contains("theirs at info"), "{text}");
         assert_eq!(levels("info", "hyper=trace, debug, x").1, ["hyper=trace", "x"]);
@@ -146,14 +154,14 @@ mod tests {
 
     #[test]
     fn a_variable_refines_one_room() {
-        let text = written(false, "info", "vaguemestre::flow=debug", speak);
+        let text = written(Format::Pretty, "info", "vaguemestre::flow=debug", speak);
         assert!(text.contains("ours at debug"), "{text}");
         assert!(!text.contains("another room"), "{text}");
     }
 
     #[test]
     fn a_json_line_is_an_object_with_its_span() {
-        let text = written(true, "info", "", || {
+        let text = written(Format::Json, "info", "", || {
             let span = tracing::info_span!(target: "vaguemestre::flow", "letter", id = "0192");
             let _inside = span.enter();
             tracing::info!(target: "vaguemestre::flow", door = "mx", "accepted");
