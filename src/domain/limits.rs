@@ -123,3 +123,19 @@ pub const BLOB_INLINE_OCTETS_MAX: usize = 131_072;
 pub const BLOB_CHUNK_OCTETS: usize = 61_440;
 /// Threads that write or read the files of large contents at the same time.
 pub const BLOB_THREADS: usize = 16;
+/// Octets of one line on the control socket, request or answer's beginning.
+pub const CONTROL_LINE_OCTETS_MAX: usize = 65_536;
+/// Octets of an answer on the control socket: a list of every mailbox of a large operator.
+pub const CONTROL_ANSWER_OCTETS_MAX: u64 = 268_435_456;
+/// Administrators' connections at a time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Time in which a request on the control socket must arrive.
+pub const CONTROL_LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which the relay answers an administrator; a year's statistics take a while.
+pub const CONTROL_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Characters of a password that an administrator sets.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// The longest password: hashing a longer one would only cost time.
+pub const PASSWORD_CHARACTERS_MAX: usize = 256;
+/// Characters of what people call a mailbox.
+pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 128;
