@@ -139,3 +139,12 @@ pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 pub const PASSWORD_CHARACTERS_MAX: usize = 256;
 /// Characters of what people call a mailbox.
 pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 128;
+/// Octets of a refused IMAP command (a long line, a LITERAL+) that are read and forgotten, so
+/// that the session can go on, before the connection is closed instead.
+pub const IMAP_SKIPPED_OCTETS_MAX: u64 = 1_048_576;
+/// Octets of all patterns of one LIST.
+pub const IMAP_PATTERN_OCTETS_MAX: usize = 2_048;
+/// Time in which an IMAP client must take a piece of a response (64 KiB).
+pub const IMAP_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time in which sessions may end after the relay was told to stop.
+pub const IMAP_STOP_GRACE: Duration = Duration::from_secs(5);

@@ -1,1 +1,20 @@
-//! IMAP4rev1, server side (RFC 3501): grammar, responses, the session as a machine.
+//! IMAP4rev1 (RFC 3501), server side: octets to commands, letters to responses.
+//!
+//! [`reader::Reader`] is fed with octets and answers with [`reader::Step`]s; it holds every
+//! budget. Commands are the nouns of [`command`]. What a response says of a letter is written
+//! by [`structure`] and [`section`]; what a search asks of it is answered by [`matching`].
+//! Nothing here knows a socket, a clock or a database.
+pub mod command; // what a client may ask
+pub mod cursor; // tokens
+pub mod date; // dates
+pub mod fetch; // what FETCH may ask
+pub mod flags; // marks
+pub mod matching; // does a letter answer a search?
+pub mod name; // mailbox names and patterns
+pub mod parse; // tokens to commands
+pub mod reader; // octets to commands, within budgets
+pub mod search; // what SEARCH may ask
+pub mod section; // BODY[section]<partial>
+pub mod sequence; // sets of numbers
+pub mod structure; // ENVELOPE and BODYSTRUCTURE
+pub mod write; // strings on their way out

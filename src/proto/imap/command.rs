@@ -1,0 +1,472 @@
+//! Commands as nouns (RFC 3501 §6 and the extensions that we advertise).
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::domain::folder::FlagChange;
+use crate::domain::folder::Flags;
+use crate::domain::folder::SpecialUse;
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::proto::imap::cursor;
+use crate::proto::imap::date;
+use crate::proto::imap::fetch::FetchItem;
+use crate::proto::imap::flags;
+use crate::proto::imap::name::MailboxName;
+use crate::proto::imap::name::Pattern;
+use crate::proto::imap::search;
+use crate::proto::imap::search::SearchKey;
+use crate::proto::imap::sequence::SequenceSet;
+use crate::proto::imap::write;
+
+/// What a client calls a command, to find its answer. Safe to send back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag(String);
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// Its name for the answer.
+    pub tag: Tag,
+    /// What is asked.
+    pub body: Body,
+}
+
+/// What a client may ask.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "RFC 3501 §6 documents each; names are the commands'")]
+pub enum Body {
+    Capability,
+    Noop,
+    Logout,
+    /// RFC 2971 §3.1. What the client says of itself is not kept.
+    Id,
+    /// RFC 5161 §3.1
+    Enable(Vec<String>),
+    StartTls,
+    /// Mechanism in capitals; the initial response (RFC 4959) still in base64.
+    Authenticate { mechanism: String, initial: Option<Secret<Vec<u8>>> },
+    Login { name: String, password: Secret<String> },
+    Select { mailbox: MailboxName, access: Access },
+    /// With RFC 6154 §3 `(USE …)`.
+    Create { mailbox: MailboxName, special_use: Vec<SpecialUse> },
+    Delete(MailboxName),
+    Rename { from: MailboxName, to: MailboxName },
+    Subscribe(MailboxName),
+    Unsubscribe(MailboxName),
+    List(List),
+    Lsub { reference: MailboxName, pattern: Pattern },
+    Namespace,
+    Status { mailbox: MailboxName, items: Vec<StatusItem> },
+    Append(Append),
+    Idle,
+    Check,
+    Close,
+    Unselect,
+    Expunge,
+    /// RFC 4315 §2.1
+    UidExpunge(SequenceSet),
+    Search { by: Numbering, charset: Option<Vec<u8>>, key: SearchKey },
+    Fetch { by: Numbering, set: SequenceSet, items: Vec<FetchItem> },
+    Store { by: Numbering, set: SequenceSet, change: FlagChange, echo: Echo },
+    Copy { by: Numbering, set: SequenceSet, mailbox: MailboxName },
+    /// RFC 6851 §3.1
+    Move { by: Numbering, set: SequenceSet, mailbox: MailboxName },
+}
+
+/// How a mailbox is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// SELECT
+    ReadWrite,
+    /// EXAMINE
+    ReadOnly,
+}
+
+/// What the numbers of a command count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// Places in the session's view.
+    Sequence,
+    /// UIDs.
+    Uid,
+}
+
+/// Whether STORE tells the new flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// `FLAGS`
+    Flags,
+    /// `FLAGS.SILENT`
+    Silent,
+}
+
+/// LIST, plain or extended (RFC 5258 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// What restricts the answer.
+    pub selection: Selection,
+    /// Comes before each pattern.
+    pub reference: MailboxName,
+    /// At least one.
+    pub patterns: Vec<Pattern>,
+    /// What is told besides; `None` for the plain form.
+    pub returns: Option<Returns>,
+    /// True when any extended syntax was used.
+    pub extended: bool,
+}
+
+/// Selection options of LIST. `REMOTE` changes nothing here: there are no remote mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// `SUBSCRIBED`
+    pub subscribed: bool,
+    /// `SPECIAL-USE` (RFC 6154 §2)
+    pub special_use: bool,
+    /// `RECURSIVEMATCH`
+    pub recursive: bool,
+}
+
+/// Return options of LIST.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// `SUBSCRIBED`
+    pub subscribed: bool,
+    /// `CHILDREN`
+    pub children: bool,
+    /// `SPECIAL-USE`
+    pub special_use: bool,
+    /// `STATUS (…)` (RFC 5819 §2); empty when not asked for.
+    pub status: Vec<StatusItem>,
+}
+
+/// What STATUS tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of RFC 3501 §6.3.10")]
+pub enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+    /// RFC 8438 §3
+    Size,
+}
+
+/// APPEND without its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendStart {
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// Its marks.
+    pub flags: Flags,
+    /// Its internal date.
+    pub date: Option<Timestamp>,
+}
+
+/// APPEND.
+#[derive(Debug)]
+pub struct Append {
+    /// Where to and how.
+    pub start: AppendStart,
+    /// The whole message, in clear.
+    pub message: Secret<Vec<u8>>,
+}
+
+impl Tag {
+    /// The tag, when `text` is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_tag = !text.is_empty() && text.bytes().all(cursor::is_tag_char);
+        is_tag.then(|| Self(text.to_owned()))
+    }
+
+    /// The tag.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl StatusItem {
+    /// All, in the order in which STATUS answers.
+    pub const ALL: [Self; 6] =
+        [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen, Self::Size];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "MESSAGES",
+            Self::Recent => "RECENT",
+            Self::UidNext => "UIDNEXT",
+            Self::UidValidity => "UIDVALIDITY",
+            Self::Unseen => "UNSEEN",
+            Self::Size => "SIZE",
+        }
+    }
+}
+
+impl Body {
+    /// The command's name, for logs and tests; never an argument.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Capability => "CAPABILITY",
+            Self::Noop => "NOOP",
+            Self::Logout => "LOGOUT",
+            Self::Id => "ID",
+            Self::Enable(_) => "ENABLE",
+            Self::StartTls => "STARTTLS",
+            Self::Authenticate { .. } => "AUTHENTICATE",
+            Self::Login { .. } => "LOGIN",
+            Self::Select { access: Access::ReadWrite, .. } => "SELECT",
+            Self::Select { access: Access::ReadOnly, .. } => "EXAMINE",
+            Self::Create { .. } => "CREATE",
+            Self::Delete(_) => "DELETE",
+            Self::Rename { .. } => "RENAME",
+            Self::Subscribe(_) => "SUBSCRIBE",
+            Self::Unsubscribe(_) => "UNSUBSCRIBE",
+            Self::List(_) => "LIST",
+            Self::Lsub { .. } => "LSUB",
+            Self::Namespace => "NAMESPACE",
+            Self::Status { .. } => "STATUS",
+            Self::Append(_) => "APPEND",
+            Self::Idle => "IDLE",
+            Self::Check => "CHECK",
+            Self::Close => "CLOSE",
+            Self::Unselect => "UNSELECT",
+            Self::Expunge | Self::UidExpunge(_) => "EXPUNGE",
+            Self::Search { .. } => "SEARCH",
+            Self::Fetch { .. } => "FETCH",
+            Self::Store { .. } => "STORE",
+            Self::Copy { .. } => "COPY",
+            Self::Move { .. } => "MOVE",
+        }
+    }
+}
+
+impl Command {
+    /// The command as a client with LITERAL+ sends it, CRLF included. Secrets are in it.
+    pub fn print(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write::text(&mut out, format_args!("{} ", self.tag.as_str()));
+        self.body.print(&mut out);
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+impl Body {
+    fn print(&self, out: &mut Vec<u8>) {
+        let uid = match self {
+            Self::Search { by, .. }
+            | Self::Fetch { by, .. }
+            | Self::Store { by, .. }
+            | Self::Copy { by, .. }
+            | Self::Move { by, .. } => *by == Numbering::Uid,
+            Self::UidExpunge(_) => true,
+            _ => false,
+        };
+        if uid {
+            out.extend_from_slice(b"UID ");
+        }
+        out.extend_from_slice(self.name().as_bytes());
+        match self {
+            Self::Capability
+            | Self::Noop
+            | Self::Logout
+            | Self::StartTls
+            | Self::Namespace
+            | Self::Idle
+            | Self::Check
+            | Self::Close
+            | Self::Unselect
+            | Self::Expunge => {}
+            Self::Id => out.extend_from_slice(b" NIL"),
+            Self::Enable(names) => write::text(out, format_args!(" {}", names.join(" "))),
+            Self::Authenticate { mechanism, initial } => {
+                write::text(out, format_args!(" {mechanism}"));
+                if let Some(initial) = initial {
+                    out.push(b' ');
+                    out.extend_from_slice(initial.expose());
+                }
+            }
+            Self::Login { name, password } => {
+                argument(out, name.as_bytes());
+                argument(out, password.expose().as_bytes());
+            }
+            Self::Select { mailbox, .. }
+            | Self::Delete(mailbox)
+            | Self::Subscribe(mailbox)
+            | Self::Unsubscribe(mailbox) => argument(out, mailbox.to_wire().as_bytes()),
+            Self::Create { mailbox, special_use } => {
+                argument(out, mailbox.to_wire().as_bytes());
+                if !special_use.is_empty() {
+                    let uses: Vec<&str> = special_use.iter().map(|use_| use_.attribute()).collect();
+                    write::text(out, format_args!(" (USE ({}))", uses.join(" ")));
+                }
+            }
+            Self::Rename { from, to } => {
+                argument(out, from.to_wire().as_bytes());
+                argument(out, to.to_wire().as_bytes());
+            }
+            Self::List(list) => list.print(out),
+            Self::Lsub { reference, pattern } => {
+                argument(out, reference.to_wire().as_bytes());
+                argument(out, pattern.to_wire().as_bytes());
+            }
+            Self::Status { mailbox, items } => {
+                argument(out, mailbox.to_wire().as_bytes());
+                write::text(out, format_args!(" ({})", status_names(items)));
+            }
+            Self::Append(append) => append.print(out),
+            Self::UidExpunge(set) => write::text(out, format_args!(" {set}")),
+            Self::Search { charset, key, .. } => {
+                if let Some(charset) = charset {
+                    out.extend_from_slice(b" CHARSET");
+                    argument(out, charset);
+                }
+                out.push(b' ');
+                key.print(out);
+            }
+            Self::Fetch { set, items, .. } => {
+                write::text(out, format_args!(" {set} "));
+                for (index, item) in items.iter().enumerate() {
+                    out.push(if index == 0 { b'(' } else { b' ' });
+                    item.print(out);
+                }
+                out.push(b')');
+            }
+            Self::Store { set, change, echo, .. } => {
+                let (sign, flags) = match change {
+                    FlagChange::Replace(flags) => ("", flags),
+                    FlagChange::Add(flags) => ("+", flags),
+                    FlagChange::Remove(flags) => ("-", flags),
+                };
+                let silent = if *echo == Echo::Silent { ".SILENT" } else { "" };
+                let flags = flags::print(flags);
+                write::text(out, format_args!(" {set} {sign}FLAGS{silent} {flags}"));
+            }
+            Self::Copy { set, mailbox, .. } | Self::Move { set, mailbox, .. } => {
+                write::text(out, format_args!(" {set}"));
+                argument(out, mailbox.to_wire().as_bytes());
+            }
+        }
+    }
+}
+
+impl List {
+    fn print(&self, out: &mut Vec<u8>) {
+        let options = |options: &[(bool, &'static str)]| {
+            let set: Vec<&str> =
+                options.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
+            set.join(" ")
+        };
+        let selection = options(&[
+            (self.selection.subscribed, "SUBSCRIBED"),
+            (self.selection.special_use, "SPECIAL-USE"),
+            (self.selection.recursive, "RECURSIVEMATCH"),
+        ]);
+        // An empty selection in parentheses makes any LIST an extended one.
+        if self.extended {
+            write::text(out, format_args!(" ({selection})"));
+        }
+        argument(out, self.reference.to_wire().as_bytes());
+        if let [pattern] = &self.patterns[..] {
+            argument(out, pattern.to_wire().as_bytes());
+        } else {
+            for (index, pattern) in self.patterns.iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b" (" } else { b" " });
+                search::write_argument(out, pattern.to_wire().as_bytes());
+            }
+            out.push(b')');
+        }
+        if let Some(returns) = &self.returns {
+            let mut words = options(&[
+                (returns.subscribed, "SUBSCRIBED"),
+                (returns.children, "CHILDREN"),
+                (returns.special_use, "SPECIAL-USE"),
+            ]);
+            if !returns.status.is_empty() {
+                let space = if words.is_empty() { "" } else { " " };
+                words = format!("{words}{space}STATUS ({})", status_names(&returns.status));
+            }
+            write::text(out, format_args!(" RETURN ({words})"));
+        }
+    }
+}
+
+impl Append {
+    fn print(&self, out: &mut Vec<u8>) {
+        argument(out, self.start.mailbox.to_wire().as_bytes());
+        if self.start.flags != Flags::default() {
+            write::text(out, format_args!(" {}", flags::print(&self.start.flags)));
+        }
+        if let Some(moment) = self.start.date {
+            write::text(out, format_args!(" \"{}\"", date::print_date_time(moment)));
+        }
+        write::text(out, format_args!(" {{{}+}}\r\n", self.message.expose().len()));
+        out.extend_from_slice(self.message.expose());
+    }
+}
+
+/// Why a SASL PLAIN response is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlain {
+    /// Not base64, or not `authzid NUL authcid NUL passwd` in UTF-8.
+    #[error("not a PLAIN response in base64")]
+    Form,
+    /// RFC 4616 §2: to act for somebody else, which nobody may.
+    #[error("one login cannot act for another")]
+    OtherIdentity,
+}
+
+/// Name and password of a PLAIN response in base64 (RFC 4616 §2).
+pub fn plain(base64: &[u8]) -> Result<(String, Secret<String>), BadPlain> {
+    // RFC 4959 §3: a single `=` is an empty response.
+    let base64 = if base64 == b"=" { b"" } else { base64 };
+    let clear = Secret::new(STANDARD.decode(base64).map_err(|_| BadPlain::Form)?);
+    let mut fields = clear.expose().split(|&octet| octet == 0);
+    let (Some(identity), Some(name), Some(password), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err(BadPlain::Form);
+    };
+    let text = |octets| std::str::from_utf8(octets).map_err(|_| BadPlain::Form);
+    let (identity, name, password) = (text(identity)?, text(name)?, text(password)?);
+    if name.is_empty() || password.is_empty() {
+        return Err(BadPlain::Form);
+    }
+    if !identity.is_empty() && !identity.eq_ignore_ascii_case(name) {
+        return Err(BadPlain::OtherIdentity);
+    }
+    Ok((name.to_owned(), Secret::new(password.to_owned())))
+}
+
+fn status_names(items: &[StatusItem]) -> String {
+    let names: Vec<&str> = items.iter().map(|item| item.name()).collect();
+    names.join(" ")
+}
+
+fn argument(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b' ');
+    search::write_argument(out, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_response_names_one_person() {
+        let check = |clear: &str, expected: Result<&str, BadPlain>| {
+            let name = plain(STANDARD.encode(clear).as_bytes()).map(|(name, _)| name);
+            assert_eq!(name.as_deref().map_err(|bad| *bad), expected, "{clear:?}");
+        };
+        check("\0a@b.test\0secret", Ok("a@b.test"));
+        check("A@b.test\0a@b.test\0secret", Ok("a@b.test"));
+        check("c@b.test\0a@b.test\0secret", Err(BadPlain::OtherIdentity));
+        check("a@b.test\0secret", Err(BadPlain::Form));
+        check("\0a\0b\0c", Err(BadPlain::Form));
+        check("\0a\0", Err(BadPlain::Form));
+        check("", Err(BadPlain::Form));
+        assert_eq!(plain(b"!!!").map(|_| ()), Err(BadPlain::Form));
+        assert_eq!(plain(b"=").map(|_| ()), Err(BadPlain::Form));
+    }
+}
