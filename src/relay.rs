@@ -1,7 +1,6 @@
 //! The only place that builds things and starts tasks; graceful stop.
 use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,9 +108,14 @@ impl Relay {
             let (stop, listener) = Stop::new();
             let mut tasks = JoinSet::new();
             doors.open(&office, &listener, &mut tasks);
-            let control = office.config.storage.data_dir.join("control.sock");
+            let control = server::control::socket_path(&office.config.storage.data_dir);
             let (desk, until) = (Arc::clone(&office), listener.clone());
-            tasks.spawn(server::control::serve(desk, control, until).in_current_span());
+            let control = async move {
+                if let Err(error) = server::control::serve(desk, control, until).await {
+                    tracing::error!(%error, "the command line cannot reach this relay");
+                }
+            };
+            tasks.spawn(control.in_current_span());
             tasks.spawn(
                 flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span(),
             );
@@ -364,9 +368,4 @@ impl KeyDesk for Desk {
         let new = self.0.generate(owner, user_id, now).map_err(|error| error.to_string())?;
         Ok((new.certificate, new.wrapped))
     }
-}
-
-/// Where a relay's control socket lies.
-pub fn control_socket(config: &Config) -> PathBuf {
-    config.storage.data_dir.join("control.sock")
 }

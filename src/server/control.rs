@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-//! The administrators' command line: the same requests over a Unix socket of a running relay,
-//! or on the store of a stopped one.
-/// Stub.
-pub async fn serve(office: std::sync::Arc<crate::flow::office::Office>, path: std::path::PathBuf, stop: crate::infra::net::Stop) { let _ = (office, path, stop); todo!() }
-=======
 //! Administrators' requests on a running or stopped relay: one JSON line each way.
 //!
 //! A running relay answers on the Unix socket `control.sock` in its data folder; only its own
@@ -68,4 +62,3 @@ pub enum Request {
 pub fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join("control.sock")
 }
->>>>>>> cli

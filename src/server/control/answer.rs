@@ -10,7 +10,7 @@ use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::infra::config::Operator;
 use crate::infra::directory::Account;
-use crate::infra::directory::accounts::NewAccount;
+use crate::infra::directory::NewAccount;
 use crate::server::control::Request;
 use crate::server::control::mask;
 use crate::server::control::wire::MailboxRow;
