@@ -3,6 +3,7 @@ pub mod header;
 pub mod summary;
 pub mod content;
 mod address;
+mod decode;
 mod parameters;
 mod stored;
 mod structure;
