@@ -92,3 +92,10 @@ pub const INBOX_PAGE_LETTERS: usize = 50;
 pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
+/// How many times the largest letter a client may go on to send once its letter is refused. We
+/// read to the real end so that no octet of content is taken for a command, but not for ever.
+pub const SMTP_DISCARDED_LETTERS_MAX: u64 = 4;
+/// Octets that an SMTP session reads at once: one TLS record.
+pub const SMTP_READ_OCTETS: usize = 16_384;
+/// How long open SMTP sessions may go on with their letter when the relay stops.
+pub const SMTP_STOP_GRACE: Duration = Duration::from_secs(10);
