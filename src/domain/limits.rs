@@ -148,3 +148,10 @@ pub const IMAP_PATTERN_OCTETS_MAX: usize = 2_048;
 pub const IMAP_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time in which sessions may end after the relay was told to stop.
 pub const IMAP_STOP_GRACE: Duration = Duration::from_secs(5);
+/// How many times the largest letter a client may go on to send once its letter is refused. We
+/// read to the real end so that no octet of content is taken for a command, but not for ever.
+pub const SMTP_DISCARDED_LETTERS_MAX: u64 = 4;
+/// Octets that an SMTP session reads at once: one TLS record.
+pub const SMTP_READ_OCTETS: usize = 16_384;
+/// How long open SMTP sessions may go on with their letter when the relay stops.
+pub const SMTP_STOP_GRACE: Duration = Duration::from_secs(10);
