@@ -1,5 +1,6 @@
 //! The nouns of health mail. Plain values: no I/O, no async, no serde.
 pub mod address;
+pub mod delivery;
 pub mod envelope;
 pub mod fact;
 pub mod folder;

@@ -9,3 +9,4 @@ pub mod flow; // floor 3: the stations a letter passes
 pub mod server; // floor 4: the doors: smtp, imap, web, control
 pub mod relay; // the only place that builds things and starts tasks
 pub mod demo; // a whole trust space on loopback, made of two relays
+pub mod cli; // arguments, tables, JSON: what administrators type and see

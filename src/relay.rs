@@ -1,1 +1,371 @@
 //! The only place that builds things and starts tasks; graceful stop.
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::domain::address::Address;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::flow;
+use crate::flow::authenticate::Logins;
+use crate::flow::mailbox::Mailboxes;
+use crate::flow::office::ClearMemory;
+use crate::flow::office::Office;
+use crate::flow::office::RefusalBudget;
+use crate::infra::clock::Clock;
+use crate::infra::clock::SystemClock;
+use crate::infra::config::Config;
+use crate::infra::directory::KeyDesk;
+use crate::infra::directory::accounts::Accounts;
+use crate::infra::keys::Certificate;
+use crate::infra::keys::Keyring;
+use crate::infra::keys::MailboxKeys;
+use crate::infra::ledger::Ledger;
+use crate::infra::metrics::Metrics;
+use crate::infra::net;
+use crate::infra::net::Identity;
+use crate::infra::net::Stop;
+use crate::infra::net::StopHandle;
+use crate::infra::net::TlsSettings;
+use crate::infra::replica::Replica;
+use crate::infra::store::Batch;
+use crate::infra::store::Store;
+use crate::infra::store::blobs::Blobs;
+use crate::infra::store::redb::RedbStore;
+use crate::infra::trust::SignerRule;
+use crate::infra::trust::TrustSpace;
+use crate::server;
+use crate::server::imap::ImapDoor;
+use crate::server::smtp::SmtpDoor;
+
+/// The spool's keys are wrapped for an owner that no mailbox can be.
+const SPOOL: MailboxId = MailboxId::from_bytes([0; 16]);
+const SPOOL_CERTIFICATE: &[u8] = b"K/spool/certificate";
+const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
+
+/// Open sessions get this long to come to an end.
+const GRACE: Duration = Duration::from_secs(10);
+const GAUGES_EVERY: Duration = Duration::from_secs(15);
+
+/// One running relay.
+pub struct Relay {
+    office: Arc<Office>,
+    store: Arc<RedbStore>,
+    stop: StopHandle,
+    tasks: JoinSet<()>,
+}
+
+/// A store that is open, and everything that stands on it; no door is open.
+pub struct Opened {
+    /// The furniture.
+    pub office: Arc<Office>,
+    store: Arc<RedbStore>,
+}
+
+/// Runs one relay until SIGINT or SIGTERM.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let relay = Relay::start(config).await?;
+    wait_for_signal().await?;
+    tracing::info!("stopping: no new sessions, open ones come to an end");
+    relay.stop().await;
+    Ok(())
+}
+
+/// Opens the store of a stopped relay, for the command line.
+pub async fn offline(config: &Config) -> anyhow::Result<Arc<Office>> {
+    Ok(open(config.clone()).await?.office)
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+pub async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::SignalKind;
+    use tokio::signal::unix::signal;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("cannot listen for SIGINT")?,
+    }
+    Ok(())
+}
+
+impl Relay {
+    /// Opens the store and every door of the configuration. When this returns, all listen.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let name = config.operator.name.clone();
+        let span = tracing::info_span!("relay", operator = %name);
+        async {
+            let doors = Doors::bind(&config)?;
+            let Opened { office, store } = open(config).await?;
+            let (stop, listener) = Stop::new();
+            let mut tasks = JoinSet::new();
+            doors.open(&office, &listener, &mut tasks);
+            let control = server::control::socket_path(&office.config.storage.data_dir);
+            let (desk, until) = (Arc::clone(&office), listener.clone());
+            let control = async move {
+                if let Err(error) = server::control::serve(desk, control, until).await {
+                    tracing::error!(%error, "the command line cannot reach this relay");
+                }
+            };
+            tasks.spawn(control.in_current_span());
+            tasks.spawn(
+                flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span(),
+            );
+            tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
+            tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
+            Ok(Self { office, store, stop, tasks })
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// The furniture, for the demonstration and tests.
+    pub fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
+
+    /// Closes the doors, lets sessions end, closes the store.
+    pub async fn stop(mut self) {
+        self.stop.stop();
+        let ended = tokio::time::timeout(GRACE, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if ended.await.is_err() {
+            tracing::warn!("some sessions did not end in time and are cut");
+            self.tasks.shutdown().await;
+        }
+        let store = Arc::clone(&self.store);
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+/// Builds the furniture.
+async fn open(config: Config) -> anyhow::Result<Opened> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let now = clock.now();
+    let data_dir = config.storage.data_dir.clone();
+    make_private_folder(&data_dir)?;
+    // First, because everything else is pointless without it, and its message is the clearest.
+    let keys = Arc::new(
+        Keyring::open(&config.storage.master_key, !data_dir.join("truth.redb").exists())
+            .with_context(|| format!("storage.master_key = {}", config.storage.master_key.display()))?,
+    );
+    let store = {
+        let folder = data_dir.clone();
+        let opening = tokio::task::spawn_blocking(move || RedbStore::open(&folder)).await?;
+        Arc::new(opening.with_context(|| format!("storage.data_dir = {}", data_dir.display()))?)
+    };
+    let truth: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let blobs = Blobs::open(Arc::clone(&truth), &data_dir).await?;
+    let orphans = blobs.collect_orphans().await?;
+    if orphans > 0 {
+        tracing::info!(orphans, "contents that no commit named are gone");
+    }
+    let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
+    let desk = Arc::new(Desk(Arc::clone(&keys)));
+    let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
+    let accounts =
+        Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let mailboxes = Mailboxes::new(
+        Arc::clone(&truth),
+        blobs.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&clock),
+    );
+    let logins = Logins::new(
+        Arc::clone(&accounts) as _,
+        Arc::clone(&clock),
+        config.limits.logins_failed_per_minute,
+    );
+    let signer = SignerRule {
+        anchors: config.trust.signer_anchors.clone(),
+        common_name: config.trust.signer_common_name.clone(),
+        email: config.trust.signer_email.clone(),
+    };
+    let trust = TrustSpace::load(config.trust.list.clone(), signer, now)?;
+    let replica = match Replica::open(&data_dir) {
+        Ok(replica) => Some(Arc::new(replica)),
+        Err(error) => {
+            // Disposable by design: nobody is refused for want of it.
+            tracing::warn!(%error, "the directory replica does not open");
+            None
+        }
+    };
+    let office = Office {
+        clear_memory: ClearMemory::new(config.limits.clear_octets),
+        tls: tls(&config)?,
+        clock,
+        blobs,
+        keys,
+        spool_certificate,
+        spool_keys,
+        accounts,
+        logins,
+        trust: Arc::new(trust),
+        replica,
+        mailboxes,
+        ledger: Ledger::new(Arc::clone(&truth)),
+        metrics: Arc::new(Metrics::new()),
+        store: truth,
+        queue_bell: Notify::new(),
+        refusals: RefusalBudget::default(),
+        config,
+    };
+    Ok(Opened { office: Arc::new(office), store })
+}
+
+/// The relay's own keys, made at the first start.
+async fn spool(
+    store: &Arc<dyn Store>,
+    keys: &Keyring,
+    now: Timestamp,
+) -> anyhow::Result<(Certificate, MailboxKeys)> {
+    let stored = (store.get(SPOOL_CERTIFICATE).await?, store.get(SPOOL_WRAPPED).await?);
+    let (certificate, wrapped): (Bytes, Bytes) = match stored {
+        (Some(certificate), Some(wrapped)) => (certificate.value, wrapped.value),
+        _ => {
+            let new = keys.generate(&SPOOL, "Vaguemestre spool", now)?;
+            let mut batch = Batch::new();
+            batch.require_absent(SPOOL_CERTIFICATE).require_absent(SPOOL_WRAPPED);
+            batch.put(SPOOL_CERTIFICATE, new.certificate.clone());
+            batch.put(SPOOL_WRAPPED, new.wrapped.clone());
+            store.commit(batch).await?;
+            (new.certificate, new.wrapped)
+        }
+    };
+    let unlocked = keys
+        .unlock(&SPOOL, &wrapped)
+        .context("storage.master_key: this is not the master key with which the data was sealed")?;
+    Ok((keys.certificate(&certificate)?, unlocked))
+}
+
+fn tls(config: &Config) -> anyhow::Result<TlsSettings> {
+    let people = Identity::load(&config.tls.certificate, &config.tls.key)?;
+    let operator = Identity::load(&config.mx.certificate, &config.mx.key)?;
+    let anchors = net::load_anchors(&config.mx.anchors)?;
+    Ok(TlsSettings {
+        people: net::people_tls(people)?,
+        operators: net::operators_tls(operator.duplicate(), &anchors)?,
+        towards_operators: net::towards_operators_tls(operator, &anchors)?,
+    })
+}
+
+/// The data folder is for the relay alone.
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("storage.data_dir = {}", folder.display()))
+}
+
+/// Bound listeners: an address in use is told before the store is opened.
+struct Doors {
+    smtp: Vec<(SmtpDoor, TcpListener)>,
+    imap: Vec<(ImapDoor, TcpListener)>,
+    https: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+}
+
+impl Doors {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let listen = &config.listen;
+        let bind = |address: Option<SocketAddr>| address.map(net::listen).transpose();
+        let mut smtp = Vec::new();
+        for (door, address) in [
+            (SmtpDoor::Submission, listen.submission),
+            (SmtpDoor::Submissions, listen.submissions),
+            (SmtpDoor::Mx, listen.mx),
+        ] {
+            smtp.extend(bind(address)?.map(|listener| (door, listener)));
+        }
+        let mut imap = Vec::new();
+        for (door, address) in [(ImapDoor::Imap, listen.imap), (ImapDoor::Imaps, listen.imaps)] {
+            imap.extend(bind(address)?.map(|listener| (door, listener)));
+        }
+        Ok(Self { smtp, imap, https: bind(listen.https)?, metrics: bind(listen.metrics)? })
+    }
+
+    fn open(self, office: &Arc<Office>, stop: &Stop, tasks: &mut JoinSet<()>) {
+        let shared = || (Arc::clone(office), stop.clone());
+        for (door, listener) in self.smtp {
+            let (office, stop) = shared();
+            tasks.spawn(server::smtp::serve(office, listener, door, stop).in_current_span());
+        }
+        for (door, listener) in self.imap {
+            let (office, stop) = shared();
+            tasks.spawn(server::imap::serve(office, listener, door, stop).in_current_span());
+        }
+        if let Some(listener) = self.https {
+            let (office, stop) = shared();
+            tasks.spawn(server::web::serve(office, listener, stop).in_current_span());
+        }
+        if let Some(listener) = self.metrics {
+            let (office, stop) = shared();
+            tasks.spawn(server::web::serve_metrics(office, listener, stop).in_current_span());
+        }
+    }
+}
+
+/// Reads the trust list again and again; a bad one is refused and the active one stays.
+async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(office.config.trust.refresh) => {}
+        }
+        match office.trust.refresh(office.clock.now()) {
+            Ok(refreshed) => tracing::info!(?refreshed, "trust list read"),
+            Err(error) => tracing::error!(%error, "the trust list was refused, the active one stays"),
+        }
+    }
+}
+
+async fn watch_gauges(office: Arc<Office>, mut stop: Stop) {
+    loop {
+        if let Ok(rows) = flow::queue::waiting(&office).await {
+            office.metrics.queue_rows(rows);
+        }
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(GAUGES_EVERY) => {}
+        }
+    }
+}
+
+/// Lends the keyring to the directory: rooms of one floor do not know each other.
+struct Desk(Arc<Keyring>);
+
+impl KeyDesk for Desk {
+    fn address_key(&self, address: &Address) -> [u8; 32] {
+        self.0.address_key(address)
+    }
+
+    fn seal_identity(&self, clear: &[u8]) -> Vec<u8> {
+        self.0.seal_small("identity", clear)
+    }
+
+    fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        self.0.open_small("identity", sealed).ok()
+    }
+
+    fn mailbox_keys(
+        &self,
+        owner: &MailboxId,
+        user_id: &str,
+        now: Timestamp,
+    ) -> Result<(Bytes, Bytes), String> {
+        let new = self.0.generate(owner, user_id, now).map_err(|error| error.to_string())?;
+        Ok((new.certificate, new.wrapped))
+    }
+}

@@ -92,6 +92,53 @@ pub const INBOX_PAGE_LETTERS: usize = 50;
 pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
+
+/// Failed logins from one network address in a minute before logins from it are put off.
+pub const LOGINS_FAILED_PER_MINUTE_DEFAULT: u32 = 10;
+/// How often the trust list is read again: additions are wanted within the hour.
+pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
+/// Waits before the second, third, … delivery attempt, in seconds. The first ones are short
+/// because most failures between operators are restarts; RFC 5321 §4.5.4.1 asks for at least
+/// 30 minutes later on.
+pub const RETRY_SECONDS_DEFAULT: [u64; 8] = [60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800];
+/// Age at which a letter is returned; RFC 5321 §4.5.4.1 asks for at least four to five days.
+pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(432_000);
+
+/// Octets of all keys and values of one batch: a letter's rows and its small content fit many
+/// times; more would make everybody else wait for one commit.
+pub const BATCH_OCTETS_MAX: usize = 16_777_216;
+/// Batches that share one commit.
+pub const GROUP_BATCHES_MAX: usize = 1_024;
+/// Octets that share one commit: what a slow disk syncs in about a tenth of a second.
+pub const GROUP_OCTETS_MAX: usize = 8_388_608;
+/// Octets of batches that wait for a commit; over it, new ones are refused for now, because a
+/// disk that hangs must not fill the memory.
+pub const WAITING_OCTETS_MAX: usize = 268_435_456;
+/// Octets of the values of one page of a scan, whatever number of rows was asked for.
+pub const SCAN_OCTETS_MAX: usize = 67_108_864;
+/// Octets of a sealed content that rides in the batch of its first owner; larger ones are files.
+/// Such a letter costs one sync in all, and few are larger.
+pub const BLOB_INLINE_OCTETS_MAX: usize = 131_072;
+/// Octets of one row of such a content, below the limit of a value.
+pub const BLOB_CHUNK_OCTETS: usize = 61_440;
+/// Threads that write or read the files of large contents at the same time.
+pub const BLOB_THREADS: usize = 16;
+/// Octets of one line on the control socket, request or answer's beginning.
+pub const CONTROL_LINE_OCTETS_MAX: usize = 65_536;
+/// Octets of an answer on the control socket: a list of every mailbox of a large operator.
+pub const CONTROL_ANSWER_OCTETS_MAX: u64 = 268_435_456;
+/// Administrators' connections at a time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Time in which a request on the control socket must arrive.
+pub const CONTROL_LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which the relay answers an administrator; a year's statistics take a while.
+pub const CONTROL_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Characters of a password that an administrator sets.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// The longest password: hashing a longer one would only cost time.
+pub const PASSWORD_CHARACTERS_MAX: usize = 256;
+/// Characters of what people call a mailbox.
+pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 128;
 /// Octets of a refused IMAP command (a long line, a LITERAL+) that are read and forgotten, so
 /// that the session can go on, before the connection is closed instead.
 pub const IMAP_SKIPPED_OCTETS_MAX: u64 = 1_048_576;

@@ -96,6 +96,37 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 27] = [
+        Self::AuthRequired,
+        Self::AuthFailed,
+        Self::SenderNotYours,
+        Self::HeaderSenderNotYours,
+        Self::HeaderSenderMissing,
+        Self::PeerCertificateMissing,
+        Self::PeerNotListed,
+        Self::PeerDomainMismatch,
+        Self::DomainNotTrusted,
+        Self::RelayDenied,
+        Self::MailboxUnknown,
+        Self::PatientAddressInvalid,
+        Self::PatientMayOnlyAnswer,
+        Self::MailboxSuspended,
+        Self::MailboxFull,
+        Self::MessageTooLarge,
+        Self::TooManyRecipients,
+        Self::ContentMalformed,
+        Self::Utf8NotAnnounced,
+        Self::MailLoop,
+        Self::RecipientKeyMissing,
+        Self::Busy,
+        Self::TooManyFromPeer,
+        Self::StoreFailed,
+        Self::StoreFull,
+        Self::DependencyFailed,
+        Self::Stopping,
+    ];
+
     /// A stable, content-free name for the ledger, metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {

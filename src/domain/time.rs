@@ -27,6 +27,13 @@ impl Timestamp {
         self.0 / 1000
     }
 
+    /// The date form of mail (RFC 5322 §3.3), in UTC.
+    pub fn to_rfc5322(self) -> String {
+        let milliseconds = i64::try_from(self.0).unwrap_or(i64::MAX);
+        let moment = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or_default();
+        moment.to_zoned(jiff::tz::TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+    }
+
     /// Later by `duration`.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

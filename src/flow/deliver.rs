@@ -1,2 +1,154 @@
 //! Station 7, deliver: into a mailbox here, or over SMTP to another operator.
 pub mod operator;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::delivery::NextHop;
+use crate::domain::envelope::Recipient;
+use crate::domain::folder::Flags;
+use crate::domain::folder::FolderId;
+use crate::domain::secret::Secret;
+use crate::domain::status::DeliveryStatus;
+use crate::domain::status::EnhancedStatus;
+use crate::flow::mailbox::Deposit;
+use crate::flow::mailbox::Letter;
+use crate::flow::office::Office;
+use crate::flow::route::Routed;
+use crate::flow::seal::Sealed;
+use operator::Handover;
+use operator::HandoverResult;
+use operator::Outcome;
+
+/// Time for one letter to one operator, in all.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What became of a letter at one hop.
+pub struct Delivery {
+    routed: Routed,
+    outcomes: Vec<Outcome>,
+    /// The header section of the content, for a report to the sender.
+    header: Vec<u8>,
+}
+
+/// Prepares deposits for all recipients who live here; they become durable in the commit that
+/// queues the letter.
+pub fn into_mailboxes(sealed: &Sealed) -> Vec<Deposit> {
+    let letter = Letter {
+        blob: sealed.blob(),
+        content_key: sealed.content_key(),
+        size: sealed.size(),
+        summary: sealed.summary(),
+        internal_date: sealed.accepted_at(),
+    };
+    let identity = sealed.identity().map(<[u8; 32]>::as_slice);
+    sealed
+        .homes()
+        .iter()
+        .map(|mailbox| {
+            Deposit::new(mailbox, FolderId::INBOX, &letter, Flags::default(), identity)
+        })
+        .collect()
+}
+
+/// Hands a letter to the operator behind the hop. Never fails: what does not work is an outcome.
+pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
+    let content = match content(office, &routed).await {
+        Ok(content) => content,
+        Err(reason) => return put_off(routed, reason, Vec::new()),
+    };
+    let letter = content.expose().as_slice();
+    let skip = usize::try_from(routed.letter().return_path_octets).unwrap_or(0);
+    let travels = letter.get(skip..).unwrap_or(letter);
+    let header = header_section(travels).to_vec();
+    let NextHop::Operator { domain, address } = routed.next() else {
+        return put_off(routed, "the domain moved here while the letter waited", header);
+    };
+    let Some(address) = address else {
+        return put_off(routed, "no route to this domain is configured (mx.routes)", header);
+    };
+    let list = office.trust.list();
+    let recipients: Vec<Recipient> =
+        routed.recipients().iter().map(|each| each.recipient.clone()).collect();
+    let outcomes = operator::hand_over(Handover {
+        next_hop: address,
+        client_name: office.config.operator.hostname.as_str(),
+        tls: Arc::clone(&office.tls.towards_operators),
+        is_listed: &|dn| list.binds(domain, dn),
+        reverse_path: &routed.letter().reverse_path,
+        parameters: &routed.letter().parameters,
+        recipients: &recipients,
+        content: travels,
+        timeout: HANDOVER_TIMEOUT,
+    })
+    .await;
+    Delivery { routed, outcomes, header }
+}
+
+async fn content(
+    office: &Office,
+    routed: &Routed,
+) -> Result<Arc<Secret<Vec<u8>>>, &'static str> {
+    let letter = routed.letter();
+    let ciphertext = office.blobs.read(letter.blob).await.map_err(|error| {
+        tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter cannot be read");
+        "the letter cannot be read from the store"
+    })?;
+    let opened = office
+        .spool_keys
+        .unwrap(&letter.sealed_key)
+        .and_then(|content_key| office.spool_keys.open(&content_key, &ciphertext));
+    opened.map_err(|error| {
+        tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter does not open");
+        "the letter cannot be opened"
+    })
+}
+
+fn put_off(routed: Routed, reason: &str, header: Vec<u8>) -> Delivery {
+    let result = HandoverResult::PutOff(EnhancedStatus(4, 4, 4));
+    let outcome = Outcome { result, reply: reason.to_owned() };
+    let outcomes = vec![outcome; routed.recipients().len()];
+    Delivery { routed, outcomes, header }
+}
+
+/// Up to and without the empty line.
+fn header_section(letter: &[u8]) -> &[u8] {
+    let end = letter.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 2);
+    &letter[..end.unwrap_or(letter.len())]
+}
+
+impl Delivery {
+    /// What was tried.
+    pub fn routed(&self) -> &Routed {
+        &self.routed
+    }
+
+    /// One a recipient, in their order.
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// The header section of the letter, in clear: for a sealed report only.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+}
+
+impl Outcome {
+    /// What became of the letter.
+    pub fn status(&self) -> DeliveryStatus {
+        match self.result {
+            HandoverResult::Taken => DeliveryStatus::Relayed,
+            HandoverResult::PutOff(_) => DeliveryStatus::Deferred,
+            HandoverResult::Refused(_) => DeliveryStatus::Failed,
+        }
+    }
+
+    /// Its enhanced status.
+    pub fn enhanced(&self) -> EnhancedStatus {
+        match self.result {
+            HandoverResult::Taken => EnhancedStatus(2, 0, 0),
+            HandoverResult::PutOff(status) | HandoverResult::Refused(status) => status,
+        }
+    }
+}

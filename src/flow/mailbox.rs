@@ -1,12 +1,22 @@
 //! Mailboxes: folders, messages, marks and the change log; everything personal is sealed with
 //! the mailbox's keys. IMAP and the inbox page stand on this.
-use std::ops::RangeInclusive;
+//!
+//! Deliveries only append, so they never wait for each other's disk sync (see `slot`). Whoever
+//! reads rows in order to change them passes the mailbox's gate one at a time.
+mod deposit;
+mod folders;
+mod messages;
+mod rows;
+mod slot;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 
 use crate::domain::envelope::BlobId;
-use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
@@ -16,15 +26,49 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox::rows::Head;
+use crate::flow::mailbox::slot::Slot;
+use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
-use crate::proto::mime::summary::Summary;
+use crate::infra::keys::Certificate;
+use crate::infra::keys::KeyError;
+use crate::infra::keys::Keyring;
+use crate::infra::keys::MailboxKeys;
+use crate::infra::store::Batch;
+use crate::infra::store::CommitError;
+use crate::infra::store::Store;
+use crate::infra::store::StoreError;
+use crate::infra::store::blobs::Blobs;
+
+pub use deposit::Deposit;
+pub use deposit::Letter;
+pub use deposit::Placed;
+
+/// Mailboxes kept in memory with their keys; beyond it, those that nobody uses are let go.
+const SLOTS_MAX: usize = 10_000;
+/// How often a change is built anew when others changed the mailbox under it.
+const ATTEMPTS_MAX: usize = 50;
 
 /// All mailboxes of the relay.
-pub struct Mailboxes {}
+pub struct Mailboxes {
+    shelf: Arc<Shelf>,
+}
+
+/// What all mailboxes share.
+struct Shelf {
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+    keys: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
+}
 
 /// One mailbox whose keys are unlocked. Cheap to clone; the keys are wiped with the last clone.
 #[derive(Clone)]
-pub struct OpenMailbox {}
+pub struct OpenMailbox {
+    shelf: Arc<Shelf>,
+    slot: Arc<Slot>,
+}
 
 /// Why a mailbox did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -118,53 +162,113 @@ pub struct NewMessage {
 }
 
 impl Mailboxes {
+    /// The mailboxes in this store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        keys: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots: Mutex::default() }) }
+    }
+
     /// Opens an account's mailbox.
-    pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> { let _ = account; todo!() }
+    pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> {
+        let shelf = Arc::clone(&self.shelf);
+        if let Some(slot) = shelf.lock().get(&account.id) {
+            return Ok(OpenMailbox { slot: Arc::clone(slot), shelf: Arc::clone(&shelf) });
+        }
+        let keys = shelf.keys.unlock(&account.id, &account.wrapped_keys)?;
+        let certificate = shelf.keys.certificate(&account.certificate)?;
+        let slot = {
+            let mut slots = shelf.lock();
+            if slots.len() >= SLOTS_MAX {
+                slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            }
+            let fresh = || Arc::new(Slot::new(account.id, keys, certificate));
+            Arc::clone(slots.entry(account.id).or_insert_with(fresh))
+        };
+        Ok(OpenMailbox { shelf, slot })
+    }
+
+    /// Gives a new account its folders; does nothing when it has them.
+    pub async fn create(&self, account: &Account) -> Result<(), MailboxError> {
+        self.open(account).await?.create_standard_folders().await
+    }
+}
+
+impl Shelf {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MailboxId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl OpenMailbox {
     /// Whose it is.
-    pub fn id(&self) -> MailboxId { todo!() }
-    /// All folders, INBOX first, then by name.
-    pub async fn folders(&self) -> Result<Vec<Folder>, MailboxError> { todo!() }
-    /// One folder.
-    pub async fn folder(&self, id: FolderId) -> Result<Folder, MailboxError> { let _ = id; todo!() }
-    /// Creates a folder (and does not create missing parents).
-    pub async fn create_folder(&self, name: &str, special_use: Option<SpecialUse>) -> Result<Folder, MailboxError> { let _ = (name, special_use); todo!() }
-    /// Deletes a folder and its messages.
-    pub async fn delete_folder(&self, id: FolderId) -> Result<(), MailboxError> { let _ = id; todo!() }
-    /// Renames a folder and those below it. Renaming INBOX moves its messages (RFC 3501 §6.3.5).
-    pub async fn rename_folder(&self, id: FolderId, name: &str) -> Result<(), MailboxError> { let _ = (id, name); todo!() }
-    /// Subscribes or unsubscribes.
-    pub async fn subscribe(&self, id: FolderId, subscribed: bool) -> Result<(), MailboxError> { let _ = (id, subscribed); todo!() }
-    /// Rows with a UID in the range, ascending, at most `limit`. Page with `last.uid + 1`.
-    pub async fn entries(&self, folder: FolderId, uids: RangeInclusive<u32>, limit: usize) -> Result<Vec<Entry>, MailboxError> { let _ = (folder, uids, limit); todo!() }
-    /// One row.
-    pub async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> { let _ = (folder, uid); todo!() }
-    /// The message's summary (envelope, structure), opened from the sealed index. A message
-    /// whose summary is damaged gets a safe one: never an error for the listing.
-    pub async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> { let _ = (folder, entry); todo!() }
-    /// The message in clear. `MailboxError::Unreadable` concerns this message alone.
-    pub async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> { let _ = entry; todo!() }
-    /// Files a message durably (Sent, Drafts…).
-    pub async fn append(&self, folder: FolderId, message: NewMessage) -> Result<(u32, Uid), MailboxError> { let _ = (folder, message); todo!() }
-    /// Changes marks; answers the changed rows, ascending. UIDs that are gone are left out.
-    pub async fn store_flags(&self, folder: FolderId, uids: &[Uid], change: &FlagChange) -> Result<Vec<Entry>, MailboxError> { let _ = (folder, uids, change); todo!() }
-    /// Copies; answers UIDVALIDITY of the target and (source, target) UID pairs. All or nothing.
-    pub async fn copy(&self, from: FolderId, uids: &[Uid], to: FolderId) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> { let _ = (from, uids, to); todo!() }
-    /// Moves, atomically; answers as [`OpenMailbox::copy`].
-    pub async fn move_messages(&self, from: FolderId, uids: &[Uid], to: FolderId) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> { let _ = (from, uids, to); todo!() }
-    /// Removes messages marked `\Deleted`, of these UIDs or of all; answers the UIDs removed, ascending.
-    pub async fn expunge(&self, folder: FolderId, uids: Option<&[Uid]>) -> Result<Vec<Uid>, MailboxError> { let _ = (folder, uids); todo!() }
-    /// What happened in the folder after `since`.
-    pub async fn changes(&self, folder: FolderId, since: ModSeq) -> Result<Changes, MailboxError> { let _ = (folder, since); todo!() }
+    pub fn id(&self) -> MailboxId {
+        self.slot.id
+    }
+
+    /// The certificate to which letters for this mailbox are sealed.
+    pub fn certificate(&self) -> &Certificate {
+        &self.slot.certificate
+    }
+
+    /// The unlocked keys.
+    pub fn keys(&self) -> &MailboxKeys {
+        &self.slot.keys
+    }
+
     /// Resolves at the next change of the mailbox after the watch was made or last resolved.
     /// A hint: read [`OpenMailbox::changes`] for the truth.
-    pub fn watch(&self) -> Watch { todo!() }
+    pub fn watch(&self) -> Watch {
+        Watch(self.slot.news.subscribe())
+    }
+
+    /// The head as it lies on disk: what a reader may know of.
+    async fn durable_head(&self) -> Result<Head, MailboxError> {
+        match self.shelf.store.get(&rows::head_key(&self.slot.id)).await? {
+            None => Ok(Head::default()),
+            Some(row) => rows::decode(&row.value)
+                .ok_or_else(|| MailboxError::Unreadable("damaged mailbox head".to_owned())),
+        }
+    }
+
+    /// One durable change: `build` edits the head and fills the batch. It is called again on
+    /// the newer head when somebody else changed the mailbox first.
+    async fn change<T>(
+        &self,
+        mut build: impl FnMut(&mut Head, &mut Batch) -> Result<T, MailboxError>,
+    ) -> Result<T, MailboxError> {
+        for _ in 0..ATTEMPTS_MAX {
+            self.slot.load(&self.shelf.store).await?;
+            let (result, epoch, committing) = {
+                let mut state = self.slot.lock();
+                let Some(mut head) = state.head().cloned() else { continue };
+                let mut batch = Batch::new();
+                let result = build(&mut head, &mut batch)?;
+                let epoch = state.foretell(&self.slot.id, head, &mut batch);
+                // Submitted under the lock: the order of heads is the order of commits.
+                (result, epoch, self.shelf.store.submit(batch))
+            };
+            match committing.await {
+                Ok(()) => {
+                    self.slot.announce();
+                    return Ok(result);
+                }
+                Err(CommitError::Conflict) => self.slot.forget(epoch),
+                Err(error) => {
+                    self.slot.forget(epoch);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(MailboxError::Temporary(Refusal::Busy))
+    }
 }
 
 /// See [`OpenMailbox::watch`].
-pub struct Watch(pub(crate) tokio::sync::watch::Receiver<u64>);
+pub struct Watch(tokio::sync::watch::Receiver<u64>);
 
 impl Watch {
     /// Waits for a change.
@@ -172,5 +276,38 @@ impl Watch {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+impl From<StoreError> for MailboxError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Temporary(Refusal::StoreFull),
+            StoreError::Damaged(what) => Self::Unreadable(what),
+            StoreError::BlobMissing => Self::Unreadable("its content is missing".to_owned()),
+            StoreError::Engine(_) | StoreError::InUse(_) => Self::Temporary(Refusal::StoreFailed),
+        }
+    }
+}
+
+impl From<CommitError> for MailboxError {
+    fn from(error: CommitError) -> Self {
+        Self::Temporary(commit_refusal(&error))
+    }
+}
+
+impl From<KeyError> for MailboxError {
+    fn from(error: KeyError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// What a failed commit means to whoever waits at the door.
+pub fn commit_refusal(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Full => Refusal::StoreFull,
+        CommitError::Conflict => Refusal::Busy,
+        CommitError::Closing => Refusal::Stopping,
+        CommitError::ValueTooLarge(_) | CommitError::Engine(_) => Refusal::StoreFailed,
     }
 }

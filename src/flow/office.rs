@@ -1,12 +1,16 @@
 //! The post office's furniture: what every station and door leans on. Built once, by `relay`.
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
+use crate::domain::address::Domain;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
 use crate::flow::authenticate::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::infra::clock::Clock;
@@ -59,6 +63,46 @@ pub struct Office {
     pub clear_memory: ClearMemory,
     /// Rung when a queue row becomes due at once.
     pub queue_bell: Notify,
+    /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
+    pub refusals: RefusalBudget,
+}
+
+impl Office {
+    /// True when mailboxes of this domain live here.
+    pub fn hosts(&self, domain: &Domain) -> bool {
+        let operator = &self.config.operator;
+        operator.domains.contains(domain) || operator.citizen_domains.contains(domain)
+    }
+
+    /// True when the local parts of this domain are patients' numbers.
+    pub fn is_patient_domain(&self, domain: &Domain) -> bool {
+        let operator = &self.config.operator;
+        operator.patient_domains.contains(domain) || operator.citizen_domains.contains(domain)
+    }
+
+    /// True when the domain is ours or in the trust list.
+    pub fn is_trusted(&self, domain: &Domain) -> bool {
+        self.hosts(domain) || self.trust.list().lists(domain)
+    }
+}
+
+/// At most so many refusals a second get a row in the ledger; the metrics count all.
+#[derive(Default)]
+pub struct RefusalBudget {
+    second: AtomicU64,
+    spent: AtomicU64,
+}
+
+impl RefusalBudget {
+    const A_SECOND: u64 = 100;
+
+    /// True while the budget of this second lasts.
+    pub fn take(&self, now: Timestamp) -> bool {
+        if self.second.swap(now.as_seconds(), Ordering::Relaxed) != now.as_seconds() {
+            self.spent.store(0, Ordering::Relaxed);
+        }
+        self.spent.fetch_add(1, Ordering::Relaxed) < Self::A_SECOND
+    }
 }
 
 /// One budget of clear text for the whole process. When it is spent, new content waits, then
@@ -70,13 +114,25 @@ pub struct ClearMemory {
 
 /// A part of the budget; given back when dropped.
 #[derive(Debug)]
-pub struct ClearPermit(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct ClearPermit(OwnedSemaphorePermit);
 
 impl ClearMemory {
     /// A budget of `octets`.
     pub fn new(octets: u64) -> Self {
         let kibibytes = usize::try_from(octets / 1024).unwrap_or(usize::MAX);
         Self { kibibytes: Arc::new(Semaphore::new(kibibytes.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// More room for a letter that turns out larger than announced, if there is some now.
+    pub fn grow(&self, permit: &mut ClearPermit, octets: u64) -> Result<(), Refusal> {
+        let kibibytes = u32::try_from(octets / 1024 + 1).map_err(|_| Refusal::MessageTooLarge)?;
+        match Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes) {
+            Ok(more) => {
+                permit.0.merge(more);
+                Ok(())
+            }
+            Err(_) => Err(Refusal::Busy),
+        }
     }
 
     /// Waits for room, at most `limits::CLEAR_WAIT`.

@@ -1,11 +1,228 @@
 //! Station 3, policy: may this sender write to these people, and this content?
+use crate::domain::address::Address;
+use crate::domain::address::ReversePath;
+use crate::domain::envelope::Envelope;
+use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
+use crate::domain::identity::Ins;
+use crate::domain::limits;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::status::Refusal;
+use crate::flow::accept::Accepted;
+use crate::flow::accept::Credentials;
+use crate::flow::accept::Door;
+use crate::flow::authenticate::Authenticated;
+use crate::flow::exchange;
+use crate::flow::office::Office;
+use crate::infra::directory::Account;
+use crate::infra::directory::Directory;
+use crate::proto::mime::header::HeaderView;
 
-/// A recipient this sender may write to. Asked at RCPT time.
+/// A recipient this sender may write to. Asked at RCPT time; only [`approve`] makes one.
 #[derive(Debug)]
-pub struct Approved { recipient: Recipient }
+pub struct Approved {
+    recipient: Recipient,
+    home: Option<Account>,
+}
+
+/// A letter that may be written: sender and recipients are cleared, the content may come.
+///
+/// ```compile_fail
+/// # use vaguemestre::flow::{authenticate::Authenticated, policy::Cleared};
+/// fn skip_the_policy(authenticated: Authenticated) -> Cleared {
+///     Cleared { authenticated, approved: Vec::new() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Cleared {
+    authenticated: Authenticated,
+    approved: Vec<Approved>,
+}
+
+/// The letter may have this size, as far as MAIL told it (RFC 1870 §6.1).
+pub fn check_size(office: &Office, parameters: &MailParameters) -> Result<(), Refusal> {
+    match parameters.size {
+        Some(size) if size > office.config.limits.message_octets => Err(Refusal::MessageTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// May the sender write to this recipient?
+pub async fn approve(
+    office: &Office,
+    by: &Authenticated,
+    recipient: Recipient,
+) -> Result<Approved, Refusal> {
+    let address = &recipient.address;
+    if address.needs_smtputf8() && !by.parameters().smtputf8 {
+        return Err(Refusal::Utf8NotAnnounced);
+    }
+    check_domain(office, by, address)?;
+    check_patient_address(office, address)?;
+    check_patient_answers_only(office, by, address).await?;
+    let home = if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
+    Ok(Approved { recipient, home })
+}
+
+/// On the operators' door only our own mailboxes are reached: we relay for nobody else.
+fn check_domain(office: &Office, by: &Authenticated, address: &Address) -> Result<(), Refusal> {
+    match by.accepted().door() {
+        Door::Mx if !office.hosts(address.domain()) => Err(Refusal::RelayDenied),
+        Door::Submission | Door::Portal if !office.is_trusted(address.domain()) => {
+            Err(Refusal::DomainNotTrusted)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A patient's address is built from a valid INS matricule only (ANS Ref2 §3.3, ECO.2.2.6).
+fn check_patient_address(office: &Office, address: &Address) -> Result<(), Refusal> {
+    if !office.is_patient_domain(address.domain()) {
+        return Ok(());
+    }
+    let service = &office.config.operator.patient_service_mailboxes;
+    let is_service = service.iter().any(|name| name.eq_ignore_ascii_case(address.local_part()));
+    match Ins::parse(address.local_part()) {
+        Ok(_) => Ok(()),
+        Err(_) if is_service => Ok(()),
+        Err(_) => Err(Refusal::PatientAddressInvalid),
+    }
+}
+
+/// A patient may only answer somebody who wrote first and left the exchange open.
+async fn check_patient_answers_only(
+    office: &Office,
+    by: &Authenticated,
+    to: &Address,
+) -> Result<(), Refusal> {
+    let sender = match (by.reverse_path(), by.account()) {
+        (_, Some(account)) if account.kind == MailboxKind::Citizen => &account.address,
+        (ReversePath::Address(sender), None) if office.is_patient_domain(sender.domain()) => sender,
+        _ => return Ok(()),
+    };
+    let is_person = Ins::parse(sender.local_part()).is_ok();
+    if is_person && !exchange::is_open(office, sender, to).await? {
+        return Err(Refusal::PatientMayOnlyAnswer);
+    }
+    Ok(())
+}
+
+async fn resident(office: &Office, address: &Address) -> Result<Account, Refusal> {
+    match office.accounts.find(address).await {
+        Ok(Some(account)) if account.suspended => Err(Refusal::MailboxSuspended),
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => Err(Refusal::MailboxUnknown),
+        Err(error) => {
+            tracing::error!(%error, "the directory did not answer about a recipient");
+            Err(Refusal::DependencyFailed)
+        }
+    }
+}
+
+/// All recipients are known: the content may come. The same mailbox twice counts once.
+pub fn clear(authenticated: Authenticated, approved: Vec<Approved>) -> Result<Cleared, Refusal> {
+    let mut once: Vec<Approved> = Vec::with_capacity(approved.len());
+    for each in approved {
+        if !once.iter().any(|known| known.recipient.address == each.recipient.address) {
+            once.push(each);
+        }
+    }
+    if once.is_empty() {
+        return Err(Refusal::MailboxUnknown);
+    }
+    Ok(Cleared { authenticated, approved: once })
+}
+
+/// Judges the header section: whoever is shown as the sender must be the one who logged in.
+pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Result<(), Refusal> {
+    // RFC 5321 §6.3: a letter that has passed so many relays goes round in circles.
+    if header.received > limits::RECEIVED_FIELDS_MAX {
+        return Err(Refusal::MailLoop);
+    }
+    let Some(account) = cleared.authenticated.account() else { return Ok(()) };
+    if header.unreadable_sender {
+        return Err(Refusal::HeaderSenderNotYours);
+    }
+    // RFC 5322 §3.6: just one From field. Two readers would choose differently between two.
+    if header.from_fields != 1 || header.from.is_empty() {
+        return Err(Refusal::HeaderSenderMissing);
+    }
+    let mut shown = header.from.iter().chain(&header.sender);
+    if shown.any(|address| *address != account.address) {
+        return Err(Refusal::HeaderSenderNotYours);
+    }
+    for reply_to in &header.reply_to {
+        check_reply_to(office, account, reply_to).await?;
+    }
+    Ok(())
+}
+
+/// Answers go to the sender, or to a shared mailbox of this house: software (APP) names the
+/// team that reads (ANS Ref2 §3.4, ECO.2.2.5). Never to another person, never outside.
+async fn check_reply_to(
+    office: &Office,
+    account: &Account,
+    reply_to: &Address,
+) -> Result<(), Refusal> {
+    if *reply_to == account.address {
+        return Ok(());
+    }
+    if account.kind == MailboxKind::Citizen || !office.hosts(reply_to.domain()) {
+        return Err(Refusal::HeaderSenderNotYours);
+    }
+    match office.accounts.find(reply_to).await {
+        Ok(Some(named)) => match named.kind {
+            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => Ok(()),
+            // Software writes for a person, who then answers for it.
+            MailboxKind::Personal if account.kind == MailboxKind::Applicative => Ok(()),
+            MailboxKind::Personal | MailboxKind::Citizen => Err(Refusal::HeaderSenderNotYours),
+        },
+        Ok(None) => Err(Refusal::HeaderSenderNotYours),
+        Err(_) => Err(Refusal::DependencyFailed),
+    }
+}
 
 impl Approved {
     /// The recipient.
-    pub fn recipient(&self) -> &Recipient { &self.recipient }
+    pub fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    /// Its mailbox, when it is here.
+    pub fn home(&self) -> Option<&Account> {
+        self.home.as_ref()
+    }
+}
+
+impl Cleared {
+    /// Who vouches.
+    pub fn authenticated(&self) -> &Authenticated {
+        &self.authenticated
+    }
+
+    /// At least one.
+    pub fn approved(&self) -> &[Approved] {
+        &self.approved
+    }
+
+    /// Who stands at the door.
+    pub fn accepted(&self) -> &Accepted {
+        self.authenticated.accepted()
+    }
+
+    /// The envelope.
+    pub fn envelope(&self) -> Envelope {
+        let recipients = self.approved.iter().map(|each| each.recipient.clone()).collect();
+        Envelope::new(
+            self.authenticated.reverse_path().clone(),
+            self.authenticated.parameters().clone(),
+            recipients,
+        )
+        .expect("Cleared has a recipient: checked by clear")
+    }
+
+    /// True when the relay itself wrote the letter.
+    pub fn is_from_the_house(&self) -> bool {
+        matches!(self.accepted().caller().credentials, Credentials::House)
+    }
 }

@@ -1,1 +1,66 @@
 //! Station 6, route: where does each recipient live?
+use crate::domain::address::Domain;
+use crate::domain::delivery::NextHop;
+use crate::flow::office::Office;
+use crate::flow::queue::Claimed;
+use crate::flow::queue::ClaimedRecipient;
+use crate::flow::queue::Letter;
+use crate::domain::envelope::QueueId;
+
+/// One letter for all its recipients behind the same next hop.
+pub struct Routed {
+    queue_id: QueueId,
+    letter: Letter,
+    recipients: Vec<ClaimedRecipient>,
+    next: NextHop,
+}
+
+/// Groups the recipients of an attempt by where they go. Asked anew at each attempt: routes
+/// and lists change while a letter waits.
+pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
+    let mut groups: Vec<Routed> = Vec::new();
+    for recipient in claimed.recipients() {
+        let next = next_hop(office, recipient.recipient.address.domain());
+        match groups.iter_mut().find(|group| group.next == next) {
+            Some(group) => group.recipients.push(recipient.clone()),
+            None => groups.push(Routed {
+                queue_id: claimed.queue_id(),
+                letter: claimed.letter().clone(),
+                recipients: vec![recipient.clone()],
+                next,
+            }),
+        }
+    }
+    groups
+}
+
+/// Where a domain lives.
+pub fn next_hop(office: &Office, domain: &Domain) -> NextHop {
+    if office.hosts(domain) {
+        return NextHop::Mailbox;
+    }
+    let address = office.config.mx.routes.get(domain).cloned();
+    NextHop::Operator { domain: domain.clone(), address }
+}
+
+impl Routed {
+    /// The letter's correlation id.
+    pub fn queue_id(&self) -> QueueId {
+        self.queue_id
+    }
+
+    /// The letter.
+    pub fn letter(&self) -> &Letter {
+        &self.letter
+    }
+
+    /// Who is behind this hop.
+    pub fn recipients(&self) -> &[ClaimedRecipient] {
+        &self.recipients
+    }
+
+    /// The hop.
+    pub fn next(&self) -> &NextHop {
+        &self.next
+    }
+}

@@ -1,12 +1,334 @@
 //! Station 4, seal: encrypt while the content streams in, so that nobody reads a letter at rest.
+//!
+//! Clear text exists in memory only, under the process-wide budget: once for the summary that
+//! listings need, and in the sealer's small buffers. It is wiped when the parcel is dropped.
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use crate::domain::address::Address;
+use crate::domain::envelope::BlobId;
+use crate::domain::envelope::QueueId;
+use crate::domain::limits;
 use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
+use crate::flow::accept::Door;
+use crate::flow::mailbox::OpenMailbox;
+use crate::flow::office::ClearPermit;
+use crate::flow::office::Office;
+use crate::flow::policy;
+use crate::flow::policy::Cleared;
+use crate::infra::keys::ContentKey;
+use crate::infra::keys::Sealer;
+use crate::proto::mime::header;
+use crate::proto::mime::header::HeaderView;
+use crate::proto::mime::summary;
+
+/// Room reserved for a letter whose size nobody announced; it grows as the letter does.
+const UNANNOUNCED_OCTETS: u64 = 65_536;
+/// Letters over this size are summarised on a thread of their own.
+const SUMMARY_INLINE_OCTETS: usize = 262_144;
 
 /// A letter whose content is streaming in.
-pub struct Sealing {}
+pub struct Sealing {
+    office: Arc<Office>,
+    cleared: Cleared,
+    homes: Vec<OpenMailbox>,
+    travels: bool,
+    queue_id: QueueId,
+    permit: ClearPermit,
+    reserved: u64,
+    sealer: Sealer,
+    /// Trace fields and content. Until the header section is whole, only what came in.
+    clear: Zeroizing<Vec<u8>>,
+    header: Option<Header>,
+    now: Timestamp,
+}
+
+struct Header {
+    view: HeaderView,
+    /// Octets of our own trace fields before the content.
+    trace_octets: usize,
+    /// Octets of the Return-Path line, which stays here when the letter travels on.
+    return_path_octets: usize,
+}
+
+/// A letter that is ciphertext. The queue takes nothing else:
+///
+/// ```compile_fail
+/// # use vaguemestre::flow::{office::Office, policy::Cleared, queue};
+/// async fn skip_the_seal(office: &Office, cleared: Cleared) {
+///     let _ = queue::prepare(office, cleared).await;
+/// }
+/// ```
+pub struct Sealed {
+    cleared: Cleared,
+    homes: Vec<OpenMailbox>,
+    travels: bool,
+    queue_id: QueueId,
+    blob: BlobId,
+    header: HeaderView,
+    ciphertext: Bytes,
+    content_key: ContentKey,
+    summary: Vec<u8>,
+    size: u64,
+    return_path_octets: u64,
+    identity: Option<[u8; 32]>,
+    accepted_at: Timestamp,
+}
+
+/// Room in memory and a key for every recipient; then the content may come.
+pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Refusal> {
+    let announced = cleared.authenticated().parameters().size;
+    let reserved = announced.unwrap_or(UNANNOUNCED_OCTETS).min(office.config.limits.message_octets);
+    let permit = office.clear_memory.reserve(reserved).await?;
+    let mut homes = Vec::new();
+    let mut certificates = Vec::new();
+    for account in cleared.approved().iter().filter_map(|approved| approved.home()) {
+        let mailbox = office.mailboxes.open(account).await.map_err(|error| {
+            tracing::error!(%error, "a recipient's keys do not open");
+            Refusal::RecipientKeyMissing
+        })?;
+        certificates.push(mailbox.certificate().clone());
+        homes.push(mailbox);
+    }
+    let travels = cleared.approved().iter().any(|approved| approved.home().is_none());
+    if travels {
+        certificates.push(office.spool_certificate.clone());
+    }
+    let sealer = office.keys.seal_to(&certificates).map_err(|error| {
+        tracing::error!(%error, "cannot seal to the recipients");
+        Refusal::RecipientKeyMissing
+    })?;
+    let capacity = usize::try_from(reserved).unwrap_or(0) + 2048;
+    Ok(Sealing {
+        office: Arc::clone(office),
+        cleared,
+        homes,
+        travels,
+        queue_id: QueueId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
+        permit,
+        reserved,
+        sealer,
+        clear: Zeroizing::new(Vec::with_capacity(capacity)),
+        header: None,
+        now: office.clock.now(),
+    })
+}
 
 impl Sealing {
     /// Takes the next octets of the content (dot-unstuffed, CRLF line ends). The door has
     /// refused bare CR, bare LF and NUL already. An error means: read on to the end of the
     /// content, throw it away, answer with the refusal.
-    pub fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> { let _ = octets; todo!() }
+    pub fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        let total = (self.clear.len() + octets.len()) as u64;
+        if total > self.office.config.limits.message_octets {
+            return Err(Refusal::MessageTooLarge);
+        }
+        if total > self.reserved {
+            let more = total.max(self.reserved);
+            self.office.clear_memory.grow(&mut self.permit, more)?;
+            self.reserved += more;
+        }
+        let searched = self.clear.len();
+        self.clear.extend_from_slice(octets);
+        if self.header.is_some() {
+            return self.sealer.write(octets).map_err(|_| Refusal::DependencyFailed);
+        }
+        match end_of_header(&self.clear, searched) {
+            Some(end) => self.seal_header(end),
+            None if self.clear.len() > limits::HEADER_OCTETS_MAX => Err(Refusal::ContentMalformed),
+            None => Ok(()),
+        }
+    }
+
+    /// The letter's correlation id.
+    pub fn queue_id(&self) -> QueueId {
+        self.queue_id
+    }
+
+    /// The header section is whole: put our trace fields before it and begin to seal.
+    fn seal_header(&mut self, end: usize) -> Result<(), Refusal> {
+        let view = header::view(&self.clear[..end]);
+        let (return_path, trace) = self.trace(&view);
+        let trace_octets = return_path.len() + trace.len();
+        let mut whole = Vec::with_capacity(self.clear.capacity() + trace_octets);
+        whole.extend_from_slice(return_path.as_bytes());
+        whole.extend_from_slice(trace.as_bytes());
+        whole.extend_from_slice(&self.clear);
+        self.clear = Zeroizing::new(whole);
+        self.header = Some(Header { view, trace_octets, return_path_octets: return_path.len() });
+        self.sealer.write(&self.clear).map_err(|_| Refusal::DependencyFailed)
+    }
+
+    /// RFC 5321 §4.4: Return-Path and Received; RFC 6409 §8: what a submission forgot.
+    fn trace(&self, view: &HeaderView) -> (String, String) {
+        let caller = self.cleared.accepted().caller();
+        let hostname = &self.office.config.operator.hostname;
+        let path = self.cleared.authenticated().reverse_path().address();
+        let path = path.map(Address::to_string).unwrap_or_default();
+        let date = self.now.to_rfc5322();
+        if self.cleared.is_from_the_house() {
+            return (format!("Return-Path: <{path}>\r\n"), String::new());
+        }
+        let ip = caller.ip.map(|ip| format!(" ([{ip}])")).unwrap_or_default();
+        let tls = caller.tls.as_ref().map(|tls| format!("\r\n\t({tls})")).unwrap_or_default();
+        let mut trace = format!(
+            "Received: from {}{ip}{tls}\r\n\tby {hostname} with {} id {};\r\n\t{date}\r\n",
+            caller.client_name, caller.protocol, self.queue_id,
+        );
+        if matches!(self.cleared.accepted().door(), Door::Submission | Door::Portal) {
+            if view.message_id.is_none() {
+                trace.push_str(&format!("Message-ID: <{}@{hostname}>\r\n", self.queue_id));
+            }
+            if !view.has_date {
+                trace.push_str(&format!("Date: {date}\r\n"));
+            }
+        }
+        (format!("Return-Path: <{path}>\r\n"), trace)
+    }
+}
+
+/// End of the content: header rules, then the letter is sealed.
+pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
+    if sealing.header.is_none() {
+        // No empty line: all of it is header section (RFC 5322 §2.1: the body is optional).
+        let end = sealing.clear.len();
+        sealing.seal_header(end)?;
+    }
+    let office = Arc::clone(&sealing.office);
+    let Some(header) = sealing.header.take() else { return Err(Refusal::ContentMalformed) };
+    policy::vet(&office, &sealing.cleared, &header.view).await?;
+    let sealed = sealing.sealer.finish().map_err(|error| {
+        tracing::error!(%error, "cannot seal a letter");
+        Refusal::DependencyFailed
+    })?;
+    // Another relay that did not hear our 250 sends the same octets again: know them.
+    let is_relayed = sealing.cleared.accepted().door() == Door::Mx && header.view.relayed;
+    let identity = is_relayed.then(|| {
+        let octets = digest::digest(&digest::SHA256, &sealing.clear[header.trace_octets..]);
+        <[u8; 32]>::try_from(octets.as_ref()).expect("SHA-256 has 32 octets")
+    });
+    let size = sealing.clear.len() as u64;
+    let summary = summarise(sealing.clear, sealing.permit).await?;
+    Ok(Sealed {
+        cleared: sealing.cleared,
+        homes: sealing.homes,
+        travels: sealing.travels,
+        queue_id: sealing.queue_id,
+        blob: BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
+        header: header.view,
+        ciphertext: sealed.ciphertext.into(),
+        content_key: sealed.content_key,
+        summary,
+        size,
+        return_path_octets: header.return_path_octets as u64,
+        identity,
+        accepted_at: sealing.now,
+    })
+}
+
+/// The clear text and its room in memory end here.
+async fn summarise(clear: Zeroizing<Vec<u8>>, permit: ClearPermit) -> Result<Vec<u8>, Refusal> {
+    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
+    let work = move || {
+        let _room = permit;
+        summary::encode(&summary::summarise(&clear))
+    };
+    if is_small {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)
+}
+
+/// Where the header section ends (after its last CRLF), if `clear` holds its end. Octets before
+/// `searched` were looked at already.
+fn end_of_header(clear: &[u8], searched: usize) -> Option<usize> {
+    if clear.starts_with(b"\r\n") {
+        return Some(0);
+    }
+    let from = searched.saturating_sub(3);
+    clear[from..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| from + at + 2)
+}
+
+impl Sealed {
+    /// Who vouches, and for whom.
+    pub fn cleared(&self) -> &Cleared {
+        &self.cleared
+    }
+
+    /// The recipients' mailboxes here.
+    pub fn homes(&self) -> &[OpenMailbox] {
+        &self.homes
+    }
+
+    /// True when it goes to another operator as well.
+    pub fn travels(&self) -> bool {
+        self.travels
+    }
+
+    /// The correlation id.
+    pub fn queue_id(&self) -> QueueId {
+        self.queue_id
+    }
+
+    /// The content's name in the store.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+
+    /// What policy and statistics know of the header section.
+    pub fn header(&self) -> &HeaderView {
+        &self.header
+    }
+
+    /// The OpenPGP message.
+    pub fn ciphertext(&self) -> &Bytes {
+        &self.ciphertext
+    }
+
+    /// Its key.
+    pub fn content_key(&self) -> &ContentKey {
+        &self.content_key
+    }
+
+    /// The stored form of the summary, in clear: seal it before it is stored.
+    pub fn summary(&self) -> &[u8] {
+        &self.summary
+    }
+
+    /// Octets in clear, with our trace fields.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Octets at the beginning that do not travel on.
+    pub fn return_path_octets(&self) -> u64 {
+        self.return_path_octets
+    }
+
+    /// A digest of the letter as another relay sent it.
+    pub fn identity(&self) -> Option<&[u8; 32]> {
+        self.identity.as_ref()
+    }
+
+    /// When it was taken in.
+    pub fn accepted_at(&self) -> Timestamp {
+        self.accepted_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_section_ends_at_the_first_empty_line() {
+        assert_eq!(end_of_header(b"A: b\r\n\r\nbody\r\n\r\n", 0), Some(6));
+        assert_eq!(end_of_header(b"A: b\r\n\r\nbody", 5), Some(6));
+        assert_eq!(end_of_header(b"\r\nbody", 0), Some(0));
+        assert_eq!(end_of_header(b"A: b\r\n", 0), None);
+    }
 }

@@ -1,10 +1,18 @@
 //! Typed configuration from a TOML file and the environment; all errors at once.
+mod build; // values to types, and what must hold between them
+mod files; // what the named files must be
+mod keys; // every key, whether it is needed, and what it expects
+mod read; // the TOML file and the environment to values with an origin
+#[cfg(test)]
+mod tests;
+
+use crate::domain::address::Domain;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
-use crate::domain::address::Domain;
 
 /// The configuration of one relay. Every key is explained in `config/vaguemestre.toml`.
 #[derive(Clone, Debug)]
@@ -168,8 +176,39 @@ pub struct ConfigError {
     pub expected: String,
 }
 
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            return write!(f, "{}: {}", self.file, self.expected);
+        }
+        write!(f, "{} ({}): {}", self.key, self.file, self.expected)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
 impl Config {
     /// Reads `file`, then environment variables `VAGUEMESTRE__SECTION__KEY`, and checks
     /// everything. Relative paths are relative to the file's folder.
-    pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> { let _ = file; todo!() }
+    pub fn load(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        Self::load_with(file, None)
+    }
+
+    /// Like [`Config::load`], with these variables in place of the process's environment.
+    pub fn load_with(
+        file: &Path,
+        environment: Option<&BTreeMap<String, String>>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let found = read::read(file, environment)?;
+        build::build(found).finish()
+    }
+
+    /// Like [`Config::load`], for the command that writes the administrator's password file:
+    /// that this file is missing is no error for it.
+    pub fn load_before_first_password(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        let found = read::read(file, None)?;
+        let mut built = build::build(found);
+        built.errors.retain(|error| error.key != "admin.password_file");
+        built.finish()
+    }
 }

@@ -3,6 +3,7 @@ pub mod accounts;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
 use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
@@ -33,6 +34,20 @@ pub struct Account {
     pub created: Timestamp,
 }
 
+/// What a new mailbox needs.
+pub struct NewAccount<'a> {
+    /// Its address, for ever.
+    pub address: Address,
+    /// Its kind, for ever.
+    pub kind: MailboxKind,
+    /// Shown in the public directory or not.
+    pub listing: Listing,
+    /// What people call it.
+    pub display_name: String,
+    /// Its first password.
+    pub password: &'a Secret<String>,
+}
+
 /// Why the directory did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -42,6 +57,9 @@ pub enum DirectoryError {
     /// A row does not have the form that was written.
     #[error("directory: damaged account: {0}")]
     Damaged(String),
+    /// A key could not be made or opened.
+    #[error("directory: keys: {0}")]
+    Keys(String),
     /// The address is taken: it is never given to another mailbox.
     #[error("the address has a mailbox already")]
     Taken,
@@ -58,5 +76,27 @@ pub trait Directory: Send + Sync {
 
     /// The mailbox that this name and password open; `None` when they do not. Takes as long
     /// for an unknown name as for a wrong password.
-    async fn login(&self, name: &str, password: &Secret<String>) -> Result<Option<Account>, DirectoryError>;
+    async fn login(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Option<Account>, DirectoryError>;
+}
+
+/// What the directory asks of the keyring. `relay` lends it: rooms of this floor do not know
+/// each other.
+pub trait KeyDesk: Send + Sync {
+    /// A keyed hash under which an address is found, so that no INS lies on disk.
+    fn address_key(&self, address: &Address) -> [u8; 32];
+    /// Seals a patient's address and name.
+    fn seal_identity(&self, clear: &[u8]) -> Vec<u8>;
+    /// Opens what `seal_identity` made.
+    fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
+    /// Public certificate and wrapped secret keys of a new mailbox.
+    fn mailbox_keys(
+        &self,
+        owner: &MailboxId,
+        user_id: &str,
+        now: Timestamp,
+    ) -> Result<(Bytes, Bytes), String>;
 }

@@ -1,19 +1,38 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
+mod boxes;
+mod master;
+mod pgp;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
 use crate::domain::address::Address;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use std::sync::Arc;
-use bytes::Bytes;
-use std::path::Path;
+use crate::infra::keys::boxes::BoxKey;
+use crate::infra::keys::boxes::DigestKey;
+
+/// Octets of a mailbox's index key.
+const INDEX_KEY_OCTETS: usize = 32;
 
 /// The operator's keys: master key, the relay's spool key, and who opens mailbox keys.
-pub struct Keyring {}
+pub struct Keyring {
+    wraps: BoxKey,
+    small: BoxKey,
+    addresses: DigestKey,
+}
 
 /// A public OpenPGP certificate, ready to be sealed to. Cheap to clone.
 #[derive(Clone)]
-pub struct Certificate {}
+pub struct Certificate(Arc<pgp::EncryptionKey>);
 
 /// What a new mailbox, or the spool, stores about its keys.
 #[derive(Clone, Debug)]
@@ -26,13 +45,22 @@ pub struct NewKeys {
 
 /// The unlocked keys of one mailbox (or of the spool). Wiped when the last clone is dropped.
 #[derive(Clone)]
-pub struct MailboxKeys {}
+pub struct MailboxKeys(Arc<Unlocked>);
+
+struct Unlocked {
+    contents: BoxKey,
+    index: BoxKey,
+    digests: DigestKey,
+    /// The OpenPGP key, parsed when first needed: reading and filing never need it.
+    openpgp: Secret<Vec<u8>>,
+    decryption: OnceLock<Vec<pgp::DecryptionKey>>,
+}
 
 /// The key of one sealed content.
-pub struct ContentKey {}
+pub struct ContentKey(pgp::ContentKey);
 
 /// Clear text that streams in and becomes one OpenPGP message for all recipients.
-pub struct Sealer {}
+pub struct Sealer(pgp::Sealing);
 
 /// A finished OpenPGP message (binary) and its key.
 pub struct SealedContent {
@@ -65,51 +93,165 @@ pub enum KeyError {
 impl Keyring {
     /// Reads the 32-octet master key (hex or raw) from a file that only its owner may read
     /// (mode 0600 or 0400; anything wider is refused). With `create`, makes it when missing.
-    pub fn open(master_key_file: &Path, create: bool) -> Result<Self, KeyError> { let _ = (master_key_file, create); todo!() }
+    pub fn open(master_key_file: &Path, create: bool) -> Result<Self, KeyError> {
+        master::open(master_key_file, create).map(Self::with_master)
+    }
+
     /// A keyring around a given master key (tests, and later systemd credentials).
-    pub fn with_master(master: Secret<[u8; 32]>) -> Self { let _ = master; todo!() }
+    pub fn with_master(master: Secret<[u8; 32]>) -> Self {
+        let root = master.expose();
+        Self {
+            wraps: BoxKey::derive(root, "mailbox keys"),
+            small: BoxKey::derive(root, "small facts"),
+            addresses: DigestKey::derive(root, "address lookup"),
+        }
+    }
+
     /// Makes the keys of a new mailbox: OpenPGP v4 Curve25519, and a random index key. Takes
     /// about a millisecond of CPU. `user_id` is what the certificate shows; give a patient's
     /// mailbox an opaque one, never the INS.
-    pub fn generate(&self, owner: &MailboxId, user_id: &str, now: Timestamp) -> Result<NewKeys, KeyError> { let _ = (owner, user_id, now); todo!() }
+    pub fn generate(
+        &self,
+        owner: &MailboxId,
+        user_id: &str,
+        now: Timestamp,
+    ) -> Result<NewKeys, KeyError> {
+        let cert = pgp::generate(user_id, now)?;
+        let openpgp = pgp::secret_octets(&cert)?;
+        let mut clear = Zeroizing::new(vec![0; INDEX_KEY_OCTETS + openpgp.len()]);
+        let (index_key, rest) = clear.split_at_mut(INDEX_KEY_OCTETS);
+        fill_random(index_key);
+        rest.copy_from_slice(&openpgp);
+        Ok(NewKeys {
+            certificate: pgp::public_octets(&cert)?.into(),
+            wrapped: self.wraps.seal(owner.as_bytes(), &clear).into(),
+        })
+    }
+
     /// Unlocks a mailbox's keys. `owner` is bound in: keys moved to another row do not open.
-    pub fn unlock(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<MailboxKeys, KeyError> { let _ = (owner, wrapped); todo!() }
-    /// Reads a stored certificate.
-    pub fn certificate(&self, binary: &[u8]) -> Result<Certificate, KeyError> { let _ = binary; todo!() }
+    pub fn unlock(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<MailboxKeys, KeyError> {
+        let clear = self.wraps.open(owner.as_bytes(), wrapped).ok_or(KeyError::Unwrap)?;
+        let (root, openpgp) =
+            clear.expose().split_at_checked(INDEX_KEY_OCTETS).ok_or(KeyError::Unwrap)?;
+        Ok(MailboxKeys(Arc::new(Unlocked {
+            contents: BoxKey::derive(root, "content keys"),
+            index: BoxKey::derive(root, "index"),
+            digests: DigestKey::derive(root, "digests"),
+            openpgp: Secret::new(openpgp.to_vec()),
+            decryption: OnceLock::new(),
+        })))
+    }
+
+    /// Reads a stored certificate. Checks its signatures (a fraction of a millisecond): keep
+    /// the result, it is cheap to clone.
+    pub fn certificate(&self, binary: &[u8]) -> Result<Certificate, KeyError> {
+        pgp::encryption_key(binary).map(Arc::new).map(Certificate)
+    }
+
     /// Begins to seal one content to all `recipients` (at least one).
-    pub fn seal_to(&self, recipients: &[Certificate]) -> Result<Sealer, KeyError> { let _ = recipients; todo!() }
+    pub fn seal_to(&self, recipients: &[Certificate]) -> Result<Sealer, KeyError> {
+        pgp::Sealing::new(recipients.iter().map(|certificate| &*certificate.0)).map(Sealer)
+    }
+
     /// Where an address is looked up: a keyed hash, so that an INS never lies on disk.
-    pub fn address_key(&self, address: &Address) -> [u8; 32] { let _ = address; todo!() }
+    pub fn address_key(&self, address: &Address) -> [u8; 32] {
+        let form = Zeroizing::new(address.lookup_form());
+        self.addresses.digest(form.as_bytes())
+    }
+
     /// Seals a small personal fact of the relay itself (a patient's address) for one purpose.
-    pub fn seal_small(&self, purpose: &str, clear: &[u8]) -> Vec<u8> { let _ = (purpose, clear); todo!() }
+    pub fn seal_small(&self, purpose: &str, clear: &[u8]) -> Vec<u8> {
+        self.small.seal(purpose.as_bytes(), clear)
+    }
+
     /// Opens what [`Keyring::seal_small`] made for the same purpose.
-    pub fn open_small(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> { let _ = (purpose, sealed); todo!() }
+    pub fn open_small(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
+        self.small.open(purpose.as_bytes(), sealed).ok_or(KeyError::Open)
+    }
+
     /// A random password or token of 128 bits in a URL-safe alphabet.
-    pub fn random_token(&self) -> Secret<String> { todo!() }
+    pub fn random_token(&self) -> Secret<String> {
+        let mut octets = Zeroizing::new([0; 16]);
+        fill_random(&mut *octets);
+        Secret::new(URL_SAFE_NO_PAD.encode(*octets))
+    }
 }
 
 impl Sealer {
     /// Takes the next octets of clear text.
-    pub fn write(&mut self, clear: &[u8]) -> Result<(), KeyError> { let _ = clear; todo!() }
+    pub fn write(&mut self, clear: &[u8]) -> Result<(), KeyError> {
+        self.0.write(clear)
+    }
+
     /// Ends the message.
-    pub fn finish(self) -> Result<SealedContent, KeyError> { todo!() }
+    pub fn finish(self) -> Result<SealedContent, KeyError> {
+        let (ciphertext, content_key) = self.0.finish()?;
+        Ok(SealedContent { ciphertext, content_key: ContentKey(content_key) })
+    }
 }
 
 impl MailboxKeys {
     /// Seals a content key under the mailbox's index key, for its message row.
-    pub fn wrap(&self, content_key: &ContentKey) -> Vec<u8> { let _ = content_key; todo!() }
+    pub fn wrap(&self, content_key: &ContentKey) -> Vec<u8> {
+        self.0.contents.seal(&[], &content_key.0.to_octets())
+    }
+
     /// Opens what [`MailboxKeys::wrap`] made.
-    pub fn unwrap(&self, wrapped: &[u8]) -> Result<ContentKey, KeyError> { let _ = wrapped; todo!() }
+    pub fn unwrap(&self, wrapped: &[u8]) -> Result<ContentKey, KeyError> {
+        let clear = self.0.contents.open(&[], wrapped).ok_or(KeyError::Unwrap)?;
+        pgp::ContentKey::from_octets(clear.expose()).map(ContentKey).ok_or(KeyError::Unwrap)
+    }
+
     /// Seals a summary, a folder name, a search entry; `context` is bound in (what and where).
-    pub fn seal_index(&self, context: &[u8], clear: &[u8]) -> Vec<u8> { let _ = (context, clear); todo!() }
+    pub fn seal_index(&self, context: &[u8], clear: &[u8]) -> Vec<u8> {
+        self.0.index.seal(context, clear)
+    }
+
     /// Opens what [`MailboxKeys::seal_index`] made in the same context.
-    pub fn open_index(&self, context: &[u8], sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> { let _ = (context, sealed); todo!() }
+    pub fn open_index(&self, context: &[u8], sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
+        self.0.index.open(context, sealed).ok_or(KeyError::Open)
+    }
+
     /// A keyed digest that means nothing outside this mailbox (duplicate suppression).
-    pub fn digest(&self, clear: &[u8]) -> [u8; 32] { let _ = clear; todo!() }
+    pub fn digest(&self, clear: &[u8]) -> [u8; 32] {
+        self.0.digests.digest(clear)
+    }
+
     /// Opens a content with its content key. All or nothing: integrity is known first.
-    pub fn open(&self, content_key: &ContentKey, ciphertext: &[u8]) -> Result<Arc<Secret<Vec<u8>>>, KeyError> { let _ = (content_key, ciphertext); todo!() }
+    pub fn open(
+        &self,
+        content_key: &ContentKey,
+        ciphertext: &[u8],
+    ) -> Result<Arc<Secret<Vec<u8>>>, KeyError> {
+        pgp::open(&content_key.0, ciphertext).map(Arc::new)
+    }
+
     /// Opens a content with the OpenPGP secret key alone, as any OpenPGP program would.
-    pub fn open_with_secret_key(&self, ciphertext: &[u8]) -> Result<Arc<Secret<Vec<u8>>>, KeyError> { let _ = ciphertext; todo!() }
+    pub fn open_with_secret_key(
+        &self,
+        ciphertext: &[u8],
+    ) -> Result<Arc<Secret<Vec<u8>>>, KeyError> {
+        self.open(&self.content_key_of(ciphertext)?, ciphertext)
+    }
+
     /// The ciphertext's content key, found with the OpenPGP secret key.
-    pub fn content_key_of(&self, ciphertext: &[u8]) -> Result<ContentKey, KeyError> { let _ = ciphertext; todo!() }
+    pub fn content_key_of(&self, ciphertext: &[u8]) -> Result<ContentKey, KeyError> {
+        pgp::content_key_of(self.decryption_keys()?, ciphertext).map(ContentKey)
+    }
+
+    fn decryption_keys(&self) -> Result<&[pgp::DecryptionKey], KeyError> {
+        if let Some(keys) = self.0.decryption.get() {
+            return Ok(keys);
+        }
+        let keys = pgp::decryption_keys(self.0.openpgp.expose())?;
+        Ok(self.0.decryption.get_or_init(|| keys))
+    }
 }
+
+/// Random octets for keys, nonces and tokens.
+fn fill_random(octets: &mut [u8]) {
+    aws_lc_rs::rand::fill(octets).expect("the generator stops the process before it fails");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,35 @@
 //! The append-only ledger of facts. Every statistic is a function of it.
+//!
+//! A fact rides in the commit of what it tells, so a figure is there exactly when the thing is.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::domain::envelope::QueueId;
 use crate::domain::fact::Counterpart;
+use crate::domain::fact::Event;
 use crate::domain::fact::Fact;
+use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
+use crate::domain::status::EnhancedStatus;
+use crate::domain::status::Refusal;
 use crate::domain::time::Day;
+use crate::domain::time::Timestamp;
+use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::StoreError;
 
+/// Rows `L/<YYYY-MM-DD>/<UUIDv7>` -> fact.
+const LEDGER: &str = "L/";
+const FORMAT: u8 = 1;
+
 /// The ledger.
-pub struct Ledger { _store: Arc<dyn Store> }
+pub struct Ledger {
+    store: Arc<dyn Store>,
+}
 
 /// One line of the statistics: how often something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +52,144 @@ pub struct StatRow {
     pub octets: u64,
 }
 
+/// The stored form of a fact.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    at: u64,
+    letter: Option<[u8; 16]>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    counterpart: String,
+    event: String,
+    reason: String,
+    size: u64,
+    automatic: bool,
+}
+
 impl Ledger {
     /// The ledger in this store.
-    pub fn new(store: Arc<dyn Store>) -> Self { Self { _store: store } }
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
     /// Adds a fact to a batch, so that it is kept exactly when the batch is.
-    pub fn ride(&self, fact: &Fact, batch: &mut Batch) { let _ = (fact, batch); todo!() }
+    pub fn ride(&self, fact: &Fact, batch: &mut Batch) {
+        let row = Row {
+            at: fact.at.as_millis(),
+            letter: fact.letter.map(|id| *id.as_bytes()),
+            domain: fact.domain.clone(),
+            mailbox_kind: fact.mailbox_kind.map(|kind| kind.code().to_owned()),
+            counterpart: fact.counterpart.name().to_owned(),
+            event: fact.event.name().to_owned(),
+            reason: reason(fact.event),
+            size: fact.size,
+            automatic: fact.automatic,
+        };
+        let value = postcard::to_extend(&row, vec![FORMAT])
+            .expect("plain strings and numbers always have a postcard form");
+        let mut key = day_prefix(Day::in_france(fact.at));
+        key.extend_from_slice(uuid::Uuid::now_v7().as_bytes());
+        batch.put(key, value);
+    }
+
     /// Statistics from the first to the last day, both included, computed from the facts.
-    pub async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> { let _ = (from, to); todo!() }
+    pub async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {
+        let mut sums: BTreeMap<(Day, String, Option<String>, String, String, String), (u64, u64)> =
+            BTreeMap::new();
+        self.each(from, to, |row| {
+            let day = Day::in_france(Timestamp::from_millis(row.at));
+            let key =
+                (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
+            let sum = sums.entry(key).or_default();
+            sum.0 += 1;
+            sum.1 += row.size;
+        })
+        .await?;
+        Ok(sums
+            .into_iter()
+            .map(|((day, domain, kind, counterpart, event, reason), (count, octets))| StatRow {
+                day,
+                domain,
+                mailbox_kind: kind.as_deref().and_then(MailboxKind::from_code),
+                counterpart: counterpart_of(&counterpart),
+                event,
+                reason,
+                count,
+                octets,
+            })
+            .collect())
+    }
+
     /// The facts of one day, in order.
-    pub async fn facts(&self, day: Day) -> Result<Vec<Fact>, StoreError> { let _ = day; todo!() }
+    pub async fn facts(&self, day: Day) -> Result<Vec<Fact>, StoreError> {
+        let mut facts = Vec::new();
+        self.each(day, day, |row| facts.push(fact_of(row))).await?;
+        Ok(facts)
+    }
+
+    async fn each(&self, from: Day, to: Day, mut visit: impl FnMut(Row)) -> Result<(), StoreError> {
+        let end = store::prefix(&day_prefix(to)).end;
+        let mut range = day_prefix(from)..end;
+        loop {
+            let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
+            for (_, versioned) in &page.rows {
+                let row = match versioned.value.split_first() {
+                    Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
+                    _ => None,
+                };
+                visit(row.ok_or_else(|| StoreError::Damaged("a fact of the ledger".to_owned()))?);
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn day_prefix(day: Day) -> Vec<u8> {
+    format!("{LEDGER}{day}/").into_bytes()
+}
+
+fn reason(event: Event) -> String {
+    match event {
+        Event::Refused(refusal) => refusal.name().to_owned(),
+        Event::Deferred(status) | Event::Failed(status) => status.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn counterpart_of(name: &str) -> Counterpart {
+    Counterpart::ALL
+        .into_iter()
+        .find(|counterpart| counterpart.name() == name)
+        .unwrap_or(Counterpart::Unknown)
+}
+
+fn fact_of(row: Row) -> Fact {
+    let status = EnhancedStatus::parse(&row.reason).unwrap_or(EnhancedStatus(4, 0, 0));
+    let event = match row.event.as_str() {
+        "accepted" => Event::Accepted,
+        "sent" => Event::Sent,
+        "received" => Event::Received,
+        "relayed" => Event::Relayed,
+        "deferred" => Event::Deferred(status),
+        "failed" => Event::Failed(status),
+        "closed" => Event::Closed,
+        _ => Event::Refused(refusal_of(&row.reason)),
+    };
+    Fact {
+        at: Timestamp::from_millis(row.at),
+        letter: row.letter.map(QueueId::from_bytes),
+        domain: row.domain,
+        mailbox_kind: row.mailbox_kind.as_deref().and_then(MailboxKind::from_code),
+        counterpart: counterpart_of(&row.counterpart),
+        event,
+        size: row.size,
+        automatic: row.automatic,
+    }
+}
+
+fn refusal_of(name: &str) -> Refusal {
+    Refusal::ALL.into_iter().find(|refusal| refusal.name() == name).unwrap_or(Refusal::Busy)
 }

@@ -1,65 +1,82 @@
 //! Sockets and TLS, both ways: one provider, private anchors, deadlines.
+//!
+//! Nobody else builds a TLS configuration or a listening socket, so what the relay accepts from
+//! the network is decided in this room alone.
+pub mod limit; // how many connections a door holds, in all and of one address
+mod material; // PEM files: chains, keys, anchors
+mod peer; // a certificate's names
+mod tls; // the three TLS configurations of a relay
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use crate::domain::operator::OperatorDn;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+pub use material::Identity;
+pub use material::load_anchors;
+pub use peer::PeerIdentity;
+pub use peer::distinguished_name;
+pub use peer::peer_identity;
+pub use tls::operators_tls;
+pub use tls::people_tls;
+pub use tls::towards_operators_tls;
+
+/// Connections that wait for `accept`: a burst of a whole ward's clients after a restart.
+const BACKLOG: u32 = 1_024;
 
 /// Why the network, or the material for TLS, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// A certificate or key file is missing or cannot be read as PEM.
     #[error("{file}: {reason}")]
-    Material { /// Which file.
-        file: String, /// What is wrong.
-        reason: String },
+    Material {
+        /// Which file.
+        file: String,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
     /// A TLS configuration was refused by the library.
     #[error("TLS: {0}")]
     Tls(String),
     /// An address cannot be bound.
     #[error("cannot listen on {address}: {reason}")]
-    Bind { /// Which address.
-        address: SocketAddr, /// Why.
-        reason: String },
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
     /// The peer's certificate cannot be read.
     #[error("certificate: {0}")]
     Certificate(String),
 }
 
-/// A certificate chain and its key, as PEM files gave them.
-pub struct Identity { /// Leaf first.
-    pub chain: Vec<CertificateDer<'static>>, /// Private key.
-    pub key: PrivateKeyDer<'static> }
-
-/// Who a peer is by its certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerIdentity {
-    /// Subject.
-    pub subject: OperatorDn,
-    /// Issuer.
-    pub issuer: OperatorDn,
-    /// Serial number, lower-case hexadecimal.
-    pub serial: String,
+/// The TLS configurations of one relay.
+pub struct TlsSettings {
+    /// Doors where people log in.
+    pub people: Arc<rustls::ServerConfig>,
+    /// The operators' door.
+    pub operators: Arc<rustls::ServerConfig>,
+    /// Towards other operators.
+    pub towards_operators: Arc<rustls::ClientConfig>,
 }
 
-impl Identity {
-    /// Reads PEM files.
-    pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, NetError> { let _ = (certificate_file, key_file); todo!() }
+/// Binds with SO_REUSEADDR (a restart must not wait for old connections to fade) and a backlog.
+///
+/// # Errors
+/// [`NetError::Bind`] when the address is taken, not ours, or a privileged port.
+pub fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, NetError> {
+    let open = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit this: replies are short and must not wait for Nagle.
+        socket.set_nodelay(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|error: std::io::Error| NetError::Bind { address, reason: error.to_string() })
 }
-
-/// Reads the anchors (CA certificates) of a list of PEM files.
-pub fn load_anchors(files: &[std::path::PathBuf]) -> Result<Vec<CertificateDer<'static>>, NetError> { let _ = files; todo!() }
-/// TLS for doors where people log in: no client certificate. TLS 1.2 (ECDHE+AEAD) and 1.3, resumption.
-pub fn people_tls(identity: Identity) -> Result<Arc<rustls::ServerConfig>, NetError> { let _ = identity; todo!() }
-/// TLS for the operators' door: a client certificate of the anchors is required.
-pub fn operators_tls(identity: Identity, anchors: &[CertificateDer<'static>]) -> Result<Arc<rustls::ServerConfig>, NetError> { let _ = (identity, anchors); todo!() }
-/// TLS towards other operators: our certificate is presented, the server's must chain to the
-/// anchors. The server's *name* is not checked here: the trust list binds its DN instead.
-pub fn towards_operators_tls(identity: Identity, anchors: &[CertificateDer<'static>]) -> Result<Arc<rustls::ClientConfig>, NetError> { let _ = (identity, anchors); todo!() }
-/// Who the leaf certificate names.
-pub fn peer_identity(leaf: &CertificateDer<'_>) -> Result<PeerIdentity, NetError> { let _ = leaf; todo!() }
-/// Binds with SO_REUSEADDR and a backlog.
-pub fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, NetError> { let _ = address; todo!() }
 
 /// Tells tasks to stop. Clone it into each.
 #[derive(Clone, Debug)]
@@ -71,33 +88,65 @@ pub struct StopHandle(tokio::sync::watch::Sender<bool>);
 
 impl Stop {
     /// A handle and the listener for it.
+    #[allow(clippy::new_ret_no_self, reason = "the two halves are born together")]
     pub fn new() -> (StopHandle, Self) {
         let (sender, receiver) = tokio::sync::watch::channel(false);
         (StopHandle(sender), Self(receiver))
     }
-    /// Resolves when the relay stops.
+
+    /// Resolves when the relay stops. May be cancelled and asked again.
     pub async fn stopped(&mut self) {
+        // An error means that the handle is gone, and that says stop too.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
+
     /// True once the relay stops.
     pub fn is_stopping(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() || self.0.has_changed().is_err()
     }
 }
 
 impl StopHandle {
     /// Says stop.
     pub fn stop(&self) {
-        let _ = self.0.send(true);
+        // `send` refuses when nobody listens yet; a listener made later must still see it.
+        self.0.send_replace(true);
+    }
+
+    /// One more listener.
+    pub fn listener(&self) -> Stop {
+        Stop(self.0.subscribe())
     }
 }
 
-/// The TLS configurations of one relay.
-pub struct TlsSettings {
-    /// Doors where people log in.
-    pub people: Arc<rustls::ServerConfig>,
-    /// The operators' door.
-    pub operators: Arc<rustls::ServerConfig>,
-    /// Towards other operators.
-    pub towards_operators: Arc<rustls::ClientConfig>,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_handle_says_stop() {
+        let (handle, mut stop) = Stop::new();
+        assert!(!stop.is_stopping());
+        drop(handle);
+        stop.stopped().await;
+        assert!(stop.is_stopping());
+    }
+
+    #[tokio::test]
+    async fn every_listener_hears_stop() {
+        let (handle, stop) = Stop::new();
+        let mut other = stop.clone();
+        handle.stop();
+        other.stopped().await;
+        assert!(stop.is_stopping());
+        assert!(handle.listener().is_stopping());
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_in_the_error() {
+        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = first.local_addr().unwrap();
+        let error = listen(address).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()), "{error}");
+    }
 }

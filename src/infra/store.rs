@@ -5,7 +5,9 @@
 //!
 //! **Versions.** A put on an absent key makes version 1; a put on version *v* makes *v* + 1.
 //! So a caller that submits several batches in a row can foretell the versions that they will
-//! meet, and need not wait for one commit before it builds the next.
+//! meet, and need not wait for one commit before it builds the next. Deleting a key forgets its
+//! version: the next put makes version 1. So a key that is deleted and put again may stand at a
+//! version that somebody read before; give such things fresh keys.
 //!
 //! **Order.** Batches commit in the order in which they were submitted.
 pub mod blobs;
@@ -13,6 +15,7 @@ pub mod redb;
 pub mod simulated;
 
 use std::future::Future;
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::Context;
@@ -21,6 +24,8 @@ use std::task::Poll;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
+
+use crate::domain::limits;
 
 /// Which put of a key this is; see the module's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +112,28 @@ impl Batch {
         self.writes.extend(other.writes);
         self
     }
+
+    /// Octets of all keys and values; refused when one value, or all together, are over the
+    /// limit. Every engine asks this before it takes the batch.
+    pub(crate) fn weigh(&self) -> Result<usize, CommitError> {
+        let required = self.preconditions.iter().map(|precondition| match precondition {
+            Precondition::Absent(key) | Precondition::At(key, _) => key.len(),
+        });
+        let mut octets_sum: usize = required.sum();
+        for write in &self.writes {
+            octets_sum += match write {
+                Write::Put(_, value) if value.len() > limits::VALUE_OCTETS_MAX => {
+                    return Err(CommitError::ValueTooLarge(value.len()));
+                }
+                Write::Put(key, value) => key.len() + value.len(),
+                Write::Delete(key) => key.len(),
+            };
+        }
+        if octets_sum > limits::BATCH_OCTETS_MAX {
+            return Err(CommitError::ValueTooLarge(octets_sum));
+        }
+        Ok(octets_sum)
+    }
 }
 
 /// The world failed while reading or opening.
@@ -129,14 +156,29 @@ pub enum StoreError {
     Full,
 }
 
+impl StoreError {
+    /// An error of the file system at `place`.
+    pub(crate) fn of_io(place: &str, error: &io::Error) -> Self {
+        if is_full(error.kind()) { Self::Full } else { Self::Engine(format!("{place}: {error}")) }
+    }
+}
+
+/// No room on the device, or none for us: a quota, or a limit on the size of files.
+pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
 /// A batch did not become durable. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// A precondition did not hold: read again and retry.
     #[error("a precondition of the batch did not hold")]
     Conflict,
-    /// A value over the limit: our bug, refused before it is written.
-    #[error("a value of {0} octets is over the limit")]
+    /// A value, or a batch, over the limit: our bug, refused before it is written.
+    #[error("a value or batch of {0} octets is over the limit")]
     ValueTooLarge(usize),
     /// No room on the device.
     #[error("the disk is full")]

@@ -2,3 +2,8 @@
 pub mod header;
 pub mod summary;
 pub mod content;
+mod address;
+mod parameters;
+mod stored;
+mod structure;
+mod words;

@@ -1,2 +1,64 @@
-//! The administrators' command line: the same requests over a Unix socket of a running relay,
-//! or on the store of a stopped one.
+//! Administrators' requests on a running or stopped relay: one JSON line each way.
+//!
+//! A running relay answers on the Unix socket `control.sock` in its data folder; only its own
+//! user and root are heard. For a stopped one the command opens the store itself and calls
+//! [`handle`]; the store's lock makes both at once impossible.
+mod answer; // requests to work, work to rows
+mod mask; // what an administrator need not see
+mod socket; // the Unix socket, both ends
+pub mod wire; // the JSON forms
+
+pub use answer::handle;
+pub use socket::ControlError;
+pub use socket::ask;
+pub use socket::serve;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::domain::address::Address;
+use crate::domain::mailbox::Listing;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::secret::Secret;
+use crate::domain::time::Day;
+
+/// What an administrator asks.
+#[derive(Debug)]
+pub enum Request {
+    /// Make a mailbox with its keys and folders.
+    MailboxAdd {
+        /// Its address, for ever.
+        address: Address,
+        /// Its kind, for ever.
+        kind: MailboxKind,
+        /// What people call it.
+        display_name: String,
+        /// The first password.
+        password: Secret<String>,
+        /// Shown in the public directory or not.
+        listing: Listing,
+    },
+    /// All mailboxes; patients' addresses masked.
+    MailboxList,
+    /// Set a new password.
+    MailboxPassword {
+        /// Whose.
+        address: Address,
+        /// The new one.
+        password: Secret<String>,
+    },
+    /// Statistics of some days, both included.
+    StatsShow {
+        /// The first of this month when `None`.
+        from: Option<Day>,
+        /// Today when `None`.
+        to: Option<Day>,
+    },
+    /// Letters that wait for delivery.
+    QueueList,
+}
+
+/// Where a relay with this data folder listens.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}

@@ -1,4 +1,6 @@
 //! What a page or a search reads of a letter's content: decoded texts and attachments.
+use crate::proto::mime::header;
+use crate::proto::mime::words;
 
 /// A letter as a page shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,13 +27,24 @@ pub struct Attachment {
 }
 
 /// What to show of a letter; within the MIME budgets.
-pub fn readable(letter: &[u8]) -> Readable { let _ = letter; todo!() }
+pub fn readable(letter: &[u8]) -> Readable {
+    let _ = letter;
+    todo!()
+}
 
 /// The decoded octets of one attachment of [`readable`].
-pub fn attachment(letter: &[u8], index: usize) -> Option<Vec<u8>> { let _ = (letter, index); todo!() }
+pub fn attachment(letter: &[u8], index: usize) -> Option<Vec<u8>> {
+    let _ = (letter, index);
+    todo!()
+}
 
 /// All text of a letter for SEARCH BODY/TEXT: decoded text parts, UTF-8, joined.
-pub fn searchable_text(letter: &[u8]) -> String { let _ = letter; todo!() }
+pub fn searchable_text(letter: &[u8]) -> String {
+    let _ = letter;
+    todo!()
+}
 
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
-pub fn decoded_header(raw: &[u8]) -> String { let _ = raw; todo!() }
+pub fn decoded_header(raw: &[u8]) -> String {
+    words::decode(&header::unfold(raw))
+}

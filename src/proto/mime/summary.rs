@@ -1,5 +1,8 @@
 //! The sealed summary of a letter: all that a listing needs, so that no body is opened for it.
 //! Written at acceptance, read by IMAP (ENVELOPE, BODYSTRUCTURE) and the inbox.
+use crate::proto::mime::content;
+use crate::proto::mime::stored;
+use crate::proto::mime::structure;
 
 /// Summary of a letter. Texts are decoded to UTF-8 only where said; raw header texts stay raw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +20,8 @@ pub struct Summary {
     pub over_budget: bool,
 }
 
-/// RFC 3501 §7.4.2 ENVELOPE, raw octets; `None` where the field is absent.
+/// RFC 3501 §7.4.2 ENVELOPE, raw octets; `None` where the field is absent. Sender and Reply-To
+/// are already those of From where the letter has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvelopeFields {
     /// Date field as written.
@@ -83,7 +87,7 @@ pub struct Part {
     pub body_start: u64,
     /// Where its body ends (exclusive), before the CRLF of the next boundary.
     pub body_end: u64,
-    /// Lines of the body.
+    /// Line ends in the body, as Dovecot counts them.
     pub lines: u64,
     /// Parts of a multipart.
     pub children: Vec<Part>,
@@ -93,10 +97,28 @@ pub struct Part {
 
 /// Summarises a letter, within `limits::MIME_PARTS_MAX`, `MIME_DEPTH_MAX`, `HEADER_OCTETS_MAX`.
 /// Never fails: what is over budget or broken becomes an opaque part.
-pub fn summarise(letter: &[u8]) -> Summary { let _ = letter; todo!() }
+pub fn summarise(letter: &[u8]) -> Summary {
+    let structure = structure::read(letter);
+    let subject = structure.envelope.subject.as_deref().unwrap_or_default();
+    Summary {
+        subject: content::decoded_header(subject),
+        envelope: structure.envelope,
+        structure: structure.root,
+        attachments: structure.attachments,
+        over_budget: structure.over_budget,
+    }
+}
 
-/// Stored form, with a format version first.
-pub fn encode(summary: &Summary) -> Vec<u8> { let _ = summary; todo!() }
+/// Stored form, with a format version first. Never longer than `limits::SUMMARY_OCTETS_MAX`:
+/// a summary that would be is cut down to a safe one, marked `over_budget`.
+pub fn encode(summary: &Summary) -> Vec<u8> {
+    stored::encode(summary)
+}
 
 /// Reads the stored form; `None` when it is not one.
-pub fn decode(stored: &[u8]) -> Option<Summary> { let _ = stored; todo!() }
+pub fn decode(stored: &[u8]) -> Option<Summary> {
+    stored::decode(stored)
+}
+
+#[cfg(test)]
+mod tests;

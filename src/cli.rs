@@ -1,0 +1,31 @@
+//! What administrators type and see: arguments, tables, JSON, exit codes.
+//!
+//! This is the only place that writes to standard output, through [`output`].
+mod arguments; // what can be typed, and its help
+mod commands; // doing it
+pub mod output; // tables for people, JSON for programs
+mod password; // asking for one without showing it
+
+pub use arguments::Arguments;
+pub use commands::run;
+
+/// What the process tells its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: done.
+    Done,
+    /// 1: not done; standard error says why.
+    Failed,
+    /// 78 (`EX_CONFIG` of sysexits.h): the configuration is wrong. 2 is clap's, for wrong usage.
+    BadConfiguration,
+}
+
+impl From<Outcome> for std::process::ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::BadConfiguration => Self::from(78),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What can be typed, and its help. The texts are for somebody who is in a hurry.
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::time::Day;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed; standard error says why
+  2   wrong usage
+  78  the configuration is wrong; standard error names every error
+
+Environment:
+  VAGUEMESTRE__SECTION__KEY  goes before the key in the configuration file
+  VAGUEMESTRE_LOG            refines the log level for one run, e.g. vaguemestre::flow=debug";
+
+/// Says how a command reaches the data. One text, so that no command says it otherwise.
+const REACH: &str = "\
+Works on a running and on a stopped relay. If the relay runs, it is asked through the socket
+control.sock in its data folder, which answers only its own user and root. If not, this command
+opens the store itself; the store's lock makes both at once impossible. So run it as the relay's
+user (sudo -u vaguemestre ...) or as root while the relay runs.";
+
+/// A relay for secure health mail (MSSanté).
+///
+/// An operator runs one relay for its mail domains. Clinicians and software send and read with
+/// ordinary mail programs; other operators are met with certificates and the signed list of the
+/// trust space; patients read and answer on a web page. Everything that is kept is sealed.
+#[derive(Debug, Parser)]
+#[command(name = "vaguemestre", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the relay until Ctrl-C or SIGTERM.
+    ///
+    /// Checks the whole configuration first, opens the store, then the doors. On SIGINT or
+    /// SIGTERM it takes no new connection, lets running letters finish for a moment and stops; a
+    /// letter that got its 250 is on disk. Logs go to standard error.
+    #[command(after_help = "\
+Example:
+  vaguemestre serve --config /etc/vaguemestre/vaguemestre.toml
+
+Refuses to start while another relay uses the same data folder.")]
+    Serve {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+
+    /// Check a configuration and say everything that is wrong with it.
+    ///
+    /// Reads the file and the environment as `serve` would, checks every key, file and number, and
+    /// lists all errors at once, each with its key, the file or variable that set it, and what is
+    /// expected. Changes nothing; whether the relay runs does not matter.
+    #[command(after_help = "\
+Examples:
+  vaguemestre check-config --config vaguemestre.toml && systemctl restart vaguemestre
+  VAGUEMESTRE__LOG__LEVEL=debug vaguemestre check-config --config vaguemestre.toml
+  vaguemestre check-config --config vaguemestre.toml --json
+
+Exits with 78 when something is wrong.")]
+    CheckConfig {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+
+    /// Make, list and re-key the mailboxes of this relay.
+    #[command(subcommand)]
+    Mailbox(Mailbox),
+
+    /// Statistics from the ledger.
+    #[command(subcommand)]
+    Stats(Stats),
+
+    /// Letters that wait for delivery.
+    #[command(subcommand)]
+    Queue(Queue),
+
+    /// The administrators' dashboard.
+    #[command(subcommand)]
+    Admin(Admin),
+
+    /// Run a whole trust space on this machine, to look at.
+    ///
+    /// Makes a private certificate authority, two operators, a signed trust list, mailboxes,
+    /// patients and keys in one folder, runs both relays in this process, sends sample letters
+    /// and says how to connect a mail program. Everything is marked DEMO and trusts only itself.
+    /// Ctrl-C stops it; the same folder goes on with the same data.
+    #[command(after_help = "\
+Examples:
+  vaguemestre demo
+  vaguemestre demo --data-dir /tmp/demo --port-base 20000
+  vaguemestre demo --once              checks that each letter arrived, reports, exits
+
+DIR/demo.json describes the running demo for scripts. The first operator listens on N+587 and N+465
+(submission), N+25 (operators), N+143 and N+993 (IMAP), N+443 (pages), N+90 (metrics); the second
+one on the same plus 1000.")]
+    Demo(Demo),
+
+    /// Say which version this is, and how it was built.
+    Version {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Mailbox {
+    /// Open a mailbox with its keys, folders and first password.
+    ///
+    /// Address and kind are for ever: an address is never given to another mailbox. The password
+    /// is asked for twice on the terminal, unless one of the options says otherwise; it is never
+    /// an argument, because arguments can be seen by everybody on the machine.
+    #[command(after_help = REACH, after_long_help = format!("\
+{REACH}
+
+Examples:
+  vaguemestre mailbox add dr.martin@hopital.mssante.fr --kind PER --name \"Dr Marie MARTIN\"
+  vaguemestre mailbox add labo@hopital.mssante.fr --kind APP --generate
+  printf '%s\\n' \"$INS@patient.mssante.fr\" |
+    vaguemestre mailbox add - --kind CTN --generate      keeps the INS out of the process list"))]
+    Add {
+        /// The address, or `-` to read it from the first line of standard input.
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// PER a professional, ORG a team, APP a program, CAB a practice, CTN a patient.
+        #[arg(long, value_enum, ignore_case = true)]
+        kind: Kind,
+        /// What people call it, e.g. "Dr Marie MARTIN".
+        #[arg(long, default_value = "", hide_default_value = true)]
+        name: String,
+        /// Hide it in the public directory (liste rouge). It receives all the same.
+        #[arg(long)]
+        red_list: bool,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all mailboxes. A patient is shown as ***@domain.
+    #[command(after_help = REACH)]
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Set a new password. What is sealed stays readable: keys do not hang on passwords.
+    #[command(after_help = REACH)]
+    Passwd {
+        /// The address, or `-` to read it from the first line of standard input.
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Stats {
+    /// Letters sent, received, refused, by day, domain, kind of mailbox and counterpart.
+    ///
+    /// Every figure is computed from the facts in the ledger; days are French calendar days.
+    /// `accepted` counts letters, `sent` and `received` count a letter once for each recipient.
+    #[command(after_help = REACH, after_long_help = format!("\
+{REACH}
+
+Examples:
+  vaguemestre stats show
+  vaguemestre stats show --from 2026-11-01 --to 2026-11-30 --json"))]
+    Show {
+        /// First day, YYYY-MM-DD. Default: the first of the month of the last day.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        from: Option<Day>,
+        /// Last day, included. Default: today.
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        to: Option<Day>,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Queue {
+    /// What waits, for whom, since when, and what the next operator said last.
+    ///
+    /// One line for each recipient of each letter. Patients are masked. Contents are sealed and
+    /// shown to nobody here.
+    #[command(after_help = REACH)]
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Set the password of the administrators' dashboard.
+    ///
+    /// Writes an argon2id hash, mode 600, to the file that `admin.password_file` names (or
+    /// `--file`), whole or not at all. Does not talk to the relay: it reads the file at its next
+    /// start.
+    #[command(after_help = "\
+Examples:
+  vaguemestre admin passwd --config /etc/vaguemestre/vaguemestre.toml
+  vaguemestre admin passwd --file admin.passwd --generate")]
+    Passwd {
+        /// Write here instead of asking the configuration.
+        #[arg(long, value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where the demo keeps everything. Made when missing.
+    #[arg(long, value_name = "DIR", default_value = "./demo-data")]
+    pub(super) data_dir: PathBuf,
+    /// Added to every port, 1024 to 63000.
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u16).range(1_024..=63_000))]
+    pub(super) port_base: u16,
+    /// The address on which both relays listen.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(super) host: IpAddr,
+    /// Run the scenario, check it, report and exit: 0, or 1 naming what failed.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Make K more mailboxes, u0@ to u{K-1}@hopital.mssante.test, password `secret`, to measure.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(super) accounts: u32,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file; config/vaguemestre.toml explains every key.
+    #[arg(
+        long = "config",
+        id = "config",
+        value_name = "FILE",
+        default_value = "/etc/vaguemestre/vaguemestre.toml"
+    )]
+    pub(super) file: PathBuf,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Format {
+    /// JSON for programs instead of a table for people.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where a password comes from.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct PasswordSource {
+    /// Read the password from the next line of standard input.
+    #[arg(long)]
+    pub(super) password_stdin: bool,
+    /// Make a random password and print it, once.
+    #[arg(long)]
+    pub(super) generate: bool,
+}
+
+/// The national codes, and ours for patients.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub(super) enum Kind {
+    /// One professional.
+    Per,
+    /// A team or service of a structure.
+    Org,
+    /// A program, with a person responsible.
+    App,
+    /// A practice with several holders.
+    Cab,
+    /// A patient; the part before the @ is the INS.
+    Ctn,
+}
+
+impl From<Kind> for MailboxKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Per => Self::Personal,
+            Kind::Org => Self::Organisational,
+            Kind::App => Self::Applicative,
+            Kind::Cab => Self::Practice,
+            Kind::Ctn => Self::Citizen,
+        }
+    }
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| "a day is written YYYY-MM-DD".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_password_is_never_an_argument() {
+        let lines = [
+            "vaguemestre mailbox add a@b.test --kind PER --password secret",
+            "vaguemestre mailbox passwd a@b.test secret",
+            "vaguemestre admin passwd --password secret",
+        ];
+        for line in lines {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

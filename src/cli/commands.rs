@@ -1,0 +1,354 @@
+//! Doing what was typed.
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::cli::Outcome;
+use crate::cli::arguments::Admin;
+use crate::cli::arguments::Arguments;
+use crate::cli::arguments::Command;
+use crate::cli::arguments::ConfigFile;
+use crate::cli::arguments::Demo;
+use crate::cli::arguments::Format;
+use crate::cli::arguments::Mailbox;
+use crate::cli::arguments::PasswordSource;
+use crate::cli::arguments::Queue;
+use crate::cli::arguments::Stats;
+use crate::cli::output;
+use crate::cli::output::Table;
+use crate::cli::password;
+use crate::demo;
+use crate::domain::address::Address;
+use crate::domain::mailbox::Listing;
+use crate::infra::config::Config;
+use crate::infra::config::ConfigError;
+use crate::infra::log;
+use crate::relay;
+use crate::server::control;
+use crate::server::control::ControlError;
+use crate::server::control::Request;
+use crate::server::control::wire::MailboxRow;
+use crate::server::control::wire::QueueLine;
+use crate::server::control::wire::Response;
+use crate::server::control::wire::StatTable;
+
+/// Why a command did not do its work.
+enum Failure {
+    Configuration(Vec<ConfigError>),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Runs the command and says on standard error why it failed.
+pub async fn run(arguments: Arguments) -> Outcome {
+    match dispatch(arguments.command).await {
+        Ok(()) => Outcome::Done,
+        Err(Failure::Configuration(errors)) => {
+            tell_errors(&errors);
+            Outcome::BadConfiguration
+        }
+        Err(Failure::Other(error)) => {
+            output::tell(&format!("vaguemestre: {error:#}"));
+            Outcome::Failed
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { config } => serve(&config).await,
+        Command::CheckConfig { config, format } => check_config(&config.file, format),
+        Command::Mailbox(command) => mailbox(command).await,
+        Command::Stats(Stats::Show { from, to, config, format }) => {
+            ask(&config, Request::StatsShow { from, to }, format).await
+        }
+        Command::Queue(Queue::List { config, format }) => {
+            ask(&config, Request::QueueList, format).await
+        }
+        Command::Admin(Admin::Passwd { file, password, config }) => {
+            admin_password(file, &config, password)
+        }
+        Command::Demo(demo) => run_demo(demo).await,
+        Command::Version { format } => version(format),
+    }
+}
+
+async fn serve(config: &ConfigFile) -> Result<(), Failure> {
+    let config = load(&config.file)?;
+    let format = if config.log.json { log::Format::Json } else { log::Format::Pretty };
+    let _log = log::install(format, &config.log.level);
+    relay::serve(config).await?;
+    Ok(())
+}
+
+fn check_config(file: &Path, format: Format) -> Result<(), Failure> {
+    let errors = Config::load(file).err().unwrap_or_default();
+    if format.json {
+        output::print_json(&errors.iter().map(ErrorRow::from).collect::<Vec<_>>())?;
+    }
+    if !errors.is_empty() {
+        return Err(Failure::Configuration(errors));
+    }
+    if !format.json {
+        output::print_line(&format!("{}: nothing is wrong.", file.display()))?;
+    }
+    Ok(())
+}
+
+async fn mailbox(command: Mailbox) -> Result<(), Failure> {
+    match command {
+        Mailbox::Add { address, kind, name, red_list, password, config, format } => {
+            // The configuration first: nobody should type a password in vain.
+            let file = load(&config.file)?;
+            let address = address_of(&address)?;
+            let chosen = password::choose(password)?;
+            let shown = chosen.made.then(|| chosen.password.expose().clone());
+            let request = Request::MailboxAdd {
+                address,
+                kind: kind.into(),
+                display_name: name,
+                password: chosen.password,
+                listing: if red_list { Listing::RedList } else { Listing::Public },
+            };
+            let response = reach(&file, request).await?;
+            show_with_password(response, shown, format)
+        }
+        Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
+        Mailbox::Passwd { address, password, config, format } => {
+            let file = load(&config.file)?;
+            let address = address_of(&address)?;
+            let chosen = password::choose(password)?;
+            let shown = chosen.made.then(|| chosen.password.expose().clone());
+            let request = Request::MailboxPassword { address, password: chosen.password };
+            let response = reach(&file, request).await?;
+            show_with_password(response, shown, format)
+        }
+    }
+}
+
+fn admin_password(
+    file: Option<PathBuf>,
+    config: &ConfigFile,
+    source: PasswordSource,
+) -> Result<(), Failure> {
+    let file = match file {
+        Some(file) => file,
+        None => Config::load_before_first_password(&config.file)
+            .map_err(Failure::Configuration)?
+            .admin
+            .password_file
+            .context("the configuration has no admin.password_file; add it, or use --file")?,
+    };
+    let chosen = password::choose(source)?;
+    password::write_hash(&file, &chosen.password)?;
+    if chosen.made {
+        output::print_line(chosen.password.expose())?;
+    }
+    output::tell(&format!("{} is written; restart the relay to use it.", file.display()));
+    Ok(())
+}
+
+async fn run_demo(demo: Demo) -> Result<(), Failure> {
+    // The demo tells its story on standard output; the relays' log would drown it.
+    let _log = log::install(log::Format::Pretty, "warn");
+    demo::run(demo::Options {
+        data_dir: demo.data_dir,
+        port_base: demo.port_base,
+        host: demo.host,
+        once: demo.once,
+        accounts: demo.accounts,
+    })
+    .await?;
+    Ok(())
+}
+
+fn version(format: Format) -> Result<(), Failure> {
+    let openpgp = if cfg!(feature = "pgp-openssl") { "openssl" } else { "rust" };
+    let version = env!("CARGO_PKG_VERSION");
+    if format.json {
+        let value = serde_json::json!({
+            "version": version,
+            "openpgp": openpgp,
+            "tls": "rustls with aws-lc-rs",
+            "license": env!("CARGO_PKG_LICENSE"),
+        });
+        output::print_json(&value)?;
+    } else {
+        output::print_line(&format!(
+            "vaguemestre {version}\nTLS: rustls with aws-lc-rs. OpenPGP: sequoia with {openpgp}.\n\
+             Licence: {}; NOTICE names the parts under other ones.",
+            env!("CARGO_PKG_LICENSE")
+        ))?;
+    }
+    Ok(())
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    Config::load(file).map_err(Failure::Configuration)
+}
+
+/// `-` keeps a patient's INS out of the process list and the shell's history.
+fn address_of(text: &str) -> anyhow::Result<Address> {
+    let line;
+    let text = if text == "-" {
+        line = password::read_line().context("no address on standard input")?;
+        line.expose().trim()
+    } else {
+        text
+    };
+    Address::parse(text).context("the address is not one")
+}
+
+async fn ask(config: &ConfigFile, request: Request, format: Format) -> Result<(), Failure> {
+    let config = load(&config.file)?;
+    show(reach(&config, request).await?, format)
+}
+
+/// A running relay does it itself; otherwise we open its store. The store's lock decides races.
+async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
+    let socket = control::socket_path(&config.storage.data_dir);
+    match control::ask(&socket, &request).await {
+        Ok(response) => Ok(response),
+        Err(ControlError::NotRunning(_)) => {
+            let _log = log::install(log::Format::Pretty, "warn");
+            let office = relay::offline(config).await?;
+            Ok(control::handle(&office, request).await)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show(response: Response, format: Format) -> Result<(), Failure> {
+    match response {
+        Response::Failed(reason) => return Err(anyhow::anyhow!(reason).into()),
+        Response::Done(text) if format.json => {
+            output::print_json(&serde_json::json!({ "done": text }))?;
+        }
+        Response::Done(text) => output::print_line(&text)?,
+        Response::Mailboxes(rows) if format.json => output::print_json(&rows)?,
+        Response::Mailboxes(rows) => {
+            output::print_table(
+                &mailbox_table(&rows),
+                "No mailboxes yet: `mailbox add` makes one.",
+            )?;
+        }
+        Response::Stats(table) if format.json => output::print_json(&table)?,
+        Response::Stats(table) => {
+            let empty = format!("Nothing happened from {} to {}.", table.from, table.to);
+            output::print_table(&stat_table(&table), &empty)?;
+        }
+        Response::Queue(lines) if format.json => output::print_json(&lines)?,
+        Response::Queue(lines) => output::print_table(&queue_table(&lines), "Nothing waits.")?,
+    }
+    Ok(())
+}
+
+/// A made password is shown once, and only when it is in force.
+fn show_with_password(
+    response: Response,
+    password: Option<String>,
+    format: Format,
+) -> Result<(), Failure> {
+    match (response, password) {
+        (Response::Done(text), Some(password)) if format.json => {
+            output::print_json(&serde_json::json!({ "done": text, "password": password }))?;
+        }
+        (Response::Done(text), Some(password)) => {
+            output::print_line(&format!("{text}\nPassword, shown only now: {password}"))?;
+        }
+        (response, _) => show(response, format)?,
+    }
+    Ok(())
+}
+
+fn mailbox_table(rows: &[MailboxRow]) -> Table {
+    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created"]);
+    for row in rows {
+        table.row([
+            &row.kind,
+            &row.address,
+            &row.display_name,
+            &row.listing,
+            &row.state,
+            &row.created,
+        ]);
+    }
+    table
+}
+
+fn stat_table(table: &StatTable) -> Table {
+    let heading = ["Day", "Domain", "Kind", "Counterpart", "Event", "Reason", ">Count", ">Octets"];
+    let mut printed = Table::new(&heading);
+    for row in &table.rows {
+        printed.row([
+            row.day.clone(),
+            row.domain.clone(),
+            row.kind.clone().unwrap_or_default(),
+            row.counterpart.clone(),
+            row.event.clone(),
+            row.reason.clone(),
+            row.count.to_string(),
+            row.octets.to_string(),
+        ]);
+    }
+    printed
+}
+
+fn queue_table(lines: &[QueueLine]) -> Table {
+    let heading = [
+        "Letter",
+        "Recipient",
+        "Next hop",
+        ">Tries",
+        "Next try",
+        "Accepted",
+        ">Octets",
+        "Last reply",
+    ];
+    let mut table = Table::new(&heading);
+    for line in lines {
+        table.row([
+            line.queue_id.clone(),
+            line.recipient.clone(),
+            line.next_hop.clone(),
+            line.attempts.to_string(),
+            line.next_attempt.clone(),
+            line.accepted_at.clone(),
+            line.size.to_string(),
+            line.last_reply.clone(),
+        ]);
+    }
+    table
+}
+
+/// [`ConfigError`] for programs.
+#[derive(Serialize)]
+struct ErrorRow<'a> {
+    key: &'a str,
+    file: &'a str,
+    expected: &'a str,
+}
+
+impl<'a> From<&'a ConfigError> for ErrorRow<'a> {
+    fn from(error: &'a ConfigError) -> Self {
+        Self { key: &error.key, file: &error.file, expected: &error.expected }
+    }
+}
+
+fn tell_errors(errors: &[ConfigError]) {
+    let count = match errors.len() {
+        1 => "1 error".to_owned(),
+        several => format!("{several} errors"),
+    };
+    output::tell(&format!("vaguemestre: the configuration has {count}:"));
+    for error in errors {
+        output::tell(&format!("  {error}"));
+    }
+}

@@ -1,0 +1,546 @@
+//! Certificates that imitate the IGC-Santé hierarchy, and the signed list of operators.
+//!
+//! Every subject says DEMO. Nothing here may ever be trusted outside a demonstration: the keys
+//! of the authorities lie beside the certificates.
+use std::net::IpAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_lc_rs::digest::SHA256;
+use aws_lc_rs::digest::digest;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rcgen::CertificateParams;
+use rcgen::DnType;
+use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::KeyPair;
+use rcgen::KeyUsagePurpose;
+use rcgen::SanType;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::domain::address::Domain;
+use crate::domain::operator::OperatorDn;
+use crate::domain::operator::TrustList;
+use crate::domain::time::Timestamp;
+use crate::infra::trust::SignerRule;
+use crate::proto::trust_list;
+
+/// Like the real authorities, which end in 2033.
+const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 86_400);
+const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
+/// A leaf that ends sooner than this is made anew at the start.
+const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 86_400);
+/// Clocks differ; a certificate of this second would not be valid for a peer yet.
+const BACKDATED: Duration = Duration::from_secs(3_600);
+
+/// The signer's names, after the real `alb.mssante.fr`.
+pub const SIGNER_COMMON_NAME: &str = "alb.demo.mssante.test";
+/// The signer's rfc822 SAN, after the real `alb@mssante.fr`.
+pub const SIGNER_EMAIL: &str = "alb@mssante.test";
+
+/// One operator of the demonstration.
+#[derive(Clone, Debug)]
+pub struct DemoOperator {
+    /// Short name; also the folder of its files.
+    pub name: String,
+    /// Its host, which its certificates name.
+    pub hostname: Domain,
+    /// National structure identifier (identifiant national de structure), e.g. `1990000101`.
+    pub structure: String,
+    /// Who bears the certificate, e.g. `HOPITAL DEMO`.
+    pub organisation: String,
+}
+
+/// A certificate chain and its key, as files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemPair {
+    /// Chain, leaf first.
+    pub certificate: PathBuf,
+    /// Private key, mode 0600.
+    pub key: PathBuf,
+}
+
+/// What a leaf certificate shall say.
+#[derive(Clone, Debug)]
+pub struct Leaf<'a> {
+    /// Subject, in certificate order (C first).
+    pub subject: &'a [(DnType, &'a str)],
+    /// Alternative names: addresses, hosts, or mail addresses.
+    pub names: &'a [&'a str],
+    /// What it is for.
+    pub purposes: &'a [ExtendedKeyUsagePurpose],
+    /// RSA-2048 instead of P-256.
+    pub rsa: bool,
+    /// From when.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+/// The demonstration's certificates.
+pub struct DemoPki {
+    folder: PathBuf,
+    authority: rcgen::Issuer<'static, KeyPair>,
+    authority_pem: String,
+    signer: RsaKeyPair,
+    signer_certificate: CertificateDer<'static>,
+}
+
+impl DemoPki {
+    /// Makes what is missing in `folder`, or what ends soon, and loads the rest: a second start
+    /// goes on with the same authority, so clients that trust it still do.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or one that is there is not what it should be.
+    pub fn create(
+        folder: &Path,
+        operators: &[DemoOperator],
+        host: IpAddr,
+        now: Timestamp,
+    ) -> Result<Self, anyhow::Error> {
+        std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+        let root_files = pair(folder, "ca-root");
+        let authority_files = pair(folder, "ca-organisations");
+        if !(root_files.exists() && authority_files.exists()) {
+            forget_leaves(folder, operators)?;
+            make_authorities(&root_files, &authority_files, now)?;
+        }
+        let authority_pem = read(&authority_files.certificate)?;
+        let authority = rcgen::Issuer::from_ca_cert_pem(
+            &authority_pem,
+            KeyPair::from_pem(&read(&authority_files.key)?)?,
+        )
+        .with_context(|| format!("{}", authority_files.certificate.display()))?;
+        let bundle = read(&root_files.certificate)? + &authority_pem;
+        write(&folder.join("ca.pem"), &bundle, false)?;
+
+        let signer_files = pair(folder, "list-signer");
+        if needs_making(&signer_files, None, now) {
+            make(&authority, &authority_pem, &signer_leaf(now), &signer_files)?;
+        }
+        for operator in operators {
+            make_operator(folder, &authority, &authority_pem, operator, host, now)?;
+        }
+        let signer_key = rustls::pki_types::PrivatePkcs8KeyDer::from_pem_file(&signer_files.key)
+            .with_context(|| format!("{}", signer_files.key.display()))?;
+        let signer = RsaKeyPair::from_pkcs8(signer_key.secret_pkcs8_der())
+            .with_context(|| format!("{} is not an RSA key", signer_files.key.display()))?;
+        let signer_certificate = CertificateDer::from_pem_file(&signer_files.certificate)
+            .with_context(|| format!("{}", signer_files.certificate.display()))?;
+        Ok(Self { folder: folder.to_owned(), authority, authority_pem, signer, signer_certificate })
+    }
+
+    /// Root and intermediate: what a client, a relay or a browser has to trust.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// The certificate of the doors where people log in.
+    pub fn people(&self, operator: &DemoOperator) -> PemPair {
+        pair(&self.folder.join(&operator.name), "people")
+    }
+
+    /// The certificate between operators.
+    pub fn mx(&self, operator: &DemoOperator) -> PemPair {
+        pair(&self.folder.join(&operator.name), "mx")
+    }
+
+    /// The subject of [`Self::mx`], for the trust list.
+    pub fn mx_dn(operator: &DemoOperator) -> OperatorDn {
+        let short = |attribute: &DnType| match attribute {
+            DnType::CountryName => "C",
+            DnType::StateOrProvinceName => "ST",
+            DnType::OrganizationName => "O",
+            DnType::OrganizationalUnitName => "OU",
+            _ => "CN",
+        };
+        OperatorDn::new(mx_subject(operator).iter().map(|(name, value)| (short(name), *value)))
+    }
+
+    /// Who may sign the demonstration's list.
+    pub fn signer_rule(&self) -> SignerRule {
+        SignerRule {
+            anchors: vec![self.ca_file()],
+            common_name: Some(SIGNER_COMMON_NAME.to_owned()),
+            email: Some(SIGNER_EMAIL.to_owned()),
+        }
+    }
+
+    /// Makes any other certificate of this authority: `stem.pem` and `stem.key` in `folder`.
+    ///
+    /// # Errors
+    /// When a name cannot be put into a certificate or a file not be written.
+    pub fn issue(
+        &self,
+        leaf: &Leaf<'_>,
+        folder: &Path,
+        stem: &str,
+    ) -> Result<PemPair, anyhow::Error> {
+        std::fs::create_dir_all(folder)?;
+        let files = pair(folder, stem);
+        make(&self.authority, &self.authority_pem, leaf, &files)?;
+        Ok(files)
+    }
+
+    /// The list in the form that the trust space publishes, signed by the demonstration's signer.
+    ///
+    /// # Errors
+    /// When the RSA key refuses to sign; a key that loaded does not.
+    pub fn sign_trust_list(&self, list: &TrustList) -> Result<Vec<u8>, anyhow::Error> {
+        sign(&trust_list::write(list), &self.signer, &self.signer_certificate)
+    }
+}
+
+/// Signs a canonical list document with any key and certificate.
+///
+/// The text is canonical XML already, and so is the `SignedInfo` below once its namespace is
+/// written on it, so no canonicaliser is needed here; the one that verifies is another's.
+///
+/// # Errors
+/// When the key refuses, or the text has no end tag of a list.
+pub fn sign(
+    canonical: &str,
+    key: &RsaKeyPair,
+    certificate: &CertificateDer<'_>,
+) -> Result<Vec<u8>, anyhow::Error> {
+    let (head, tail) = canonical
+        .rfind("</")
+        .map(|place| canonical.split_at(place))
+        .context("the document has no end tag")?;
+    let digest = BASE64.encode(digest(&SHA256, canonical.as_bytes()));
+    let signed_info = signed_info(&digest);
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed_info.as_bytes(), &mut signature)
+        .context("the list's signature")?;
+    let in_place = signed_info.replacen(&format!(" xmlns=\"{XMLDSIG}\""), "", 1);
+    Ok(format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{head}<Signature xmlns=\"{XMLDSIG}\">{in_place}\
+         <SignatureValue>{}</SignatureValue><KeyInfo><X509Data><X509Certificate>{}\
+         </X509Certificate></X509Data></KeyInfo></Signature>{tail}",
+        BASE64.encode(&signature),
+        BASE64.encode(certificate),
+    )
+    .into_bytes())
+}
+
+const XMLDSIG: &str = trust_list::signature::XMLDSIG;
+
+/// The canonical form of what is signed (RFC 3275 §4.3).
+fn signed_info(digest: &str) -> String {
+    use crate::proto::trust_list::signature as form;
+    format!(
+        "<SignedInfo xmlns=\"{XMLDSIG}\">\
+         <CanonicalizationMethod Algorithm=\"{}\"></CanonicalizationMethod>\
+         <SignatureMethod Algorithm=\"{}\"></SignatureMethod>\
+         <Reference URI=\"\"><Transforms>\
+         <Transform Algorithm=\"{}\"></Transform><Transform Algorithm=\"{}\"></Transform>\
+         </Transforms><DigestMethod Algorithm=\"{}\"></DigestMethod>\
+         <DigestValue>{digest}</DigestValue></Reference></SignedInfo>",
+        form::EXCLUSIVE_C14N,
+        form::RSA_SHA256,
+        form::ENVELOPED,
+        form::EXCLUSIVE_C14N,
+        form::SHA256,
+    )
+}
+
+fn make_authorities(
+    root_files: &PemPair,
+    authority_files: &PemPair,
+    now: Timestamp,
+) -> Result<(), anyhow::Error> {
+    let root_key = KeyPair::generate()?;
+    let root = authority("DEMO AC RACINE IGC-SANTE ELEMENTAIRE", 1, now)?;
+    let root_pem = root.self_signed(&root_key)?.pem();
+    let root_issuer = rcgen::Issuer::from_params(&root, &root_key);
+    let key = KeyPair::generate()?;
+    let intermediate = authority("DEMO AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", 0, now)?;
+    let pem = intermediate.signed_by(&key, &root_issuer)?.pem();
+    write(&root_files.key, &root_key.serialize_pem(), true)?;
+    write(&authority_files.key, &key.serialize_pem(), true)?;
+    write(&authority_files.certificate, &pem, false)?;
+    write(&root_files.certificate, &root_pem, false)
+}
+
+fn authority(
+    common_name: &str,
+    below: u8,
+    now: Timestamp,
+) -> Result<CertificateParams, anyhow::Error> {
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    let mut name = rcgen::DistinguishedName::new();
+    name.push(DnType::CountryName, "FR");
+    name.push(DnType::OrganizationName, "VAGUEMESTRE DEMO");
+    name.push(DnType::OrganizationalUnitName, "IGC-SANTE DEMO");
+    name.push(DnType::CommonName, common_name);
+    parameters.distinguished_name = name;
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(below));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut parameters, earlier(now, BACKDATED), now.after(AUTHORITY_VALIDITY));
+    parameters.use_authority_key_identifier_extension = true;
+    Ok(parameters)
+}
+
+fn make_operator(
+    folder: &Path,
+    authority: &rcgen::Issuer<'static, KeyPair>,
+    authority_pem: &str,
+    operator: &DemoOperator,
+    host: IpAddr,
+    now: Timestamp,
+) -> Result<(), anyhow::Error> {
+    let folder = folder.join(&operator.name);
+    std::fs::create_dir_all(&folder)?;
+    let host_text = host.to_string();
+    let mut names = vec![operator.hostname.as_str(), "localhost", "127.0.0.1"];
+    if !names.contains(&host_text.as_str()) {
+        names.push(&host_text);
+    }
+    let people_name = format!("{} DEMO", operator.hostname);
+    let people = Leaf {
+        subject: &[
+            (DnType::CountryName, "FR"),
+            (DnType::OrganizationName, &operator.organisation),
+            (DnType::CommonName, &people_name),
+        ],
+        names: &names,
+        purposes: &[ExtendedKeyUsagePurpose::ServerAuth],
+        rsa: false,
+        not_before: earlier(now, BACKDATED),
+        not_after: now.after(LEAF_VALIDITY),
+    };
+    // The offer "SERV SSL" of the real authority: one certificate, both roles.
+    let mx = Leaf {
+        subject: &mx_subject(operator),
+        purposes: &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        ..people.clone()
+    };
+    for (stem, leaf) in [("people", &people), ("mx", &mx)] {
+        let files = pair(&folder, stem);
+        if needs_making(&files, Some(host), now) {
+            make(authority, authority_pem, leaf, &files)?;
+        }
+    }
+    Ok(())
+}
+
+fn mx_subject(operator: &DemoOperator) -> [(DnType, &str); 5] {
+    [
+        (DnType::CountryName, "FR"),
+        (DnType::StateOrProvinceName, "Paris (75)"),
+        (DnType::OrganizationName, &operator.organisation),
+        (DnType::OrganizationalUnitName, &operator.structure),
+        (DnType::CommonName, operator.hostname.as_str()),
+    ]
+}
+
+fn signer_leaf(now: Timestamp) -> Leaf<'static> {
+    Leaf {
+        subject: &[
+            (DnType::CountryName, "FR"),
+            (DnType::StateOrProvinceName, "Paris (75)"),
+            (DnType::OrganizationName, "VAGUEMESTRE DEMO"),
+            (DnType::OrganizationalUnitName, "1990000999"),
+            (DnType::CommonName, SIGNER_COMMON_NAME),
+        ],
+        names: &[SIGNER_EMAIL],
+        purposes: &[ExtendedKeyUsagePurpose::EmailProtection],
+        rsa: true,
+        not_before: earlier(now, BACKDATED),
+        not_after: now.after(LEAF_VALIDITY),
+    }
+}
+
+fn make(
+    authority: &rcgen::Issuer<'static, KeyPair>,
+    authority_pem: &str,
+    leaf: &Leaf<'_>,
+    files: &PemPair,
+) -> Result<(), anyhow::Error> {
+    let key = if leaf.rsa {
+        KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?
+    } else {
+        KeyPair::generate()?
+    };
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    parameters.subject_alt_names =
+        leaf.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
+    let mut subject = rcgen::DistinguishedName::new();
+    for (attribute, value) in leaf.subject {
+        subject.push(attribute.clone(), *value);
+    }
+    parameters.distinguished_name = subject;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    if leaf.purposes.contains(&ExtendedKeyUsagePurpose::EmailProtection) {
+        parameters.key_usages.push(KeyUsagePurpose::ContentCommitment);
+    }
+    parameters.extended_key_usages = leaf.purposes.to_vec();
+    set_validity(&mut parameters, leaf.not_before, leaf.not_after);
+    parameters.use_authority_key_identifier_extension = true;
+    let pem = parameters.signed_by(&key, authority)?.pem();
+    write(&files.key, &key.serialize_pem(), true)?;
+    write(&files.certificate, &(pem + authority_pem), false)
+}
+
+fn alternative_name(name: &str) -> Result<SanType, anyhow::Error> {
+    if let Ok(address) = name.parse() {
+        return Ok(SanType::IpAddress(address));
+    }
+    if name.contains('@') {
+        return Ok(SanType::Rfc822Name(name.try_into()?));
+    }
+    Ok(SanType::DnsName(name.try_into()?))
+}
+
+/// True when the files are not there, cannot be read, end soon, or do not name the host that
+/// clients will connect to.
+fn needs_making(files: &PemPair, host: Option<IpAddr>, now: Timestamp) -> bool {
+    let fits = || {
+        let leaf = CertificateDer::from_pem_file(&files.certificate).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&leaf).ok()?;
+        let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        let lasts = end > now.after(LEAF_RENEWAL).as_seconds();
+        let names = certificate.subject_alternative_name().ok()??;
+        let named = host.is_none_or(|host| {
+            let octets = match host {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            names.value.general_names.iter().any(|name| {
+                matches!(name, x509_parser::extensions::GeneralName::IPAddress(listed) if *listed == octets)
+            })
+        });
+        Some(lasts && named && files.key.exists())
+    };
+    !fits().unwrap_or(false)
+}
+
+/// Leaves of an authority that is gone would be refused by everybody.
+fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow::Error> {
+    let mut leaves = vec![pair(folder, "list-signer")];
+    for operator in operators {
+        let folder = folder.join(&operator.name);
+        leaves.push(pair(&folder, "people"));
+        leaves.push(pair(&folder, "mx"));
+    }
+    for file in leaves.into_iter().flat_map(|pair| [pair.certificate, pair.key]) {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{}", file.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl PemPair {
+    fn exists(&self) -> bool {
+        self.certificate.exists() && self.key.exists()
+    }
+}
+
+fn pair(folder: &Path, stem: &str) -> PemPair {
+    PemPair {
+        certificate: folder.join(format!("{stem}.pem")),
+        key: folder.join(format!("{stem}.key")),
+    }
+}
+
+fn read(file: &Path) -> Result<String, anyhow::Error> {
+    std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))
+}
+
+/// A key is never readable for others, not even for the moment between creation and chmod.
+fn write(file: &Path, text: &str, private: bool) -> Result<(), anyhow::Error> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::PermissionsExt;
+    let mode = if private { 0o600 } else { 0o644 };
+    let mut open = std::fs::OpenOptions::new();
+    open.write(true).create(true).truncate(true).mode(mode);
+    let mut handle = open.open(file).with_context(|| format!("{}", file.display()))?;
+    handle.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    handle.write_all(text.as_bytes()).with_context(|| format!("{}", file.display()))
+}
+
+/// rcgen counts in a date type of its own; seconds since the epoch say the same.
+fn set_validity(parameters: &mut CertificateParams, from: Timestamp, until: Timestamp) {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    parameters.not_before = epoch + Duration::from_secs(from.as_seconds());
+    parameters.not_after = epoch + Duration::from_secs(until.as_seconds());
+}
+
+fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
+    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(moment.as_millis().saturating_sub(by))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::infra::net::Identity;
+    use crate::infra::net::load_anchors;
+    use crate::infra::net::peer_identity;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_795_300_000);
+
+    fn hospital() -> DemoOperator {
+        DemoOperator {
+            name: "hopital".to_owned(),
+            hostname: Domain::parse("mx.hopital.mssante.test").unwrap(),
+            structure: "1990000101".to_owned(),
+            organisation: "HOPITAL DEMO".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_second_start_goes_on_with_the_same_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let first = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        let before = read(&first.mx(&hospital()).certificate).unwrap();
+        let second = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        assert_eq!(read(&second.mx(&hospital()).certificate).unwrap(), before);
+
+        let elsewhere = IpAddr::from([192, 0, 2, 7]);
+        DemoPki::create(folder.path(), &[hospital()], elsewhere, NOW).unwrap();
+        assert_ne!(read(&second.mx(&hospital()).certificate).unwrap(), before, "another host");
+        let before = read(&second.mx(&hospital()).certificate).unwrap();
+        let late = NOW.after(LEAF_VALIDITY);
+        DemoPki::create(folder.path(), &[hospital()], elsewhere, late).unwrap();
+        assert_ne!(read(&second.mx(&hospital()).certificate).unwrap(), before, "it had ended");
+    }
+
+    #[test]
+    fn the_operators_certificate_has_the_listed_name_and_its_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let pki = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        let files = pki.mx(&hospital());
+        let identity = Identity::load(&files.certificate, &files.key).unwrap();
+        assert_eq!(identity.chain.len(), 2);
+        let peer = peer_identity(&identity.chain[0]).unwrap();
+        assert_eq!(peer.subject, DemoPki::mx_dn(&hospital()));
+        assert!(peer.issuer.to_string().contains("demo"), "{}", peer.issuer);
+        assert_eq!(load_anchors(&[pki.ca_file()]).unwrap().len(), 2);
+        for file in walk(folder.path()) {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            let private = file.extension().is_some_and(|extension| extension == "key");
+            assert_eq!(mode, if private { 0o600 } else { 0o644 }, "{}", file.display());
+        }
+    }
+
+    fn walk(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    }
+}

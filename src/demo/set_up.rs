@@ -1,0 +1,341 @@
+//! Certificates, trust list, configuration, mailboxes: made at the first start, found again at
+//! the next.
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::demo::Options;
+use crate::demo::people;
+use crate::demo::people::OPERATORS;
+use crate::demo::people::PEOPLE;
+use crate::demo::people::Person;
+use crate::demo::pki::DemoOperator;
+use crate::demo::pki::DemoPki;
+use crate::demo::pki::SIGNER_COMMON_NAME;
+use crate::demo::pki::SIGNER_EMAIL;
+use crate::demo::say;
+use crate::demo::step;
+use crate::domain::address::Address;
+use crate::domain::address::Domain;
+use crate::domain::mailbox::Listing;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::operator::TrustList;
+use crate::domain::secret::Secret;
+use crate::flow::office::Office;
+use crate::infra::clock::Clock;
+use crate::infra::clock::SystemClock;
+use crate::infra::config::Config;
+use crate::infra::directory::Directory;
+use crate::infra::directory::DirectoryError;
+use crate::infra::directory::NewAccount;
+use crate::infra::directory::accounts;
+use crate::relay::Relay;
+
+/// The running demonstration.
+pub(super) struct Demo {
+    pub(super) folder: PathBuf,
+    pub(super) pki: DemoPki,
+    pub(super) relays: Vec<Relay>,
+    pub(super) passwords: BTreeMap<String, String>,
+    /// No letter was ever sent in this folder.
+    pub(super) is_new: bool,
+    pub(super) host: IpAddr,
+    pub(super) port_base: u16,
+}
+
+/// The ports of an operator, above its base.
+pub(super) const PORTS: [(&str, u16); 7] = [
+    ("submission", 587),
+    ("submissions", 465),
+    ("mx", 25),
+    ("imap", 143),
+    ("imaps", 993),
+    ("https", 443),
+    ("metrics", 90),
+];
+
+impl Demo {
+    pub(super) async fn set_up(options: &Options) -> anyhow::Result<Self> {
+        say("Vaguemestre demonstration: fictional people, real relays.\n");
+        fs::create_dir_all(&options.data_dir)
+            .with_context(|| format!("--data-dir {}", options.data_dir.display()))?;
+        let folder = options.data_dir.canonicalize()?;
+        let is_new = !folder.join("passwords.json").exists();
+        anyhow::ensure!(
+            options.port_base <= u16::MAX - 2000,
+            "--port-base {}: at most {}, because ports up to N+1993 are used",
+            options.port_base,
+            u16::MAX - 2000
+        );
+        let operators = demo_operators()?;
+        let pki = step("certificate authority (DEMO, after IGC-Santé)", async {
+            DemoPki::create(&folder.join("pki"), &operators, options.host, SystemClock.now())
+        })
+        .await?;
+        step("signed trust list of two operators", async {
+            write_trust_list(&folder, &pki, &operators)
+        })
+        .await?;
+        let passwords = step("passwords", async { load_passwords(&folder) }).await?;
+        let mut relays = Vec::new();
+        for (number, operator) in operators.iter().enumerate() {
+            let what = format!("operator {}", OPERATORS[number].domain);
+            let relay = step(&what, async {
+                let file = write_config(&folder, number, &pki, operator, options, &passwords)?;
+                let config = Config::load(&file).map_err(|errors| {
+                    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                    anyhow::anyhow!(all.join("\n"))
+                })?;
+                Relay::start(config).await
+            })
+            .await?;
+            relays.push(relay);
+        }
+        let demo = Self {
+            folder,
+            pki,
+            relays,
+            passwords,
+            is_new,
+            host: options.host,
+            port_base: options.port_base,
+        };
+        step("mailboxes, each with an OpenPGP key", demo.add_people(options.accounts)).await?;
+        step("directory replica from a national extraction", demo.import_directory()).await?;
+        Ok(demo)
+    }
+
+    pub(super) fn office(&self, operator: usize) -> &Arc<Office> {
+        self.relays[operator].office()
+    }
+
+    pub(super) fn port(&self, operator: usize, door: &str) -> u16 {
+        let above = PORTS.iter().find(|(name, _)| *name == door).map_or(0, |(_, port)| *port);
+        self.port_base + OPERATORS[operator].port_offset + above
+    }
+
+    pub(super) fn password(&self, address: &str) -> &str {
+        self.passwords.get(address).map_or("", String::as_str)
+    }
+
+    pub(super) async fn stop(self) {
+        for relay in self.relays {
+            relay.stop().await;
+        }
+    }
+
+    async fn add_people(&self, extra: u32) -> anyhow::Result<()> {
+        for person in &PEOPLE {
+            let address = person.address();
+            let password = Secret::new(self.password(&address).to_owned());
+            self.add(person.operator, &address, person.kind, person.display_name, &password).await?;
+        }
+        let password = Secret::new("secret".to_owned());
+        for number in 0..extra {
+            let address = format!("u{number}@{}", OPERATORS[0].domain);
+            let name = format!("Dr Numéro {number}");
+            self.add(0, &address, MailboxKind::Personal, &name, &password).await?;
+            if (number + 1) % 100 == 0 {
+                say(&format!("\n    {} of {extra} extra mailboxes", number + 1));
+            }
+        }
+        Ok(())
+    }
+
+    async fn add(
+        &self,
+        operator: usize,
+        address: &str,
+        kind: MailboxKind,
+        display_name: &str,
+        password: &Secret<String>,
+    ) -> anyhow::Result<()> {
+        let office = self.office(operator);
+        let address = Address::parse(address)?;
+        let new = NewAccount {
+            address: address.clone(),
+            kind,
+            listing: Listing::Public,
+            display_name: display_name.to_owned(),
+            password,
+        };
+        let account = match office.accounts.find(&address).await? {
+            Some(account) => account,
+            None => match office.accounts.add(new).await {
+                Ok(account) => account,
+                Err(DirectoryError::Taken) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        office.mailboxes.create(&account).await?;
+        Ok(())
+    }
+
+    async fn import_directory(&self) -> anyhow::Result<()> {
+        let folder = self.folder.join("annuaire");
+        fs::create_dir_all(&folder)?;
+        let file = folder.join("Extraction_Correspondance_MSSante_202611210730.txt");
+        let mut extraction = include_str!("extraction.txt").trim_end().to_owned();
+        for row in PEOPLE.iter().filter_map(Person::extraction_row) {
+            extraction.push('\n');
+            extraction.push_str(&row);
+        }
+        extraction.push('\n');
+        fs::write(&file, extraction)?;
+        for relay in &self.relays {
+            let Some(replica) = relay.office().replica.clone() else {
+                anyhow::bail!("the directory replica does not open");
+            };
+            let file = file.clone();
+            let import = tokio::task::spawn_blocking(move || replica.import(&file, &mut |_| {}));
+            import.await??;
+        }
+        Ok(())
+    }
+}
+
+fn demo_operators() -> anyhow::Result<Vec<DemoOperator>> {
+    OPERATORS
+        .iter()
+        .map(|operator| {
+            Ok(DemoOperator {
+                name: operator.name.to_owned(),
+                hostname: Domain::parse(operator.domain)?,
+                structure: operator.structure.to_owned(),
+                organisation: operator.organisation.to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn write_trust_list(
+    folder: &Path,
+    pki: &DemoPki,
+    operators: &[DemoOperator],
+) -> anyhow::Result<()> {
+    let mut domains = BTreeMap::new();
+    for operator in operators {
+        domains.insert(operator.hostname.clone(), [DemoPki::mx_dn(operator)].into());
+    }
+    let citizens = Domain::parse(people::CITIZEN_DOMAIN)?;
+    domains.insert(citizens, [DemoPki::mx_dn(&operators[0])].into());
+    let list = TrustList { generated: SystemClock.now(), domains };
+    Ok(fs::write(trust_list_file(folder), pki.sign_trust_list(&list)?)?)
+}
+
+pub(super) fn trust_list_file(folder: &Path) -> PathBuf {
+    folder.join("listeblanchemssante.xml")
+}
+
+/// One password a mailbox, and the administrators'; made once, readable by the owner only.
+fn load_passwords(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let file = folder.join("passwords.json");
+    let mut passwords: BTreeMap<String, String> = match fs::read(&file) {
+        Ok(octets) => serde_json::from_slice(&octets)
+            .with_context(|| format!("{} is not what this demo wrote", file.display()))?,
+        Err(_) => BTreeMap::new(),
+    };
+    let names = PEOPLE.iter().map(Person::address).chain(["admin".to_owned()]);
+    for name in names {
+        passwords.entry(name).or_insert_with(random_password);
+    }
+    let octets = serde_json::to_vec_pretty(&passwords)?;
+    write_private(&file, &octets)?;
+    Ok(passwords)
+}
+
+/// Twelve characters that nobody confuses when typing.
+fn random_password() -> String {
+    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let random = uuid::Uuid::new_v4().into_bytes();
+    let letter = |octet: &u8| char::from(ALPHABET[usize::from(*octet) % ALPHABET.len()]);
+    let all: String = random.iter().filter(|octet| **octet < 248).take(12).map(letter).collect();
+    all
+}
+
+pub(super) fn write_private(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write;
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+    opened
+        .and_then(|mut opened| opened.write_all(octets))
+        .with_context(|| format!("{}", file.display()))
+}
+
+/// The same file that an operator would write by hand.
+fn write_config(
+    folder: &Path,
+    number: usize,
+    pki: &DemoPki,
+    operator: &DemoOperator,
+    options: &Options,
+    passwords: &BTreeMap<String, String>,
+) -> anyhow::Result<PathBuf> {
+    let home = folder.join(&operator.name);
+    fs::create_dir_all(&home)?;
+    let admin = Secret::new(passwords.get("admin").cloned().unwrap_or_default());
+    let hash = accounts::hash_password(&admin)?;
+    write_private(&home.join("admin.password"), hash.as_bytes())?;
+    let other = &OPERATORS[1 - number];
+    let base = |operator: &people::Operator| options.port_base + operator.port_offset;
+    let mut routes = vec![(other.domain, base(other) + 25)];
+    if number == 1 {
+        routes.push((people::CITIZEN_DOMAIN, base(other) + 25));
+    }
+    let routes: Vec<String> = routes
+        .iter()
+        .map(|(domain, port)| {
+            format!("{domain:?} = {:?}", std::net::SocketAddr::new(options.host, *port).to_string())
+        })
+        .collect();
+    let listen: Vec<String> = PORTS
+        .iter()
+        .map(|(door, above)| {
+            let port = base(&OPERATORS[number]) + above;
+            format!("{door} = \"{}\"", std::net::SocketAddr::new(options.host, port))
+        })
+        .collect();
+    let citizens = if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
+    let (people, mx) = (pki.people(operator), pki.mx(operator));
+    let ca = pki.ca_file();
+    let text = format!(
+        "# Written by `vaguemestre demo`; every key is explained in config/vaguemestre.toml.\n\
+         [operator]\nname = {name:?}\nhostname = \"{host}\"\ndomains = [\"{host}\"]\n\
+         citizen_domains = [{citizens}]\npatient_domains = [{patients:?}]\n\n\
+         [listen]\n{listen}\n\n\
+         [tls]\ncertificate = {people_cert:?}\nkey = {people_key:?}\n\n\
+         [mx]\ncertificate = {mx_cert:?}\nkey = {mx_key:?}\nanchors = [{ca:?}]\n\n\
+         [mx.routes]\n{routes}\n\n\
+         [trust]\nlist = {list:?}\nsigner_anchors = [{ca:?}]\n\
+         signer_common_name = {signer:?}\nsigner_email = {email:?}\nrefresh_seconds = 60\n\n\
+         [storage]\ndata_dir = {data:?}\nmaster_key = {master:?}\n\n\
+         # High enough for a load test from one address.\n\
+         [limits]\nconnections = 10000\nconnections_per_address = 10000\n\
+         logins_failed_per_minute = 100000\n\n\
+         [queue]\nretry_seconds = [2, 5, 10, 30, 60]\n\n\
+         [admin]\nuser = \"admin\"\npassword_file = {admin:?}\n",
+        name = operator.name,
+        host = operator.hostname,
+        patients = people::CITIZEN_DOMAIN,
+        listen = listen.join("\n"),
+        people_cert = people.certificate,
+        people_key = people.key,
+        mx_cert = mx.certificate,
+        mx_key = mx.key,
+        routes = routes.join("\n"),
+        list = trust_list_file(folder),
+        signer = SIGNER_COMMON_NAME,
+        email = SIGNER_EMAIL,
+        data = home.join("data"),
+        master = home.join("master.key"),
+        admin = home.join("admin.password"),
+    );
+    let file = home.join("vaguemestre.toml");
+    fs::write(&file, text)?;
+    Ok(file)
+}

@@ -1,0 +1,258 @@
+//! Folders: create, rename, delete, subscribe, list.
+use crate::domain::folder::FolderId;
+use crate::domain::folder::ModSeq;
+use crate::domain::folder::SpecialUse;
+use crate::domain::folder::Uid;
+use crate::domain::limits;
+use crate::flow::mailbox::Folder;
+use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::rows;
+use crate::flow::mailbox::rows::ChangeKind;
+use crate::flow::mailbox::rows::ChangeRow;
+use crate::flow::mailbox::rows::FolderHead;
+use crate::flow::mailbox::rows::FolderName;
+use crate::flow::mailbox::rows::Head;
+use crate::infra::store;
+use crate::infra::store::Batch;
+
+/// The folders that every mailbox is born with.
+const STANDARD: [(&str, Option<SpecialUse>); 5] = [
+    ("INBOX", None),
+    ("Sent", Some(SpecialUse::Sent)),
+    ("Drafts", Some(SpecialUse::Drafts)),
+    ("Trash", Some(SpecialUse::Trash)),
+    ("Junk", Some(SpecialUse::Junk)),
+];
+
+impl OpenMailbox {
+    /// All folders, INBOX first, then by name.
+    pub async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
+        let head = self.durable_head().await?;
+        let range = store::prefix(&rows::folders_prefix(&self.slot.id));
+        let page = self.shelf.store.scan(range, limits::FOLDERS_MAX + 1).await?;
+        let mut folders = Vec::with_capacity(page.rows.len());
+        for (key, row) in &page.rows {
+            let Some(Uid(number)) = rows::uid_of(key) else { continue };
+            let Some(counters) = head.folder(FolderId(number)) else { continue };
+            folders.push(folder(counters, self.open_name(FolderId(number), &row.value)?));
+        }
+        folders.sort_by(|a, b| (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name)));
+        Ok(folders)
+    }
+
+    /// One folder.
+    pub async fn folder(&self, id: FolderId) -> Result<Folder, MailboxError> {
+        let head = self.durable_head().await?;
+        let counters = head.folder(id).ok_or(MailboxError::NoSuchFolder)?;
+        let row = self.shelf.store.get(&rows::folder_key(&self.slot.id, id)).await?;
+        let row = row.ok_or(MailboxError::NoSuchFolder)?;
+        Ok(folder(counters, self.open_name(id, &row.value)?))
+    }
+
+    /// Creates a folder (and does not create missing parents).
+    pub async fn create_folder(
+        &self,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Folder, MailboxError> {
+        let _gate = self.slot.gate.lock().await;
+        let name = checked_name(name)?;
+        let folders = self.folders().await?;
+        if folders.iter().any(|folder| folder.name == name) {
+            return Err(MailboxError::FolderExists);
+        }
+        if folders.len() >= limits::FOLDERS_MAX {
+            return Err(MailboxError::OverLimit("folders of one mailbox"));
+        }
+        let now = self.shelf.clock.now().as_seconds();
+        let id = self
+            .change(|head, batch| {
+                let id = add_folder(head, now);
+                let name = FolderName {
+                    name: name.clone(),
+                    special_use: special_use.map(rows::special_use_number),
+                    subscribed: true,
+                };
+                self.put_name(id, &name, batch);
+                self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
+                Ok(id)
+            })
+            .await?;
+        self.folder(id).await
+    }
+
+    /// The folders that every mailbox has; for a new mailbox.
+    pub(super) async fn create_standard_folders(&self) -> Result<(), MailboxError> {
+        let now = self.shelf.clock.now().as_seconds();
+        self.change(|head, batch| {
+            if !head.folders.is_empty() {
+                return Ok(());
+            }
+            for (name, special_use) in STANDARD {
+                let id = add_folder(head, now);
+                let special_use = special_use.map(rows::special_use_number);
+                let name = FolderName { name: name.to_owned(), special_use, subscribed: true };
+                self.put_name(id, &name, batch);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes a folder and its messages.
+    pub async fn delete_folder(&self, id: FolderId) -> Result<(), MailboxError> {
+        let folder = self.folder(id).await?;
+        if id == FolderId::INBOX || folder.special_use.is_some() {
+            return Err(MailboxError::FolderFixed);
+        }
+        self.remove_all(id).await?;
+        let _gate = self.slot.gate.lock().await;
+        self.change(|head, batch| {
+            // A letter that arrived after the messages were removed keeps the folder alive.
+            if head.folder(id).is_some_and(|folder| folder.exists > 0) {
+                return Err(MailboxError::FolderFixed);
+            }
+            head.folders.retain(|folder| folder.id != id.0);
+            batch.delete(rows::folder_key(&self.slot.id, id));
+            self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Renames a folder and those below it. Renaming INBOX moves its messages (RFC 3501 §6.3.5).
+    pub async fn rename_folder(&self, id: FolderId, name: &str) -> Result<(), MailboxError> {
+        if id == FolderId::INBOX {
+            let target = self.create_folder(name, None).await?;
+            return self.move_all(id, target.id).await;
+        }
+        let _gate = self.slot.gate.lock().await;
+        let name = checked_name(name)?;
+        let folders = self.folders().await?;
+        let old = folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
+        if folders.iter().any(|folder| folder.name == name) {
+            return Err(MailboxError::FolderExists);
+        }
+        let below = format!("{}/", old.name);
+        if name.starts_with(&below) {
+            return Err(MailboxError::FolderFixed);
+        }
+        let renamed: Vec<(FolderId, FolderName)> = folders
+            .iter()
+            .filter(|folder| folder.id == id || folder.name.starts_with(&below))
+            .map(|folder| {
+                let name = format!("{name}{}", &folder.name[old.name.len()..]);
+                let special_use = folder.special_use.map(rows::special_use_number);
+                (folder.id, FolderName { name, special_use, subscribed: folder.subscribed })
+            })
+            .collect();
+        for (_, name) in &renamed {
+            checked_name(&name.name)?;
+        }
+        self.change(|head, batch| {
+            for (id, name) in &renamed {
+                self.put_name(*id, name, batch);
+                self.log_change(head, *id, ChangeKind::Folder, Vec::new(), batch);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Subscribes or unsubscribes.
+    pub async fn subscribe(&self, id: FolderId, subscribed: bool) -> Result<(), MailboxError> {
+        let _gate = self.slot.gate.lock().await;
+        let folder = self.folder(id).await?;
+        let special_use = folder.special_use.map(rows::special_use_number);
+        let name = FolderName { name: folder.name, special_use, subscribed };
+        self.change(|_, batch| {
+            self.put_name(id, &name, batch);
+            Ok(())
+        })
+        .await
+    }
+
+    fn put_name(&self, id: FolderId, name: &FolderName, batch: &mut Batch) {
+        let sealed = self.slot.keys.seal_index(&name_context(id), &rows::encode(name));
+        batch.put(rows::folder_key(&self.slot.id, id), sealed);
+    }
+
+    fn open_name(&self, id: FolderId, sealed: &[u8]) -> Result<FolderName, MailboxError> {
+        let clear = self.slot.keys.open_index(&name_context(id), sealed)?;
+        rows::decode(clear.expose())
+            .ok_or_else(|| MailboxError::Unreadable("damaged folder name".to_owned()))
+    }
+
+    /// Writes one step of the change log and marks the folder as changed.
+    pub(super) fn log_change(
+        &self,
+        head: &mut Head,
+        id: FolderId,
+        kind: ChangeKind,
+        uids: Vec<u32>,
+        batch: &mut Batch,
+    ) -> ModSeq {
+        let modseq = head.step();
+        if let Some(folder) = head.folder_mut(id) {
+            folder.modseq = modseq;
+        }
+        let row = ChangeRow { folder: id.0, kind, uids };
+        batch.put(rows::change_key(&self.slot.id, modseq), rows::encode(&row));
+        ModSeq(modseq)
+    }
+}
+
+fn add_folder(head: &mut Head, now: u64) -> FolderId {
+    head.next_folder += 1;
+    // RFC 3501 §2.3.1.1: a folder of the same name made later has a greater UIDVALIDITY.
+    let uid_validity = u32::try_from(now).unwrap_or(u32::MAX).max(head.last_uid_validity + 1);
+    head.last_uid_validity = uid_validity;
+    head.folders.push(FolderHead {
+        id: head.next_folder,
+        uid_validity,
+        uid_next: 1,
+        modseq: head.modseq.max(1),
+        exists: 0,
+        unseen: 0,
+        octets: 0,
+    });
+    head.modseq = head.modseq.max(1);
+    FolderId(head.next_folder)
+}
+
+fn folder(counters: &FolderHead, name: FolderName) -> Folder {
+    Folder {
+        id: FolderId(counters.id),
+        name: name.name,
+        special_use: name.special_use.and_then(rows::special_use_of),
+        subscribed: name.subscribed,
+        uid_validity: counters.uid_validity,
+        uid_next: Uid(counters.uid_next),
+        highest_modseq: ModSeq(counters.modseq),
+        exists: counters.exists,
+        unseen: counters.unseen,
+        octets: counters.octets,
+    }
+}
+
+/// A trailing `/` only says that folders will lie below (RFC 3501 §6.3.3).
+fn checked_name(name: &str) -> Result<String, MailboxError> {
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if name.len() > limits::FOLDER_NAME_OCTETS_MAX {
+        return Err(MailboxError::OverLimit("folder name"));
+    }
+    let inbox = name.eq_ignore_ascii_case("INBOX");
+    let empty_level = name.split('/').any(str::is_empty);
+    if inbox {
+        return Err(MailboxError::FolderExists);
+    }
+    if empty_level || name.chars().any(char::is_control) {
+        return Err(MailboxError::FolderFixed);
+    }
+    Ok(name.to_owned())
+}
+
+fn name_context(id: FolderId) -> Vec<u8> {
+    [b"folder-name/".as_slice(), &id.0.to_be_bytes()].concat()
+}

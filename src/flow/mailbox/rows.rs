@@ -1,0 +1,230 @@
+//! How a mailbox lies in the store. All keys begin with the mailbox, so that one mailbox is one
+//! shard; every value begins with its format.
+//!
+//! | key | value |
+//! |---|---|
+//! | `M/<mailbox>/h` | head: counters of all folders, one row, so that each change has one version to meet |
+//! | `M/<mailbox>/f/<folder>` | sealed name, special use, subscription |
+//! | `M/<mailbox>/m/<folder><uid>` | message: marks, size, blob, sealed content key |
+//! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
+//! | `M/<mailbox>/c/<modseq>` | change log |
+//! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::envelope::BlobId;
+use crate::domain::folder::Flags;
+use crate::domain::folder::FolderId;
+use crate::domain::folder::ModSeq;
+use crate::domain::folder::SpecialUse;
+use crate::domain::folder::Uid;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::time::Timestamp;
+use crate::flow::mailbox::Entry;
+
+const FORMAT: u8 = 1;
+/// A row holds at most 64 KiB; longer summaries take several.
+pub(super) const SUMMARY_CHUNK_OCTETS: usize = 60_000;
+
+/// Counters of a mailbox.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) modseq: u64,
+    pub(super) next_folder: u32,
+    pub(super) last_uid_validity: u32,
+    pub(super) folders: Vec<FolderHead>,
+}
+
+/// Counters of a folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FolderHead {
+    pub(super) id: u32,
+    pub(super) uid_validity: u32,
+    pub(super) uid_next: u32,
+    pub(super) modseq: u64,
+    pub(super) exists: u32,
+    pub(super) unseen: u32,
+    pub(super) octets: u64,
+}
+
+/// What a folder is called; sealed, since a name may name a patient.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FolderName {
+    pub(super) name: String,
+    pub(super) special_use: Option<u8>,
+    pub(super) subscribed: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MessageRow {
+    pub(super) internal_date: u64,
+    pub(super) size: u64,
+    pub(super) modseq: u64,
+    pub(super) flags: u8,
+    pub(super) keywords: BTreeSet<String>,
+    pub(super) blob: [u8; 16],
+    pub(super) sealed_key: Vec<u8>,
+}
+
+/// One step of the change log; one step may touch many messages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ChangeRow {
+    pub(super) folder: u32,
+    pub(super) kind: ChangeKind,
+    pub(super) uids: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ChangeKind {
+    /// New messages, or new marks.
+    Changed,
+    /// Messages that are gone.
+    Gone,
+    /// The folder itself: created, renamed, deleted.
+    Folder,
+}
+
+impl Head {
+    pub(super) fn folder(&self, id: FolderId) -> Option<&FolderHead> {
+        self.folders.iter().find(|folder| folder.id == id.0)
+    }
+
+    pub(super) fn folder_mut(&mut self, id: FolderId) -> Option<&mut FolderHead> {
+        self.folders.iter_mut().find(|folder| folder.id == id.0)
+    }
+
+    /// The next number of the change log.
+    pub(super) fn step(&mut self) -> u64 {
+        self.modseq += 1;
+        self.modseq
+    }
+}
+
+impl MessageRow {
+    pub(super) fn new(entry: &Entry) -> Self {
+        let Flags { seen, answered, flagged, deleted, draft, ref keywords } = entry.flags;
+        let bits = [seen, answered, flagged, deleted, draft];
+        let flags = bits.iter().enumerate().fold(0, |sum, (bit, set)| sum | u8::from(*set) << bit);
+        Self {
+            internal_date: entry.internal_date.as_millis(),
+            size: entry.size,
+            modseq: entry.modseq.0,
+            flags,
+            keywords: keywords.clone(),
+            blob: *entry.blob.as_bytes(),
+            sealed_key: entry.sealed_key.to_vec(),
+        }
+    }
+
+    pub(super) fn into_entry(self, uid: Uid) -> Entry {
+        let bit = |place: u8| self.flags & (1 << place) != 0;
+        Entry {
+            uid,
+            internal_date: Timestamp::from_millis(self.internal_date),
+            size: self.size,
+            flags: Flags {
+                seen: bit(0),
+                answered: bit(1),
+                flagged: bit(2),
+                deleted: bit(3),
+                draft: bit(4),
+                keywords: self.keywords,
+            },
+            modseq: ModSeq(self.modseq),
+            blob: BlobId::from_bytes(self.blob),
+            sealed_key: self.sealed_key.into(),
+        }
+    }
+}
+
+pub(super) fn special_use_number(special_use: SpecialUse) -> u8 {
+    SpecialUse::ALL.iter().position(|each| *each == special_use).map_or(0, |place| place as u8)
+}
+
+pub(super) fn special_use_of(number: u8) -> Option<SpecialUse> {
+    SpecialUse::ALL.get(usize::from(number)).copied()
+}
+
+/// Format octet and postcard form.
+pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    postcard::to_extend(row, vec![FORMAT])
+        .expect("rows of plain numbers, strings and lists always have a postcard form")
+}
+
+/// `None` when the value is not one of ours.
+pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    match value.split_first() {
+        Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
+        _ => None,
+    }
+}
+
+fn key(mailbox: &MailboxId, table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    key.extend_from_slice(b"M/");
+    key.extend_from_slice(mailbox.as_bytes());
+    key.extend_from_slice(&[b'/', table]);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+pub(super) fn head_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'h', &[])
+}
+
+pub(super) fn folder_key(mailbox: &MailboxId, folder: FolderId) -> Vec<u8> {
+    key(mailbox, b'f', &[&folder.0.to_be_bytes()])
+}
+
+pub(super) fn folders_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'f', &[])
+}
+
+pub(super) fn message_key(mailbox: &MailboxId, folder: FolderId, uid: Uid) -> Vec<u8> {
+    key(mailbox, b'm', &[&folder.0.to_be_bytes(), &uid.0.to_be_bytes()])
+}
+
+/// Messages with `first <= uid <= last`.
+pub(super) fn message_range(
+    mailbox: &MailboxId,
+    folder: FolderId,
+    first: u32,
+    last: u32,
+) -> Range<Vec<u8>> {
+    let start = message_key(mailbox, folder, Uid(first));
+    let mut end = message_key(mailbox, folder, Uid(last));
+    end.push(0);
+    start..end
+}
+
+/// The UID at the end of a message key.
+pub(super) fn uid_of(key: &[u8]) -> Option<Uid> {
+    let last = key.len().checked_sub(4)?;
+    Some(Uid(u32::from_be_bytes(key[last..].try_into().ok()?)))
+}
+
+pub(super) fn summary_key(mailbox: &MailboxId, folder: FolderId, uid: Uid, chunk: u8) -> Vec<u8> {
+    key(mailbox, b's', &[&folder.0.to_be_bytes(), &uid.0.to_be_bytes(), &[chunk]])
+}
+
+pub(super) fn summary_prefix(mailbox: &MailboxId, folder: FolderId, uid: Uid) -> Vec<u8> {
+    key(mailbox, b's', &[&folder.0.to_be_bytes(), &uid.0.to_be_bytes()])
+}
+
+pub(super) fn change_key(mailbox: &MailboxId, modseq: u64) -> Vec<u8> {
+    key(mailbox, b'c', &[&modseq.to_be_bytes()])
+}
+
+pub(super) fn changes_end(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'c' + 1, &[])
+}
+
+pub(super) fn duplicate_key(mailbox: &MailboxId, digest: &[u8; 32]) -> Vec<u8> {
+    key(mailbox, b'd', &[digest])
+}

@@ -1,0 +1,117 @@
+//! One mailbox in memory: its keys, its head as the last submitted batch will leave it, and
+//! whoever waits for news.
+//!
+//! Every change of a mailbox meets the head row at its version. Waiting for each commit before
+//! the next begins would cost one disk sync a letter, so the head is foretold: a batch is built
+//! on the head that the batches before it will leave, and the store commits them in order. When
+//! one of them fails, the later ones meet a wrong version, nothing of them is kept, and all
+//! start again from the durable head.
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::watch;
+
+use crate::domain::mailbox::MailboxId;
+use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::rows;
+use crate::flow::mailbox::rows::Head;
+use crate::infra::keys::Certificate;
+use crate::infra::keys::MailboxKeys;
+use crate::infra::store::Batch;
+use crate::infra::store::Store;
+use crate::infra::store::Version;
+
+pub(super) struct Slot {
+    pub(super) id: MailboxId,
+    pub(super) keys: MailboxKeys,
+    pub(super) certificate: Certificate,
+    /// Held by whoever reads message rows in order to change them.
+    pub(super) gate: tokio::sync::Mutex<()>,
+    pub(super) news: watch::Sender<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    foretold: Option<(Head, Option<Version>)>,
+    /// Grows when a foretold head turned out wrong.
+    epoch: u64,
+}
+
+/// Which foretold head a batch was built on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl Slot {
+    pub(super) fn new(id: MailboxId, keys: MailboxKeys, certificate: Certificate) -> Self {
+        Self {
+            id,
+            keys,
+            certificate,
+            gate: tokio::sync::Mutex::new(()),
+            news: watch::Sender::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure that a head is in memory.
+    pub(super) async fn load(&self, store: &Arc<dyn Store>) -> Result<(), MailboxError> {
+        let epoch = {
+            let state = self.lock();
+            if state.foretold.is_some() {
+                return Ok(());
+            }
+            state.epoch
+        };
+        let row = store.get(&rows::head_key(&self.id)).await?;
+        let head = match &row {
+            None => Head::default(),
+            Some(row) => rows::decode(&row.value)
+                .ok_or_else(|| MailboxError::Unreadable("damaged mailbox head".to_owned()))?,
+        };
+        let mut state = self.lock();
+        if state.foretold.is_none() && state.epoch == epoch {
+            state.foretold = Some((head, row.map(|row| row.version)));
+        }
+        Ok(())
+    }
+
+    /// The head was wrong, or its batch failed: read it again next time.
+    pub(super) fn forget(&self, epoch: Epoch) {
+        let mut state = self.lock();
+        if state.epoch == epoch.0 {
+            state.epoch += 1;
+            state.foretold = None;
+        }
+    }
+
+    pub(super) fn announce(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+}
+
+impl State {
+    /// The head as it will be; `None` when it must be loaded first.
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.foretold.as_ref().map(|(head, _)| head)
+    }
+
+    /// Puts the new head into the batch and foretells it.
+    pub(super) fn foretell(&mut self, id: &MailboxId, head: Head, batch: &mut Batch) -> Epoch {
+        let key = rows::head_key(id);
+        let version = self.foretold.take().and_then(|(_, version)| version);
+        match version {
+            None => batch.require_absent(key.clone()),
+            Some(version) => batch.require_at(key.clone(), version),
+        };
+        batch.put(key, rows::encode(&head));
+        self.foretold = Some((head, Some(Version(version.map_or(1, |version| version.0 + 1)))));
+        Epoch(self.epoch)
+    }
+}

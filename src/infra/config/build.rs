@@ -1,0 +1,598 @@
+//! Values to types, and what must hold between them. Goes on after each error, so that an
+//! administrator mends everything at once.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::Value;
+use config::ValueKind;
+
+use crate::domain::address::Address;
+use crate::domain::address::Domain;
+use crate::domain::limits;
+use crate::infra::config::Admin;
+use crate::infra::config::Config;
+use crate::infra::config::ConfigError;
+use crate::infra::config::Limits;
+use crate::infra::config::Listen;
+use crate::infra::config::Log;
+use crate::infra::config::Mx;
+use crate::infra::config::Operator;
+use crate::infra::config::Queue;
+use crate::infra::config::Storage;
+use crate::infra::config::Tls;
+use crate::infra::config::Trust;
+use crate::infra::config::files;
+use crate::infra::config::keys;
+use crate::infra::config::read::Found;
+use crate::infra::config::read::is_from_environment;
+
+/// Seconds in a day, the longest of most waits.
+const DAY: u64 = 86_400;
+
+/// A configuration in the making: complete only when nothing is wrong.
+pub(super) struct Built {
+    config: Option<Config>,
+    pub(super) errors: Vec<ConfigError>,
+}
+
+impl Built {
+    /// The configuration, or everything that is wrong with it.
+    pub(super) fn finish(self) -> Result<Config, Vec<ConfigError>> {
+        match self.config {
+            Some(config) if self.errors.is_empty() => Ok(config),
+            _ => Err(self.errors),
+        }
+    }
+}
+
+/// Reads every key, then checks what must hold between keys.
+pub(super) fn build(found: Found) -> Built {
+    let mut reader = Reader { found };
+    let config = reader.config();
+    if let Some(config) = &config {
+        reader.doors_are_distinct(&config.listen);
+        reader.limits_fit_together(config);
+    }
+    let mut errors = reader.found.errors;
+    errors.sort_by_key(|error| {
+        keys::KEYS.iter().position(|key| key.name == error.key).unwrap_or(usize::MAX)
+    });
+    Built { config, errors }
+}
+
+struct Reader {
+    found: Found,
+}
+
+impl Reader {
+    /// `None` when a value is missing or has the wrong form; its error is noted. Every key is
+    /// read before the first `?`, so that no error hides another.
+    fn config(&mut self) -> Option<Config> {
+        let operator = self.operator();
+        let listen = self.listen();
+        let tls = self.tls();
+        let mx = self.mx();
+        let trust = self.trust();
+        let storage = self.storage();
+        let limits = self.limits();
+        let queue = self.queue();
+        let log = self.log();
+        let admin = self.admin();
+        Some(Config {
+            operator: operator?,
+            listen: listen?,
+            tls: tls?,
+            mx: mx?,
+            trust: trust?,
+            storage: storage?,
+            limits: limits?,
+            queue: queue?,
+            log: log?,
+            admin: admin?,
+        })
+    }
+
+    fn operator(&mut self) -> Option<Operator> {
+        let name = self.required("operator.name", |text| {
+            let length = text.trim().chars().count();
+            (1..=64).contains(&length).then(|| text.trim().to_owned())
+        });
+        let hostname = self.required("operator.hostname", |text| Domain::parse(text).ok());
+        let domains = self.domains("operator.domains", Vec::new());
+        let citizen_domains = self.domains("operator.citizen_domains", Vec::new());
+        let patient_domains = self.domains("operator.patient_domains", national_patient_domain());
+        let patient_service_mailboxes = self.list(
+            "operator.patient_service_mailboxes",
+            &["reponse.automatique-test"],
+            |text| {
+                Address::parse(&format!("{text}@patient.mssante.fr"))
+                    .ok()
+                    .map(|address| address.local_part().to_owned())
+            },
+        );
+        let (domains, citizen_domains) = (domains?, citizen_domains?);
+        if domains.is_empty() && self.found.values.contains_key("operator.domains") {
+            self.wrong("operator.domains", "the list is empty");
+        }
+        let mut patient_domains = patient_domains?;
+        for citizen_domain in &citizen_domains {
+            if domains.contains(citizen_domain) {
+                let reason = format!("{citizen_domain} is in operator.domains too");
+                self.wrong("operator.citizen_domains", &reason);
+            }
+            if !patient_domains.contains(citizen_domain) {
+                patient_domains.push(citizen_domain.clone());
+            }
+        }
+        if let Some(ours) = patient_domains.iter().find(|domain| domains.contains(domain)) {
+            let reason = format!("{ours} is in operator.domains too");
+            self.wrong("operator.patient_domains", &reason);
+        }
+        Some(Operator {
+            name: name?,
+            hostname: hostname?,
+            domains,
+            citizen_domains,
+            patient_domains,
+            patient_service_mailboxes: patient_service_mailboxes?,
+        })
+    }
+
+    fn listen(&mut self) -> Option<Listen> {
+        Some(Listen {
+            submission: self.door("listen.submission"),
+            submissions: self.door("listen.submissions"),
+            mx: self.door("listen.mx"),
+            imap: self.door("listen.imap"),
+            imaps: self.door("listen.imaps"),
+            https: self.door("listen.https"),
+            metrics: self.door("listen.metrics"),
+        })
+    }
+
+    fn tls(&mut self) -> Option<Tls> {
+        let certificate = self.file("tls.certificate", files::certificates);
+        let key = self.file("tls.key", files::private_key);
+        Some(Tls { certificate: certificate?, key: key? })
+    }
+
+    fn mx(&mut self) -> Option<Mx> {
+        let certificate = self.file("mx.certificate", files::certificates);
+        let key = self.file("mx.key", files::private_key);
+        let anchors = self.anchors("mx.anchors");
+        let routes = self.routes("mx.routes");
+        Some(Mx { certificate: certificate?, key: key?, anchors: anchors?, routes: routes? })
+    }
+
+    fn trust(&mut self) -> Option<Trust> {
+        let list = self.file("trust.list", |path| files::readable(path).map(|_| ()));
+        let signer_anchors = self.anchors("trust.signer_anchors");
+        let signer_common_name = self.optional("trust.signer_common_name", |text| {
+            let name = text.trim();
+            (!name.is_empty() && name.chars().count() <= 256).then(|| name.to_owned())
+        });
+        let signer_email = self.optional("trust.signer_email", |text| {
+            Address::parse(text).ok().map(|address| address.to_string())
+        });
+        let set = |key: &str| self.found.values.contains_key(key);
+        if !set("trust.signer_common_name") && !set("trust.signer_email") {
+            self.missing(
+                "trust.signer_common_name",
+                "or trust.signer_email is needed: otherwise any certificate under \
+                 trust.signer_anchors could sign the list",
+            );
+        }
+        let refresh = self.seconds("trust.refresh_seconds", limits::TRUST_REFRESH_DEFAULT, DAY);
+        Some(Trust {
+            list: list?,
+            signer_anchors: signer_anchors?,
+            signer_common_name,
+            signer_email,
+            refresh: refresh?,
+        })
+    }
+
+    fn storage(&mut self) -> Option<Storage> {
+        let data_dir = self.file("storage.data_dir", files::folder_or_new);
+        let master_key = self.file("storage.master_key", |path| match path.exists() {
+            true => files::owners_only(path),
+            // The first start makes it; often inside a data folder that it makes too.
+            false => files::parent_exists(path)
+                .or_else(|_| files::parent_exists(path.parent().unwrap_or(path))),
+        });
+        Some(Storage { data_dir: data_dir?, master_key: master_key? })
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let message_octets = self.number(
+            "limits.message_octets",
+            limits::MESSAGE_OCTETS_MAX_DEFAULT,
+            65_536,
+            1_073_741_824,
+        );
+        let recipients =
+            self.count("limits.recipients", limits::RECIPIENTS_MAX_DEFAULT, 100, 10_000);
+        let connections =
+            self.count("limits.connections", limits::CONNECTIONS_MAX_DEFAULT, 1, 100_000);
+        let connections_per_address = self.count(
+            "limits.connections_per_address",
+            limits::CONNECTIONS_PER_ADDRESS_MAX_DEFAULT,
+            1,
+            100_000,
+        );
+        let clear_octets = self.number(
+            "limits.clear_octets",
+            limits::CLEAR_OCTETS_MAX_DEFAULT,
+            131_072,
+            1_099_511_627_776,
+        );
+        let logins_failed_per_minute = self.number(
+            "limits.logins_failed_per_minute",
+            u64::from(limits::LOGINS_FAILED_PER_MINUTE_DEFAULT),
+            1,
+            1_000_000,
+        );
+        let command = self.seconds("limits.command_seconds", limits::SMTP_COMMAND_TIMEOUT, DAY);
+        let line = self.seconds("limits.line_seconds", limits::LINE_TIMEOUT, DAY);
+        let data = self.seconds("limits.data_seconds", limits::DATA_TIMEOUT, DAY);
+        let imap_idle = self.number(
+            "limits.imap_idle_seconds",
+            limits::IMAP_IDLE_TIMEOUT.as_secs(),
+            // RFC 3501 §5.4
+            1_800,
+            DAY,
+        );
+        Some(Limits {
+            message_octets: message_octets?,
+            recipients: recipients?,
+            connections: connections?,
+            connections_per_address: connections_per_address?,
+            clear_octets: clear_octets?,
+            logins_failed_per_minute: u32::try_from(logins_failed_per_minute?).ok()?,
+            command: command?,
+            line: line?,
+            data: data?,
+            imap_idle: Duration::from_secs(imap_idle?),
+        })
+    }
+
+    fn queue(&mut self) -> Option<Queue> {
+        let retry = self.waits("queue.retry_seconds");
+        let give_up = self.seconds("queue.give_up_seconds", limits::GIVE_UP_DEFAULT, 30 * DAY);
+        Some(Queue { retry: retry?, give_up: give_up? })
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let json = self.text_or("log.format", "pretty", |text| match text {
+            "pretty" => Some(false),
+            "json" => Some(true),
+            _ => None,
+        });
+        let level = self.text_or("log.level", "info", |text| {
+            ["error", "warn", "info", "debug"].contains(&text).then(|| text.to_owned())
+        });
+        Some(Log { json: json?, level: level? })
+    }
+
+    fn admin(&mut self) -> Option<Admin> {
+        let user = self.text_or("admin.user", "admin", |text| {
+            let plain = text.chars().all(|c| c.is_ascii_graphic() && c != ':');
+            ((1..=64).contains(&text.len()) && plain).then(|| text.to_owned())
+        });
+        let password_file = self
+            .found
+            .values
+            .contains_key("admin.password_file")
+            .then(|| self.file("admin.password_file", files::owners_only));
+        Some(Admin { user: user?, password_file: password_file.flatten() })
+    }
+
+    /// The same address twice would fail at start, when mail stops; say it now.
+    fn doors_are_distinct(&mut self, listen: &Listen) {
+        let doors = [
+            ("listen.submission", listen.submission),
+            ("listen.submissions", listen.submissions),
+            ("listen.mx", listen.mx),
+            ("listen.imap", listen.imap),
+            ("listen.imaps", listen.imaps),
+            ("listen.https", listen.https),
+            ("listen.metrics", listen.metrics),
+        ];
+        let open: Vec<(&str, SocketAddr)> =
+            doors.iter().filter_map(|(key, address)| Some((*key, (*address)?))).collect();
+        if open.is_empty() && !self.found.errors.iter().any(|e| e.key.starts_with("listen.")) {
+            self.missing("listen.submission", "or another door is needed: all doors are closed");
+        }
+        for (place, (key, address)) in open.iter().enumerate() {
+            for (other, taken) in &open[..place] {
+                if collide(*address, *taken) {
+                    let reason = format!("{address} collides with {other} = \"{taken}\"");
+                    self.wrong(key, &reason);
+                }
+            }
+        }
+    }
+
+    fn limits_fit_together(&mut self, config: &Config) {
+        if config.limits.connections_per_address > config.limits.connections {
+            self.wrong("limits.connections_per_address", "more than limits.connections");
+        }
+        // The clear text of a letter is there twice for a moment: as it came and as a buffer
+        // of the sealer. With less, the largest letter could never be taken.
+        if config.limits.clear_octets < config.limits.message_octets.saturating_mul(2) {
+            let reason = format!(
+                "{} octets are less than twice limits.message_octets = {}",
+                config.limits.clear_octets, config.limits.message_octets
+            );
+            self.wrong("limits.clear_octets", &reason);
+        }
+        if config.queue.retry.first().is_some_and(|first| config.queue.give_up <= *first) {
+            self.wrong("queue.give_up_seconds", "a letter would be returned before its second try");
+        }
+    }
+
+    // One key at a time, from here on.
+
+    fn required<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        if !self.found.values.contains_key(key) {
+            self.missing(key, "is missing");
+            return None;
+        }
+        self.optional(key, parse)
+    }
+
+    fn text_or<T>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        if !self.found.values.contains_key(key) {
+            return parse(default);
+        }
+        self.optional(key, parse)
+    }
+
+    fn optional<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = self.found.values.get(key)?.clone();
+        let parsed = match &value.kind {
+            ValueKind::String(text) => parse(text),
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.wrong(key, &shown(&value));
+        }
+        parsed
+    }
+
+    fn door(&mut self, key: &str) -> Option<SocketAddr> {
+        self.optional(key, |text| match text {
+            "off" => Some(None),
+            _ => text.parse().ok().map(Some),
+        })
+        .flatten()
+    }
+
+    fn file(&mut self, key: &str, check: impl Fn(&Path) -> Result<(), String>) -> Option<PathBuf> {
+        let folder = self.found.folder.clone();
+        let path = self.required(key, |text| (!text.is_empty()).then(|| folder.join(text)))?;
+        if let Err(reason) = check(&path) {
+            self.wrong(key, &reason);
+        }
+        Some(path)
+    }
+
+    fn anchors(&mut self, key: &str) -> Option<Vec<PathBuf>> {
+        if !self.found.values.contains_key(key) {
+            self.missing(key, "is missing");
+            return None;
+        }
+        let folder = self.found.folder.clone();
+        let paths = self.list(key, &[], |text| (!text.is_empty()).then(|| folder.join(text)))?;
+        if paths.is_empty() {
+            self.wrong(key, "the list is empty");
+        }
+        for path in &paths {
+            if let Err(reason) = files::certificates(path) {
+                self.wrong(key, &reason);
+            }
+        }
+        Some(paths)
+    }
+
+    fn domains(&mut self, key: &str, default: Vec<Domain>) -> Option<Vec<Domain>> {
+        if !self.found.values.contains_key(key) {
+            let needed = keys::KEYS
+                .iter()
+                .any(|known| known.name == key && known.need == keys::Need::Required);
+            if needed {
+                self.missing(key, "is missing");
+            }
+            return Some(default);
+        }
+        self.list(key, &[], |text| Domain::parse(text).ok())
+    }
+
+    /// An array of texts, or from the environment one text with commas.
+    fn list<T>(
+        &mut self,
+        key: &str,
+        default: &[&str],
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(value) = self.found.values.get(key).cloned() else {
+            return default.iter().map(|text| parse(text)).collect();
+        };
+        let texts: Option<Vec<String>> = match &value.kind {
+            ValueKind::String(text) if is_from_environment(&value) => {
+                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
+            }
+            ValueKind::Array(items) => items
+                .iter()
+                .map(|item| match &item.kind {
+                    ValueKind::String(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        };
+        let Some(texts) = texts else {
+            self.wrong(key, &shown(&value));
+            return None;
+        };
+        let mut list = Vec::new();
+        for text in &texts {
+            match parse(text) {
+                Some(item) => list.push(item),
+                None => self.wrong(key, &format!("found {text:?}")),
+            }
+        }
+        Some(list)
+    }
+
+    fn waits(&mut self, key: &str) -> Option<Vec<Duration>> {
+        let default = limits::RETRY_SECONDS_DEFAULT.map(Duration::from_secs);
+        let Some(value) = self.found.values.get(key).cloned() else {
+            return Some(default.to_vec());
+        };
+        let numbers: Option<Vec<u64>> = match &value.kind {
+            ValueKind::String(text) if is_from_environment(&value) => {
+                text.split(',').map(|item| item.trim().parse().ok()).collect()
+            }
+            ValueKind::Array(items) => items.iter().map(whole_number).collect(),
+            _ => None,
+        };
+        let waits = numbers
+            .filter(|waits| !waits.is_empty() && waits.len() <= 100 && waits.is_sorted())
+            .filter(|waits| waits.iter().all(|wait| (1..=7 * DAY).contains(wait)));
+        if waits.is_none() {
+            self.wrong(key, &shown(&value));
+        }
+        Some(waits?.into_iter().map(Duration::from_secs).collect())
+    }
+
+    fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> Option<u64> {
+        let Some(value) = self.found.values.get(key).cloned() else { return Some(default) };
+        let number = whole_number(&value).filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.wrong(key, &shown(&value));
+        }
+        number
+    }
+
+    fn count(&mut self, key: &str, default: usize, least: u64, most: u64) -> Option<usize> {
+        self.number(key, default as u64, least, most).and_then(|n| usize::try_from(n).ok())
+    }
+
+    fn seconds(&mut self, key: &str, default: Duration, most: u64) -> Option<Duration> {
+        self.number(key, default.as_secs(), 1, most).map(Duration::from_secs)
+    }
+
+    fn routes(&mut self, key: &str) -> Option<BTreeMap<Domain, String>> {
+        let mut flat = BTreeMap::new();
+        match self.found.values.get(key).map(|value| value.kind.clone()) {
+            None => {}
+            Some(table @ ValueKind::Table(_)) => flatten(String::new(), table, &mut flat),
+            Some(_) => {
+                self.wrong(key, "not a table");
+                return None;
+            }
+        }
+        let mut routes = BTreeMap::new();
+        for (domain, kind) in flat {
+            let target = match &kind {
+                ValueKind::String(text) => host_and_port(text),
+                _ => None,
+            };
+            match (Domain::parse(&domain), target) {
+                (Ok(domain), Some(target)) => {
+                    routes.insert(domain, target);
+                }
+                (Err(_), _) => self.wrong(key, &format!("{domain:?} is not a domain")),
+                (_, None) => self.wrong(key, &format!("\"{domain}\" = {}", shown_kind(&kind))),
+            }
+        }
+        Some(routes)
+    }
+
+    fn missing(&mut self, key: &str, reason: &str) {
+        let expected = format!("{reason}; expected {}", keys::expects(key));
+        let file = self.found.file.clone();
+        self.found.errors.push(ConfigError { key: key.to_owned(), file, expected });
+    }
+
+    fn wrong(&mut self, key: &str, reason: &str) {
+        let expected = format!("{reason}; expected {}", keys::expects(key));
+        let file = self.found.origin(key);
+        self.found.errors.push(ConfigError { key: key.to_owned(), file, expected });
+    }
+}
+
+/// Where every patient of the country has an inbox.
+fn national_patient_domain() -> Vec<Domain> {
+    Domain::parse("patient.mssante.fr").into_iter().collect()
+}
+
+/// Unquoted domains in `[mx.routes]` are nested tables in TOML; joined again they are domains.
+fn flatten(prefix: String, kind: ValueKind, flat: &mut BTreeMap<String, ValueKind>) {
+    match kind {
+        ValueKind::Table(entries) => {
+            for (name, value) in entries {
+                let dot = if prefix.is_empty() { "" } else { "." };
+                flatten(format!("{prefix}{dot}{name}"), value.kind, flat);
+            }
+        }
+        leaf => {
+            flat.insert(prefix, leaf);
+        }
+    }
+}
+
+fn host_and_port(text: &str) -> Option<String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
+        return Some(text.to_owned());
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    (is_port(port) && Domain::parse(host).is_ok()).then(|| text.to_owned())
+}
+
+fn whole_number(value: &Value) -> Option<u64> {
+    match &value.kind {
+        ValueKind::I64(number) => u64::try_from(*number).ok(),
+        ValueKind::U64(number) => Some(*number),
+        ValueKind::String(text) if is_from_environment(value) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Two sockets that cannot both be bound. Port 0 asks for any free port.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+}
+
+fn shown(value: &Value) -> String {
+    shown_kind(&value.kind)
+}
+
+/// What stands in the file, short enough for one line. No key holds a secret.
+fn shown_kind(kind: &ValueKind) -> String {
+    let text = match kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Table(_) => "a table".to_owned(),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| item.kind.to_string()).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    };
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("found {short}")
+}

@@ -1,0 +1,204 @@
+//! PEM files: certificate chains, private keys, anchors.
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroize;
+
+use crate::infra::net::NetError;
+
+/// Octets of one PEM file: chains and CA bundles have a few kilobytes each certificate.
+const PEM_OCTETS_MAX: u64 = 1_048_576;
+
+/// A certificate chain and its key, as PEM files gave them.
+pub struct Identity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Private key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads PEM files. A key that others may read is used, with a warning: the operator must
+    /// know, but mail must not stop for it.
+    ///
+    /// # Errors
+    /// [`NetError::Material`] names the file and what was expected in it.
+    pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, NetError> {
+        let chain = certificates(certificate_file)?;
+        let mut text = read(key_file, "a PEM private key (PKCS#8, PKCS#1 or SEC1)")?;
+        let key = PrivateKeyDer::from_pem_slice(&text);
+        text.zeroize();
+        let key = key.map_err(|_| {
+            material(
+                key_file,
+                "no PEM private key in it; expected an unencrypted `BEGIN PRIVATE KEY`",
+            )
+        })?;
+        warn_if_others_may_read(key_file);
+        let identity = Self { chain, key };
+        identity.check_that_the_key_fits().map_err(|reason| {
+            material(
+                key_file,
+                &format!(
+                    "{reason}; expected the key of the certificate {}",
+                    certificate_file.display()
+                ),
+            )
+        })?;
+        Ok(identity)
+    }
+
+    /// A key of another certificate is the commonest mistake of a renewal; say so at the start
+    /// and not at the first handshake.
+    fn check_that_the_key_fits(&self) -> Result<(), String> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        rustls::sign::CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider)
+            .map(|_| ())
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => "the key does not fit".to_owned(),
+                other => other.to_string(),
+            })
+    }
+
+    /// The same chain and key again; keys have no `Clone` so that copies are deliberate.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({} certificates, [secret])", self.chain.len())
+    }
+}
+
+/// Reads the anchors (CA certificates) of a list of PEM files.
+///
+/// # Errors
+/// [`NetError::Material`] names the first file that is missing or holds no certificate. No
+/// file at all is an error too: it would trust nobody, and that is never what was meant.
+pub fn load_anchors(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    if files.is_empty() {
+        return Err(NetError::Material {
+            file: "anchors".to_owned(),
+            reason: "no file given; expected at least one PEM file of CA certificates".to_owned(),
+        });
+    }
+    let mut anchors = Vec::new();
+    for file in files {
+        for anchor in certificates(file)? {
+            // Two bundles often share their root.
+            if !anchors.contains(&anchor) {
+                anchors.push(anchor);
+            }
+        }
+    }
+    Ok(anchors)
+}
+
+/// All certificates of a PEM file, at least one.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let text = read(file, "PEM certificates")?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let found = found.map_err(|error| {
+        material(file, &format!("not readable as PEM ({error}); expected `BEGIN CERTIFICATE`"))
+    })?;
+    if found.is_empty() {
+        return Err(material(file, "no certificate in it; expected `BEGIN CERTIFICATE`"));
+    }
+    for certificate in &found {
+        x509_parser::parse_x509_certificate(certificate).map_err(|_| {
+            material(file, "a block in it is not an X.509 certificate; expected DER inside PEM")
+        })?;
+    }
+    Ok(found)
+}
+
+fn read(file: &Path, expected: &str) -> Result<Vec<u8>, NetError> {
+    let unreadable = |error: std::io::Error| {
+        material(file, &format!("cannot be read ({error}); expected {expected}"))
+    };
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
+    if size > PEM_OCTETS_MAX {
+        return Err(material(file, &format!("has {size} octets; expected {expected}")));
+    }
+    std::fs::read(file).map_err(unreadable)
+}
+
+fn material(file: &Path, reason: &str) -> NetError {
+    NetError::Material { file: file.display().to_string(), reason: reason.to_owned() }
+}
+
+fn warn_if_others_may_read(file: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = std::fs::metadata(file) else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            file = %file.display(),
+            mode = %format!("{mode:04o}"),
+            "other users may read this private key: set mode 0600"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    fn self_signed() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["mx.test".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_chain_and_its_key_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed();
+        let certificate = written(&folder, "c.pem", &certificate);
+        let key = written(&folder, "k.pem", &key);
+        assert_eq!(Identity::load(&certificate, &key).unwrap().chain.len(), 1);
+        assert_eq!(load_anchors(&[certificate.clone(), certificate]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn each_mistake_names_its_file_and_what_was_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed();
+        let (_, other_key) = self_signed();
+        let certificate = written(&folder, "c.pem", &certificate);
+        let key = written(&folder, "k.pem", &key);
+        let other_key = written(&folder, "other.pem", &other_key);
+        let empty = written(&folder, "empty.pem", "");
+        let rubbish = written(
+            &folder,
+            "rubbish.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        );
+        let missing = folder.path().join("missing.pem");
+        for (chain, key, culprit) in [
+            (&missing, &key, &missing),
+            (&empty, &key, &empty),
+            (&rubbish, &key, &rubbish),
+            (&certificate, &missing, &missing),
+            (&certificate, &certificate, &certificate),
+            (&certificate, &empty, &empty),
+            (&certificate, &other_key, &other_key),
+        ] {
+            let error = Identity::load(chain, key).unwrap_err().to_string();
+            assert!(error.starts_with(&culprit.display().to_string()), "{error}");
+            assert!(error.contains("expected"), "{error}");
+        }
+        assert!(load_anchors(&[]).is_err());
+    }
+}

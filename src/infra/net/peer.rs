@@ -1,0 +1,153 @@
+//! A certificate's names, as the trust list compares them.
+use rustls::pki_types::CertificateDer;
+use x509_parser::asn1_rs::Tag;
+use x509_parser::x509::AttributeTypeAndValue;
+use x509_parser::x509::X509Name;
+
+use crate::domain::operator::OperatorDn;
+use crate::infra::net::NetError;
+
+/// Who a peer is by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// Subject.
+    pub subject: OperatorDn,
+    /// Issuer.
+    pub issuer: OperatorDn,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+}
+
+/// Who the leaf certificate names.
+///
+/// # Errors
+/// [`NetError::Certificate`] when it is not one X.509 certificate, or a name in it cannot be
+/// read without guessing.
+pub fn peer_identity(leaf: &CertificateDer<'_>) -> Result<PeerIdentity, NetError> {
+    let (rest, certificate) = x509_parser::parse_x509_certificate(leaf)
+        .map_err(|error| NetError::Certificate(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(NetError::Certificate("bytes behind the certificate".to_owned()));
+    }
+    let serial = certificate.raw_serial();
+    // DER puts a zero octet before a serial whose first bit is set; people do not write it.
+    let serial = serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial);
+    Ok(PeerIdentity {
+        subject: distinguished_name(certificate.subject())?,
+        issuer: distinguished_name(certificate.issuer())?,
+        serial: serial.iter().map(|octet| format!("{octet:02x}")).collect(),
+    })
+}
+
+/// A name with the short attribute names that the trust list uses; any other attribute is
+/// written as its dotted object identifier, so that it can never be taken for one of those.
+///
+/// # Errors
+/// [`NetError::Certificate`] for a value that is no text or holds control characters: a NUL
+/// inside a name has fooled comparisons before.
+pub fn distinguished_name(name: &X509Name<'_>) -> Result<OperatorDn, NetError> {
+    let mut pairs = Vec::new();
+    for attribute in name.iter_attributes() {
+        let oid = attribute.attr_type().to_id_string();
+        let value = text_of(attribute)
+            .filter(|value| !value.chars().any(char::is_control))
+            .ok_or_else(|| NetError::Certificate(format!("attribute {oid} is not a text")))?;
+        pairs.push((short_name(&oid).to_owned(), value));
+    }
+    Ok(OperatorDn::new(pairs))
+}
+
+/// RFC 4514 §3: the short names in use.
+fn short_name(oid: &str) -> &str {
+    match oid {
+        "2.5.4.3" => "CN",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        other => other,
+    }
+}
+
+/// The value in whichever of the string types of RFC 5280 §4.1.2.4 the authority chose.
+fn text_of(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+    let bytes = attribute.as_slice();
+    match attribute.attr_value().tag() {
+        Tag::Utf8String => String::from_utf8(bytes.to_vec()).ok(),
+        Tag::PrintableString | Tag::NumericString | Tag::Ia5String => {
+            bytes.is_ascii().then(|| String::from_utf8(bytes.to_vec()).ok()).flatten()
+        }
+        // Nobody ever wrote real T.61; every implementation means Latin-1.
+        Tag::T61String => Some(bytes.iter().copied().map(char::from).collect()),
+        Tag::BmpString => {
+            let (units, rest) = bytes.as_chunks::<2>();
+            let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
+            rest.is_empty().then(|| String::from_utf16(&units).ok()).flatten()
+        }
+        Tag::UniversalString => {
+            let (units, rest) = bytes.as_chunks::<4>();
+            let text = units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect();
+            if rest.is_empty() { text } else { None }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(common_name: rcgen::DnValue) -> CertificateDer<'static> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let mut name = rcgen::DistinguishedName::new();
+        name.push(rcgen::DnType::CountryName, "FR");
+        name.push(rcgen::DnType::StateOrProvinceName, "Paris (75)");
+        name.push(rcgen::DnType::OrganizationName, "CHU  \"X\", site A");
+        name.push(rcgen::DnType::OrganizationalUnitName, "318003502400041");
+        name.push(rcgen::DnType::CustomDnType(vec![2, 5, 4, 97]), "NTRFR-318003502");
+        name.push(rcgen::DnType::CommonName, common_name);
+        parameters.distinguished_name = name;
+        parameters.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x00, 0xf0, 0x01]));
+        parameters.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn a_subject_equals_its_entry_in_the_list() {
+        let peer = peer_identity(&certificate("MX.chu-x.fr".into())).unwrap();
+        let mut listed = OperatorDn::parse_list_form(
+            "CN=mx.chu-x.fr,OU=318003502400041,O=CHU \"X\", site A,ST=Paris (75),C=FR",
+        )
+        .unwrap()
+        .pairs()
+        .to_vec();
+        assert_ne!(peer.subject.pairs(), listed, "another attribute makes another name");
+        listed.push(("2.5.4.97".to_owned(), "NTRFR-318003502".to_owned()));
+        assert_eq!(peer.subject, OperatorDn::new(listed));
+        assert_eq!(peer.issuer, peer.subject);
+        assert_eq!(peer.serial, "f001");
+    }
+
+    #[test]
+    fn older_string_types_are_read() {
+        let accented = "hôpital.test";
+        let bmp: Vec<u8> = accented.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let bmp = rcgen::string::BmpString::from_utf16be(bmp).unwrap();
+        let peer = peer_identity(&certificate(rcgen::DnValue::BmpString(bmp))).unwrap();
+        assert!(peer.subject.to_string().contains(accented), "{}", peer.subject);
+    }
+
+    #[test]
+    fn a_nul_in_a_name_makes_the_certificate_unreadable() {
+        assert!(peer_identity(&certificate("mx.test\0.evil.test".into())).is_err());
+    }
+
+    #[test]
+    fn bytes_behind_a_certificate_are_refused() {
+        let mut bytes = certificate("mx.test".into()).to_vec();
+        bytes.push(0);
+        assert!(peer_identity(&CertificateDer::from(bytes)).is_err());
+        assert!(peer_identity(&CertificateDer::from(vec![0x30, 0x80])).is_err());
+    }
+}

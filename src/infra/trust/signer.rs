@@ -1,0 +1,120 @@
+//! Whose signature counts: a certificate that chains to the anchors and has the right name.
+//!
+//! Never by fingerprint: the signer's certificate changes every three years, and the firm in
+//! its subject changes with the contract.
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::TrustAnchor;
+use rustls::pki_types::UnixTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+
+use crate::domain::time::Timestamp;
+use crate::infra::trust::SignerRule;
+use crate::infra::trust::TrustError;
+
+/// Picks the signer among the certificates of a signature and proves that it may sign.
+pub(super) fn check<'a>(
+    certificates: &'a [Vec<u8>],
+    rule: &SignerRule,
+    anchors: &[CertificateDer<'static>],
+    now: Timestamp,
+) -> Result<&'a [u8], TrustError> {
+    let signer = certificates
+        .iter()
+        .find(|certificate| is_named(certificate, rule))
+        .ok_or_else(|| wrong("no certificate in it has the configured signer's name"))?;
+    let leaf = CertificateDer::from(signer.as_slice());
+    let others: Vec<CertificateDer<'_>> = certificates
+        .iter()
+        .filter(|certificate| *certificate != signer)
+        .map(|certificate| CertificateDer::from(certificate.as_slice()))
+        .collect();
+    chains(&leaf, &others, anchors, now)?;
+    Ok(signer)
+}
+
+fn wrong(reason: impl Into<String>) -> TrustError {
+    TrustError::Signature(reason.into())
+}
+
+/// True when the subject CN or an rfc822 alternative name is the configured one, and the
+/// certificate is for signatures.
+fn is_named(certificate: &[u8], rule: &SignerRule) -> bool {
+    let Ok((rest, certificate)) = x509_parser::parse_x509_certificate(certificate) else {
+        return false;
+    };
+    rest.is_empty()
+        && may_sign(&certificate)
+        && (has_common_name(&certificate, rule) || has_email(&certificate, rule))
+}
+
+fn has_common_name(certificate: &X509Certificate<'_>, rule: &SignerRule) -> bool {
+    let mut names = certificate.subject().iter_common_name().map(|name| name.as_str());
+    match (&rule.common_name, names.next(), names.next()) {
+        // Of two common names nobody can say which one the authority checked.
+        (Some(wanted), Some(Ok(name)), None) => name.eq_ignore_ascii_case(wanted),
+        _ => false,
+    }
+}
+
+fn has_email(certificate: &X509Certificate<'_>, rule: &SignerRule) -> bool {
+    let (Some(wanted), Ok(Some(names))) = (&rule.email, certificate.subject_alternative_name())
+    else {
+        return false;
+    };
+    names.value.general_names.iter().any(
+        |name| matches!(name, GeneralName::RFC822Name(email) if email.eq_ignore_ascii_case(wanted)),
+    )
+}
+
+/// RFC 5280 §4.2.1.3: a key usage, if there is one, must allow signatures. Extended usages are
+/// not asked: which of them the next signer will have, nobody has published.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.digital_signature() || usage.value.non_repudiation(),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+fn chains(
+    leaf: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    anchors: &[CertificateDer<'static>],
+    now: Timestamp,
+) -> Result<(), TrustError> {
+    let unchained = |error: webpki::Error| wrong(format!("the signer's certificate: {error}"));
+    let anchors: Vec<TrustAnchor<'_>> = anchors
+        .iter()
+        .map(webpki::anchor_from_trusted_cert)
+        .collect::<Result<_, _>>()
+        .map_err(unchained)?;
+    webpki::EndEntityCert::try_from(leaf)
+        .and_then(|leaf| {
+            leaf.verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &anchors,
+                others,
+                UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis())),
+                AnyPurpose,
+                None,
+                None,
+            )
+            .map(|_| ())
+        })
+        .map_err(unchained)
+}
+
+/// See [`may_sign`].
+struct AnyPurpose;
+
+impl webpki::ExtendedKeyUsageValidator for AnyPurpose {
+    fn validate(
+        &self,
+        mut purposes: webpki::KeyPurposeIdIter<'_, '_>,
+    ) -> Result<(), webpki::Error> {
+        purposes.try_for_each(|purpose| purpose.map(|_| ()))
+    }
+}

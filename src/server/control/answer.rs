@@ -1,0 +1,229 @@
+//! Requests to work, work to rows.
+use crate::domain::address::Address;
+use crate::domain::identity::Ins;
+use crate::domain::limits;
+use crate::domain::mailbox::Listing;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::secret::Secret;
+use crate::domain::time::Day;
+use crate::flow::office::Office;
+use crate::flow::queue;
+use crate::infra::config::Operator;
+use crate::infra::directory::Account;
+use crate::infra::directory::NewAccount;
+use crate::server::control::Request;
+use crate::server::control::mask;
+use crate::server::control::wire::MailboxRow;
+use crate::server::control::wire::QueueLine;
+use crate::server::control::wire::Response;
+use crate::server::control::wire::StatLine;
+use crate::server::control::wire::StatTable;
+
+/// Does what an administrator asks. A failure is an answer too.
+pub async fn handle(office: &Office, request: Request) -> Response {
+    let answer = match request {
+        Request::MailboxAdd { address, kind, display_name, password, listing } => {
+            add(office, NewAccount { address, kind, listing, display_name, password: &password })
+                .await
+        }
+        Request::MailboxList => list(office).await,
+        Request::MailboxPassword { address, password } => {
+            set_password(office, &address, &password).await
+        }
+        Request::StatsShow { from, to } => statistics(office, from, to).await,
+        Request::QueueList => waiting(office).await,
+    };
+    answer.unwrap_or_else(Response::Failed)
+}
+
+async fn add(office: &Office, new: NewAccount<'_>) -> Result<Response, String> {
+    let operator = &office.config.operator;
+    fits(operator, &new.address, new.kind)?;
+    check_password(new.password)?;
+    check_display_name(&new.display_name)?;
+    let (shown, kind) = (mask::address(operator, &new.address), new.kind);
+
+    let account = office.accounts.add(new).await.map_err(|error| error.to_string())?;
+    office
+        .mailboxes
+        .create(&account)
+        .await
+        .map_err(|error| format!("the mailbox {shown} was made, but not its folders: {error}"))?;
+    tracing::info!(mailbox = ?account.id, kind = kind.code(), "mailbox added");
+    Ok(Response::Done(format!("The mailbox {shown} ({}) is open.", kind.code())))
+}
+
+async fn list(office: &Office) -> Result<Response, String> {
+    let accounts = office.accounts.list().await.map_err(|error| error.to_string())?;
+    let mut rows: Vec<MailboxRow> =
+        accounts.iter().map(|account| mailbox_row(&office.config.operator, account)).collect();
+    rows.sort_by(|one, other| (&one.kind, &one.address).cmp(&(&other.kind, &other.address)));
+    Ok(Response::Mailboxes(rows))
+}
+
+async fn set_password(
+    office: &Office,
+    address: &Address,
+    password: &Secret<String>,
+) -> Result<Response, String> {
+    check_password(password)?;
+    let shown = mask::address(&office.config.operator, address);
+    office
+        .accounts
+        .set_password(address, password)
+        .await
+        .map_err(|error| format!("{shown}: {error}"))?;
+    tracing::info!(address = ?address, "password set by an administrator");
+    Ok(Response::Done(format!("The password of {shown} is changed.")))
+}
+
+async fn statistics(
+    office: &Office,
+    from: Option<Day>,
+    to: Option<Day>,
+) -> Result<Response, String> {
+    let to = to.unwrap_or_else(|| Day::in_france(office.clock.now()));
+    let from = from.unwrap_or(Day { day: 1, ..to });
+    if from > to {
+        return Err(format!("the first day, {from}, is after the last one, {to}"));
+    }
+    let rows = office.ledger.statistics(from, to).await.map_err(|error| error.to_string())?;
+    let rows = rows
+        .into_iter()
+        .map(|row| StatLine {
+            day: row.day.to_string(),
+            domain: row.domain,
+            kind: row.mailbox_kind.map(|kind| kind.code().to_owned()),
+            counterpart: row.counterpart.name().to_owned(),
+            event: row.event,
+            reason: row.reason,
+            count: row.count,
+            octets: row.octets,
+        })
+        .collect();
+    Ok(Response::Stats(StatTable { from: from.to_string(), to: to.to_string(), rows }))
+}
+
+async fn waiting(office: &Office) -> Result<Response, String> {
+    let rows = queue::list(office).await.map_err(|refusal| format!("the queue: {refusal}"))?;
+    let operator = &office.config.operator;
+    let lines = rows
+        .into_iter()
+        .map(|row| QueueLine {
+            queue_id: row.queue_id.to_string(),
+            recipient: mask::address(operator, &row.recipient),
+            next_hop: row.next_hop,
+            attempts: row.attempts,
+            next_attempt: row.next_attempt.to_string(),
+            accepted_at: row.accepted_at.to_string(),
+            size: row.size,
+            last_reply: mask::text(&row.last_reply),
+        })
+        .collect();
+    Ok(Response::Queue(lines))
+}
+
+fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {
+    let citizen = account.kind == MailboxKind::Citizen;
+    MailboxRow {
+        address: match citizen {
+            true => format!("***@{}", account.address.domain()),
+            false => mask::address(operator, &account.address),
+        },
+        kind: account.kind.code().to_owned(),
+        display_name: if citizen { String::new() } else { account.display_name.clone() },
+        listing: match account.listing {
+            Listing::Public => "public",
+            Listing::RedList => "red-list",
+        }
+        .to_owned(),
+        state: if account.suspended { "suspended" } else { "open" }.to_owned(),
+        created: account.created.to_string(),
+    }
+}
+
+/// Patients live in citizen domains under their INS, everybody else in ours.
+fn fits(operator: &Operator, address: &Address, kind: MailboxKind) -> Result<(), String> {
+    let names = |domains: &[crate::domain::address::Domain]| {
+        let names: Vec<&str> = domains.iter().map(|domain| domain.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    if kind == MailboxKind::Citizen {
+        if !operator.citizen_domains.contains(address.domain()) {
+            let ours = names(&operator.citizen_domains);
+            return Err(format!("a patient's inbox must be in a citizen domain of ours ({ours})"));
+        }
+        return Ins::parse(address.local_part())
+            .map(|_| ())
+            .map_err(|error| format!("before the @ must stand the patient's INS: {error}"));
+    }
+    if !operator.domains.contains(address.domain()) {
+        let ours = names(&operator.domains);
+        return Err(format!("a {} mailbox must be in a domain of ours ({ours})", kind.code()));
+    }
+    Ok(())
+}
+
+/// Length alone: rules about kinds of characters make passwords worse.
+fn check_password(password: &Secret<String>) -> Result<(), String> {
+    let length = password.expose().chars().count();
+    if !(limits::PASSWORD_CHARACTERS_MIN..=limits::PASSWORD_CHARACTERS_MAX).contains(&length) {
+        return Err(format!(
+            "a password has {} to {} characters",
+            limits::PASSWORD_CHARACTERS_MIN,
+            limits::PASSWORD_CHARACTERS_MAX
+        ));
+    }
+    if password.expose().chars().any(char::is_control) {
+        return Err("a password has no control characters".to_owned());
+    }
+    Ok(())
+}
+
+/// It ends in header fields and pages: one line of text.
+fn check_display_name(name: &str) -> Result<(), String> {
+    if name.chars().count() > limits::DISPLAY_NAME_CHARACTERS_MAX {
+        let most = limits::DISPLAY_NAME_CHARACTERS_MAX;
+        return Err(format!("a display name has at most {most} characters"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err("a display name is one line of text".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::address::Domain;
+
+    #[test]
+    fn each_kind_of_mailbox_has_its_domains() {
+        let domain = |text| Domain::parse(text).unwrap();
+        let operator = Operator {
+            name: "hopital".to_owned(),
+            hostname: domain("mx.test"),
+            domains: vec![domain("hopital.test")],
+            citizen_domains: vec![domain("patient.test")],
+            patient_domains: vec![domain("patient.test")],
+            patient_service_mailboxes: Vec::new(),
+        };
+        let fits = |text: &str, kind| fits(&operator, &Address::parse(text).unwrap(), kind);
+        assert_eq!(fits("a@hopital.test", MailboxKind::Personal), Ok(()));
+        assert_eq!(fits("279035121518989@patient.test", MailboxKind::Citizen), Ok(()));
+        assert!(fits("a@elsewhere.test", MailboxKind::Personal).is_err());
+        assert!(fits("a@patient.test", MailboxKind::Organisational).is_err());
+        assert!(fits("279035121518989@hopital.test", MailboxKind::Citizen).is_err());
+        let error = fits("279035121518988@patient.test", MailboxKind::Citizen).unwrap_err();
+        assert!(!error.contains("279035121518988"), "{error}");
+    }
+
+    #[test]
+    fn a_short_password_is_refused() {
+        let check = |text: &str| check_password(&Secret::new(text.to_owned()));
+        assert!(check("1234567").is_err());
+        assert!(check("12345678").is_ok());
+        assert!(check("123456\n78").is_err());
+        assert!(check(&"x".repeat(1_000)).is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! The truth and its engines.
+mod blobs;
+mod conformance;
+mod redb;
+mod simulated;
