@@ -1,8 +1,36 @@
-//! The IMAP doors.
+//! The IMAP doors: sockets, TLS and limits around the sessions.
+mod answer; // tagged lines
+mod doorkeeper; // how many are inside
+mod fetch; // letters on their way out
+mod folders; // commands on mailboxes
+mod line; // octets and deadlines
+mod messages; // commands on messages
+mod session; // the dialogue
+mod shelf; // what sessions ask of the flow
+mod view; // sequence numbers
+
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::Instrument;
+
+use crate::domain::limits;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
+use crate::server::imap::doorkeeper::Doorkeeper;
+use crate::server::imap::line::Line;
+use crate::server::imap::line::Stream;
+use crate::server::imap::session::Ending;
+use crate::server::imap::session::Safety;
+use crate::server::imap::session::Session;
+use crate::server::imap::shelf::Desk;
 
 /// Which IMAP door a listener is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,5 +41,147 @@ pub enum ImapDoor {
     Imaps,
 }
 
-/// Serves one door until the relay stops.
-pub async fn serve(office: Arc<Office>, listener: TcpListener, door: ImapDoor, stop: Stop) { let _ = (office, listener, door, stop); todo!() }
+impl ImapDoor {
+    /// Its name in metrics and logs.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+        }
+    }
+}
+
+/// Serves one door until the relay stops; then open sessions get a BYE and a moment to hear it.
+pub async fn serve(office: Arc<Office>, listener: TcpListener, door: ImapDoor, mut stop: Stop) {
+    let limits = &office.config.limits;
+    let doorkeeper = Doorkeeper::new(limits.connections, limits.connections_per_address);
+    let mut sessions = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.stopped() => break,
+            Some(ended) = sessions.join_next() => {
+                log_panic(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back when sessions end.
+                tracing::warn!(%error, door = door.name(), "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(admitted) = doorkeeper.admit(peer.ip()) else {
+            turn_away(&stream, door);
+            continue;
+        };
+        let span = tracing::info_span!("imap", door = door.name(), peer = %peer.ip());
+        let (office, stop) = (Arc::clone(&office), stop.clone());
+        let session = async move {
+            let _admitted = admitted;
+            let _counted = office.metrics.session(door.name());
+            receive(&office, stream, peer, door, stop).await;
+        };
+        sessions.spawn(session.instrument(span));
+    }
+    drop(listener);
+    let all_ended = async { while let Some(ended) = sessions.join_next().await { log_panic(ended) } };
+    if timeout(limits::IMAP_STOP_GRACE, all_ended).await.is_err() {
+        sessions.shutdown().await;
+    }
+}
+
+async fn receive(
+    office: &Arc<Office>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: ImapDoor,
+    stop: Stop,
+) {
+    // Otherwise Nagle's algorithm would hold back the ends of short responses.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let stream = match door {
+        ImapDoor::Imaps => stream,
+        ImapDoor::Imap => {
+            match converse(office, stream, peer, door, Safety::Clear, Greeting::Said, &stop).await {
+                Ending::Closed => return,
+                Ending::StartTls(stream) => stream,
+            }
+        }
+    };
+    let acceptor = TlsAcceptor::from(Arc::clone(&office.tls.people));
+    let handshake = timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    let mut stopping = stop.clone();
+    let stream = tokio::select! {
+        biased;
+        () = stopping.stopped() => return,
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        },
+    };
+    let greeting = match door {
+        ImapDoor::Imaps => Greeting::Said,
+        // RFC 3501 §6.2.1: after STARTTLS the client speaks first, and everything that was
+        // said in clear is forgotten: this is a new session.
+        ImapDoor::Imap => Greeting::Left,
+    };
+    converse(office, stream, peer, door, Safety::Tls, greeting, &stop).await;
+}
+
+/// Whether a session begins with a greeting.
+enum Greeting {
+    Said,
+    Left,
+}
+
+async fn converse<S: Stream>(
+    office: &Arc<Office>,
+    stream: S,
+    peer: SocketAddr,
+    door: ImapDoor,
+    safety: Safety,
+    greeting: Greeting,
+    stop: &Stop,
+) -> Ending<S> {
+    let line = Line::new(stream, stop.clone(), office.times());
+    let count_login = |succeeded| office.metrics.login(door.name(), succeeded);
+    let mut session = Session::new(office, line, safety, Some(peer.ip()), &count_login);
+    if matches!(greeting, Greeting::Said) {
+        session.greet();
+    }
+    session.run().await
+}
+
+/// Says why where it can be said in clear; does not wait for anybody.
+fn turn_away(stream: &TcpStream, door: ImapDoor) {
+    tracing::info!(door = door.name(), "too many connections; one is turned away");
+    if door == ImapDoor::Imap {
+        let _ = stream.try_write(b"* BYE [UNAVAILABLE] Too many connections; try later\r\n");
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        // The panic's text may quote the letter, so it is not logged here.
+        tracing::error!("an IMAP session ended by a bug of ours; the others go on");
+    }
+}
+
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,24 @@ use crate::proto::imap::fetch::SectionText;
 use crate::proto::mime::summary::Part;
 
 /// The octets of `body` in `letter`; `None` (NIL) when the letter has no such part.
-pub fn extract<'a>(letter: &'a [u8], structure: &Part, body: &BodySection) -> Option<Cow<'a, [u8]>> {
+pub fn extract<'a>(
+    letter: &'a [u8],
+    structure: &Part,
+    body: &BodySection,
+) -> Option<Cow<'a, [u8]>> {
+    extract_from(letter, Some(structure), body)
+}
+
+/// The same for sections of the letter itself, which need no structure.
+pub fn extract_whole<'a>(letter: &'a [u8], body: &BodySection) -> Option<Cow<'a, [u8]>> {
+    extract_from(letter, None, body)
+}
+
+fn extract_from<'a>(
+    letter: &'a [u8],
+    structure: Option<&Part>,
+    body: &BodySection,
+) -> Option<Cow<'a, [u8]>> {
     let octets = section(letter, structure, &body.section)?;
     Some(match body.partial {
         None => octets,
@@ -20,13 +37,17 @@ pub fn needs_structure(section: &Section) -> bool {
     !section.part.is_empty()
 }
 
-fn section<'a>(letter: &'a [u8], structure: &Part, section: &Section) -> Option<Cow<'a, [u8]>> {
+fn section<'a>(
+    letter: &'a [u8],
+    structure: Option<&Part>,
+    section: &Section,
+) -> Option<Cow<'a, [u8]>> {
     let (header, body) = if section.part.is_empty() {
         // The letter's own header ends where it ends, whatever its summary says: a letter
         // over the budgets of MIME can still be read whole.
         letter.split_at(end_of_header(letter))
     } else {
-        let part = find(structure, &section.part)?;
+        let part = find(structure?, &section.part)?;
         match section.text {
             SectionText::Whole => return slice(letter, part.body_start, part.body_end),
             SectionText::Mime => return slice(letter, part.header_start, part.body_start),

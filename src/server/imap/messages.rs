@@ -1,0 +1,302 @@
+//! Commands on messages of the selected mailbox, but for FETCH; and APPEND.
+use std::sync::Arc;
+
+use crate::domain::folder::FlagChange;
+use crate::domain::folder::Flags;
+use crate::domain::folder::Uid;
+use crate::domain::limits;
+use crate::domain::secret::Secret;
+use crate::flow::mailbox::Entry;
+use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::NewMessage;
+use crate::proto::imap::command::Access;
+use crate::proto::imap::command::Append;
+use crate::proto::imap::command::Echo;
+use crate::proto::imap::command::Numbering;
+use crate::proto::imap::matching::Facts;
+use crate::proto::imap::matching::FoldedLetter;
+use crate::proto::imap::matching::Known;
+use crate::proto::imap::matching::Query;
+use crate::proto::imap::name::MailboxName;
+use crate::proto::imap::search::SearchKey;
+use crate::proto::imap::sequence::SequenceSet;
+use crate::proto::imap::write;
+use crate::proto::mime::summary::Summary;
+use crate::server::imap::answer::Answer;
+use crate::server::imap::answer::Done;
+use crate::server::imap::answer::Halt;
+use crate::server::imap::fetch;
+use crate::server::imap::folders;
+use crate::server::imap::line::Line;
+use crate::server::imap::line::Stream;
+use crate::server::imap::shelf::Desk;
+use crate::server::imap::shelf::Shelf;
+use crate::server::imap::view;
+use crate::server::imap::view::View;
+
+/// Rows that are changed or read at once.
+const ROWS: usize = 500;
+
+/// Whether a copy leaves the original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transfer {
+    /// COPY
+    Copy,
+    /// MOVE
+    Move,
+}
+
+/// STORE and UID STORE.
+pub(super) async fn store<M: Shelf, S: Stream>(
+    line: &mut Line<S>,
+    shelf: &M,
+    view: &mut View<M::Bell>,
+    (by, set): (Numbering, &SequenceSet),
+    change: &FlagChange,
+    echo: Echo,
+) -> Done {
+    must_be_writable(view)?;
+    let (FlagChange::Replace(flags) | FlagChange::Add(flags) | FlagChange::Remove(flags)) = change;
+    check_keywords(flags)?;
+    let wanted = view.named(by, set)?;
+    let mut missing = wanted.len();
+    for page in wanted.chunks(ROWS) {
+        let uids: Vec<Uid> = page.iter().copied().map(Uid).collect();
+        let changed = shelf.store_flags(view.folder, &uids, change).await?;
+        for entry in &changed {
+            view.has_told(entry);
+        }
+        let rows = with_unchanged(shelf, view, page, changed).await?;
+        missing -= rows.len();
+        for entry in rows.iter().filter(|_| echo == Echo::Flags) {
+            if let Some(sequence) = view.sequence_of(entry.uid) {
+                view::write_flags(line.out(), sequence, entry, by);
+                line.relieve().await?;
+            }
+        }
+    }
+    let done = Answer::ok("Done");
+    Ok(if missing > 0 { done.code("EXPUNGEISSUED".to_owned()) } else { done })
+}
+
+/// A STORE that changes nothing for a message still tells its flags.
+async fn with_unchanged<M: Shelf>(
+    shelf: &M,
+    view: &View<M::Bell>,
+    page: &[u32],
+    changed: Vec<Entry>,
+) -> Result<Vec<Entry>, MailboxError> {
+    if changed.len() == page.len() {
+        return Ok(changed);
+    }
+    view.rows(shelf, page).await
+}
+
+/// COPY, MOVE and their UID variants.
+pub(super) async fn transfer<M: Shelf, S: Stream>(
+    line: &mut Line<S>,
+    shelf: &M,
+    view: &mut View<M::Bell>,
+    (by, set): (Numbering, &SequenceSet),
+    mailbox: &MailboxName,
+    transfer: Transfer,
+) -> Done {
+    if transfer == Transfer::Move {
+        must_be_writable(view)?;
+    }
+    let target = folders::find_target(shelf, mailbox).await?;
+    let uids: Vec<Uid> = view.named(by, set)?.into_iter().map(Uid).collect();
+    if uids.is_empty() {
+        return Ok(Answer::ok("Nothing to do"));
+    }
+    let (uid_validity, pairs) = match transfer {
+        Transfer::Copy => shelf.copy(view.folder, &uids, target.id).await?,
+        Transfer::Move => shelf.move_messages(view.folder, &uids, target.id).await?,
+    };
+    let done = Answer::ok("Done");
+    if pairs.is_empty() {
+        return Ok(done);
+    }
+    let code = view::copy_uid(uid_validity, &pairs);
+    if transfer == Transfer::Copy {
+        return Ok(done.code(code));
+    }
+    // RFC 6851 §4.3: COPYUID comes untagged, before the EXPUNGEs.
+    write::text(line.out(), format_args!("* OK [{code}] Moved\r\n"));
+    view.remove(line, pairs.into_iter().map(|(from, _)| from)).await?;
+    Ok(done)
+}
+
+/// EXPUNGE and UID EXPUNGE.
+pub(super) async fn expunge<M: Shelf, S: Stream>(
+    line: &mut Line<S>,
+    shelf: &M,
+    view: &mut View<M::Bell>,
+    set: Option<&SequenceSet>,
+) -> Done {
+    must_be_writable(view)?;
+    // Only what this session knows of: a message that another session has just put there and
+    // marked is not ours to remove by a set of UIDs.
+    let uids: Option<Vec<Uid>> = match set {
+        Some(set) => Some(view.named(Numbering::Uid, set)?.into_iter().map(Uid).collect()),
+        None => None,
+    };
+    let gone = shelf.expunge(view.folder, uids.as_deref()).await?;
+    view.remove(line, gone).await?;
+    Ok(Answer::ok("Expunged"))
+}
+
+/// SEARCH and UID SEARCH.
+pub(super) async fn search<D: Desk, S: Stream>(
+    desk: &D,
+    line: &mut Line<S>,
+    shelf: &D::Shelf,
+    view: &View<<D::Shelf as Shelf>::Bell>,
+    by: Numbering,
+    charset: Option<&[u8]>,
+    key: &SearchKey,
+) -> Done {
+    let is_known = charset.is_none_or(|charset| {
+        charset.eq_ignore_ascii_case(b"UTF-8") || charset.eq_ignore_ascii_case(b"US-ASCII")
+    });
+    if !is_known {
+        return Err(Answer::no("BADCHARSET (UTF-8 US-ASCII)", "Unknown charset").into());
+    }
+    let query = Query::new(key, view.exists(), view.last_uid());
+    let mut found = Vec::new();
+    for page in view.uids().chunks(ROWS) {
+        for entry in view.rows(shelf, page).await? {
+            let Some(sequence) = view.sequence_of(entry.uid) else { continue };
+            if answers(desk, shelf, view, &query, &entry, sequence).await? {
+                found.push(if by == Numbering::Uid { entry.uid.0 } else { sequence });
+            }
+        }
+    }
+    line.out().extend_from_slice(b"* SEARCH");
+    for number in found {
+        write::text(line.out(), format_args!(" {number}"));
+    }
+    line.out().extend_from_slice(b"\r\n");
+    Ok(Answer::ok("Done"))
+}
+
+/// Opens as little as the query needs: the row, then the summary, then the letter.
+async fn answers<D: Desk>(
+    desk: &D,
+    shelf: &D::Shelf,
+    view: &View<<D::Shelf as Shelf>::Bell>,
+    query: &Query,
+    entry: &Entry,
+    sequence: u32,
+) -> Result<bool, Halt> {
+    let mut facts = Facts {
+        sequence,
+        uid: entry.uid.0,
+        flags: &entry.flags,
+        internal_date: entry.internal_date,
+        size: entry.size,
+        envelope: Known::NotYet,
+        text: Known::NotYet,
+    };
+    if let Some(answer) = query.matches(&facts) {
+        return Ok(answer);
+    }
+    let summary: Option<Arc<Summary>> = match shelf.summary(view.folder, entry).await {
+        Ok(summary) => Some(summary),
+        Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
+        Err(_) => None,
+    };
+    facts.envelope = summary.as_ref().map_or(Known::Never, |summary| Known::Yes(&summary.envelope));
+    if let Some(answer) = query.matches(&facts) {
+        return Ok(answer);
+    }
+    let letter = match fetch::open(desk, shelf, entry).await {
+        // Decoding a large letter must not hold up the other sessions of this thread.
+        Ok(opened) => tokio::task::spawn_blocking(move || {
+            FoldedLetter::new(opened.letter.expose())
+        })
+        .await
+        .ok(),
+        Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
+        Err(_) => None,
+    };
+    facts.text = letter.as_ref().map_or(Known::Never, Known::Yes);
+    Ok(query.matches(&facts).unwrap_or(false))
+}
+
+/// APPEND.
+pub(super) async fn append<M: Shelf>(shelf: &M, append: Append) -> Done {
+    let Append { start, message } = append;
+    check_keywords(&start.flags)?;
+    if message.expose().is_empty() {
+        return Err(Answer::no("CANNOT", "An empty message cannot be kept").into());
+    }
+    // RFC 3501 §9: a literal holds no NUL, and we store no binary messages.
+    if message.expose().contains(&0) {
+        return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
+    }
+    let target = folders::find_target(shelf, &start.mailbox).await?;
+    let content = with_whole_line_ends(message);
+    let new = NewMessage { content, flags: start.flags, internal_date: start.date };
+    let (uid_validity, uid) = shelf.append(target.id, new).await?;
+    Ok(Answer::ok("Kept").code(format!("APPENDUID {uid_validity} {}", uid.0)))
+}
+
+/// Lines of a letter end with CRLF. Some programs file their copies with LF alone (`curl -T` of
+/// a Unix file does); kept so, no client could read them, and refused, they would be lost.
+fn with_whole_line_ends(message: Secret<Vec<u8>>) -> Secret<Vec<u8>> {
+    let octets = message.expose();
+    let bare = |at: usize| match octets[at] {
+        b'\n' => at == 0 || octets[at - 1] != b'\r',
+        b'\r' => octets.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    let count = (0..octets.len()).filter(|&at| bare(at)).count();
+    if count == 0 {
+        return message;
+    }
+    let mut whole = Vec::with_capacity(octets.len() + count);
+    for (at, &octet) in octets.iter().enumerate() {
+        if bare(at) {
+            whole.extend_from_slice(b"\r\n");
+        } else {
+            whole.push(octet);
+        }
+    }
+    Secret::new(whole)
+}
+
+fn must_be_writable<B>(view: &View<B>) -> Result<(), Halt> {
+    match view.access {
+        Access::ReadWrite => Ok(()),
+        Access::ReadOnly => {
+            Err(Answer::no("CANNOT", "The mailbox is open for reading only").into())
+        }
+    }
+}
+
+fn check_keywords(flags: &Flags) -> Result<(), Halt> {
+    let is_over = flags.keywords.len() > limits::KEYWORDS_MAX
+        || flags.keywords.iter().any(|keyword| keyword.len() > limits::KEYWORD_OCTETS_MAX);
+    if is_over {
+        return Err(Answer::no("LIMIT", "Too many keywords, or one is too long").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_filed_letter_end_with_crlf() {
+        let check = |from: &str, to: &str| {
+            let whole = with_whole_line_ends(Secret::new(from.as_bytes().to_vec()));
+            assert_eq!(whole.expose(), to.as_bytes());
+        };
+        check("a\r\nb\r\n", "a\r\nb\r\n");
+        check("a\nb\n\n", "a\r\nb\r\n\r\n");
+        check("a\rb\r\r\n", "a\r\nb\r\n\r\n");
+        check("\n", "\r\n");
+    }
+}

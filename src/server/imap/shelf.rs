@@ -1,0 +1,274 @@
+//! What a session asks of the flow: one narrow trait for the office and one for an open
+//! mailbox, so that sessions can be tested over memory.
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::domain::folder::FlagChange;
+use crate::domain::folder::FolderId;
+use crate::domain::folder::ModSeq;
+use crate::domain::folder::SpecialUse;
+use crate::domain::folder::Uid;
+use crate::domain::limits;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::secret::Secret;
+use crate::domain::status::Refusal;
+use crate::flow::mailbox::Changes;
+use crate::flow::mailbox::Entry;
+use crate::flow::mailbox::Folder;
+use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::NewMessage;
+use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::Watch;
+use crate::flow::office::ClearPermit;
+use crate::flow::office::Office;
+use crate::proto::mime::summary::Summary;
+use crate::server::imap::line::Times;
+
+/// Rings when a mailbox changes.
+pub(super) trait Bell: Send {
+    /// Resolves at the next change; may be dropped and asked again.
+    fn rung(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// The office, as a session sees it.
+pub(super) trait Desk: Send + Sync {
+    /// What a login opens.
+    type Shelf: Shelf;
+
+    /// Opens the mailbox of a name and a password.
+    fn login(
+        &self,
+        ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> impl Future<Output = Result<Self::Shelf, Refusal>> + Send;
+
+    /// Room for clear text.
+    fn reserve(&self, octets: u64) -> impl Future<Output = Result<ClearPermit, Refusal>> + Send;
+
+    /// Octets that an APPEND may have.
+    fn message_octets_max(&self) -> u64;
+
+    /// How long things may take.
+    fn times(&self) -> Times;
+}
+
+/// An open mailbox; see [`OpenMailbox`] for what each does.
+#[allow(missing_docs, reason = "each is OpenMailbox's method of that name")]
+pub(super) trait Shelf: Send + Sync {
+    type Bell: Bell;
+
+    fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
+    fn folder(&self, id: FolderId) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
+    fn create_folder(
+        &self,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
+    fn delete_folder(&self, id: FolderId) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn rename_folder(
+        &self,
+        id: FolderId,
+        name: &str,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn subscribe(
+        &self,
+        id: FolderId,
+        subscribed: bool,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn entries(
+        &self,
+        folder: FolderId,
+        uids: RangeInclusive<u32>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, MailboxError>> + Send;
+    fn entry(
+        &self,
+        folder: FolderId,
+        uid: Uid,
+    ) -> impl Future<Output = Result<Option<Entry>, MailboxError>> + Send;
+    fn summary(
+        &self,
+        folder: FolderId,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<Arc<Summary>, MailboxError>> + Send;
+    fn content(
+        &self,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<Arc<Secret<Vec<u8>>>, MailboxError>> + Send;
+    fn append(
+        &self,
+        folder: FolderId,
+        message: NewMessage,
+    ) -> impl Future<Output = Result<(u32, Uid), MailboxError>> + Send;
+    fn store_flags(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+    ) -> impl Future<Output = Result<Vec<Entry>, MailboxError>> + Send;
+    fn copy(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+    ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
+    fn move_messages(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+    ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
+    fn expunge(
+        &self,
+        folder: FolderId,
+        uids: Option<&[Uid]>,
+    ) -> impl Future<Output = Result<Vec<Uid>, MailboxError>> + Send;
+    fn changes(
+        &self,
+        folder: FolderId,
+        since: ModSeq,
+    ) -> impl Future<Output = Result<Changes, MailboxError>> + Send;
+    fn watch(&self) -> Self::Bell;
+}
+
+impl Desk for Arc<Office> {
+    type Shelf = OpenMailbox;
+
+    async fn login(
+        &self,
+        ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<OpenMailbox, Refusal> {
+        let account = self.logins.login(ip, name, password).await?;
+        // A patient reads on the inbox page, where an exchange can be closed and no folder is
+        // theirs to fill. That their password is right is nobody's business here.
+        if account.kind == MailboxKind::Citizen {
+            return Err(Refusal::AuthFailed);
+        }
+        self.mailboxes.open(&account).await.map_err(|error| {
+            tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
+            match error {
+                MailboxError::Temporary(refusal) => refusal,
+                _ => Refusal::DependencyFailed,
+            }
+        })
+    }
+
+    async fn reserve(&self, octets: u64) -> Result<ClearPermit, Refusal> {
+        self.clear_memory.reserve(octets).await
+    }
+
+    fn message_octets_max(&self) -> u64 {
+        self.config.limits.message_octets
+    }
+
+    fn times(&self) -> Times {
+        Times {
+            login: limits::IMAP_LOGIN_TIMEOUT,
+            idle: self.config.limits.imap_idle,
+            line: self.config.limits.line,
+            data: self.config.limits.data,
+        }
+    }
+}
+
+impl Bell for Watch {
+    async fn rung(&mut self) {
+        self.changed().await;
+    }
+}
+
+impl Shelf for OpenMailbox {
+    type Bell = Watch;
+
+    async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
+        self.folders().await
+    }
+    async fn folder(&self, id: FolderId) -> Result<Folder, MailboxError> {
+        self.folder(id).await
+    }
+    async fn create_folder(
+        &self,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Folder, MailboxError> {
+        self.create_folder(name, special_use).await
+    }
+    async fn delete_folder(&self, id: FolderId) -> Result<(), MailboxError> {
+        self.delete_folder(id).await
+    }
+    async fn rename_folder(&self, id: FolderId, name: &str) -> Result<(), MailboxError> {
+        self.rename_folder(id, name).await
+    }
+    async fn subscribe(&self, id: FolderId, subscribed: bool) -> Result<(), MailboxError> {
+        self.subscribe(id, subscribed).await
+    }
+    async fn entries(
+        &self,
+        folder: FolderId,
+        uids: RangeInclusive<u32>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, MailboxError> {
+        self.entries(folder, uids, limit).await
+    }
+    async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
+        self.entry(folder, uid).await
+    }
+    async fn summary(
+        &self,
+        folder: FolderId,
+        entry: &Entry,
+    ) -> Result<Arc<Summary>, MailboxError> {
+        self.summary(folder, entry).await
+    }
+    async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
+        self.content(entry).await
+    }
+    async fn append(
+        &self,
+        folder: FolderId,
+        message: NewMessage,
+    ) -> Result<(u32, Uid), MailboxError> {
+        self.append(folder, message).await
+    }
+    async fn store_flags(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+    ) -> Result<Vec<Entry>, MailboxError> {
+        self.store_flags(folder, uids, change).await
+    }
+    async fn copy(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
+        self.copy(from, uids, to).await
+    }
+    async fn move_messages(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        to: FolderId,
+    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
+        self.move_messages(from, uids, to).await
+    }
+    async fn expunge(
+        &self,
+        folder: FolderId,
+        uids: Option<&[Uid]>,
+    ) -> Result<Vec<Uid>, MailboxError> {
+        self.expunge(folder, uids).await
+    }
+    async fn changes(&self, folder: FolderId, since: ModSeq) -> Result<Changes, MailboxError> {
+        self.changes(folder, since).await
+    }
+    fn watch(&self) -> Watch {
+        self.watch()
+    }
+}
