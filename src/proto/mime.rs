@@ -2,6 +2,7 @@
 pub mod header;
 pub mod summary;
 pub mod content;
+pub mod date;
 mod address;
 mod decode;
 mod parameters;
