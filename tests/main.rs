@@ -1,2 +1,3 @@
 
 mod trust;
+mod outbound;
