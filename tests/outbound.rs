@@ -3,6 +3,8 @@
 mod doubts;
 #[path = "outbound/letters.rs"]
 mod letters;
+#[path = "outbound/tls.rs"]
+mod tls;
 #[path = "outbound/server.rs"]
 mod server;
 
