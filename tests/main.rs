@@ -7,3 +7,4 @@ mod trust;
 //! would cost five times the linking after each edit.
 mod cli;
 mod house;
+mod outbound;
