@@ -119,8 +119,8 @@ pub const WEB_SESSION_IDLE: Duration = Duration::from_secs(1_800);
 pub const WEB_SESSION_LIFETIME: Duration = Duration::from_secs(28_800);
 /// Attachments of one answer.
 pub const WEB_ANSWER_ATTACHMENTS_MAX: usize = 10;
-/// Octets of an answer's text.
-pub const WEB_ANSWER_TEXT_OCTETS_MAX: usize = 100_000;
+/// Characters of an answer's text.
+pub const WEB_ANSWER_CHARACTERS_MAX: usize = 100_000;
 /// Octets of an HTML body that a page shows; of a longer one it shows the text, or nothing.
 pub const WEB_HTML_OCTETS_MAX: usize = 524_288;
 /// Octets of a text body that a page shows; the rest is left out, and the page says so.
@@ -131,3 +131,5 @@ pub const WEB_EXCHANGE_LOOKBACK: usize = 1_000;
 pub const PASSWORD_CHECKS_AT_ONCE: usize = 2;
 /// Network addresses whose failed administrator logins are remembered.
 pub const THROTTLED_ADDRESSES_MAX: usize = 10_000;
+/// Connections to the metrics page; its readers are few machines.
+pub const METRICS_CONNECTIONS_MAX: usize = 32;
