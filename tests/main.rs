@@ -8,3 +8,5 @@ mod trust;
 mod cli;
 mod house;
 mod outbound;
+//! One test binary: one link, one run.
+mod smtp;

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::time;
@@ -16,7 +17,6 @@ use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
-use crate::infra::net::PeerIdentity;
 use crate::infra::net::Stop;
 use crate::proto::smtp::auth::AuthStep;
 use crate::proto::smtp::command::ForwardPath;
@@ -59,8 +59,8 @@ pub(super) struct Visit<D> {
     pub(super) ip: IpAddr,
     /// TLS version and suite.
     pub(super) tls: Option<String>,
-    /// By certificate.
-    pub(super) peer: Option<PeerIdentity>,
+    /// The certificate that the TLS handshake has verified.
+    pub(super) peer: Option<CertificateDer<'static>>,
     pub(super) stop: Stop,
 }
 
@@ -173,9 +173,8 @@ impl<D: Desk> Visit<D> {
     }
 
     fn judge_peer(&self) -> Result<Credentials, Refusal> {
-        let peer = self.peer.as_ref().ok_or(Refusal::PeerCertificateMissing)?;
-        self.desk.peer(peer)?;
-        Ok(Credentials::Operator(peer.clone()))
+        let leaf = self.peer.as_ref().ok_or(Refusal::PeerCertificateMissing)?;
+        self.desk.peer(leaf).map(Credentials::Operator)
     }
 
     /// Carries an AUTH exchange on to its end.

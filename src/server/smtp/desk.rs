@@ -5,6 +5,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
@@ -24,6 +26,7 @@ use crate::flow::seal::Sealing;
 use crate::infra::config::Limits;
 use crate::infra::directory::Account;
 use crate::infra::metrics::SessionGuard;
+use crate::infra::net;
 use crate::infra::net::PeerIdentity;
 use crate::server::smtp::SmtpDoor;
 
@@ -46,8 +49,8 @@ pub trait Desk: Send + Sync + 'static {
     fn tls(&self, door: SmtpDoor) -> Arc<rustls::ServerConfig>;
     /// A session begins; it lasts as long as the guard.
     fn session(&self, door: SmtpDoor) -> SessionGuard;
-    /// Is this operator in the trust list at all?
-    fn peer(&self, peer: &PeerIdentity) -> Result<(), Refusal>;
+    /// Who is the operator that showed this certificate, if the trust list knows it at all?
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal>;
     /// Whose name and password are these?
     fn login(
         &self,
@@ -138,8 +141,14 @@ impl Desk for FrontDesk {
         self.office.metrics.session(door.name())
     }
 
-    fn peer(&self, peer: &PeerIdentity) -> Result<(), Refusal> {
-        self.office.trust.judge_peer(&peer.subject, None)
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal> {
+        let peer = net::peer_identity(leaf).map_err(|error| {
+            tracing::warn!(%error, "the peer's certificate cannot be read");
+            Refusal::PeerCertificateMissing
+        })?;
+        tracing::info!(subject = %peer.subject, serial = peer.serial, "operator");
+        self.office.trust.judge_peer(&peer.subject, None)?;
+        Ok(peer)
     }
 
     async fn login(

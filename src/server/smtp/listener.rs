@@ -25,7 +25,6 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::domain::limits;
-use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
@@ -212,16 +211,11 @@ where
     };
     let (_, connection) = stream.get_ref();
     visit.tls = tls_name(connection);
-    let leaf = connection.peer_certificates().and_then(<[_]>::first);
-    visit.peer = leaf.and_then(|leaf| match net::peer_identity(leaf) {
-        Ok(peer) => Some(peer),
-        Err(error) => {
-            tracing::warn!(%error, "the peer's certificate cannot be read");
-            None
-        }
-    });
-    let subject = visit.peer.as_ref().map(|peer| peer.subject.to_string());
-    tracing::debug!(tls = visit.tls, subject, "TLS");
+    visit.peer = connection
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .map(|leaf| leaf.clone().into_owned());
+    tracing::debug!(tls = visit.tls, "TLS");
     Some((visit, stream))
 }
 
