@@ -112,3 +112,7 @@ pub const BLOB_INLINE_OCTETS_MAX: usize = 131_072;
 pub const BLOB_CHUNK_OCTETS: usize = 61_440;
 /// Threads that write or read the files of large contents at the same time.
 pub const BLOB_THREADS: usize = 16;
+/// Octets of a directory extraction, unpacked: the real one has 89 MB.
+pub const EXTRACTION_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes of a directory extraction: the real one has 535,928.
+pub const EXTRACTION_MAILBOXES_MAX: usize = 4_000_000;
