@@ -195,3 +195,7 @@ pub const PASSWORD_CHECKS_AT_ONCE: usize = 2;
 pub const THROTTLED_ADDRESSES_MAX: usize = 10_000;
 /// Connections to the metrics page; its readers are few machines.
 pub const METRICS_CONNECTIONS_MAX: usize = 32;
+/// Octets of a directory extraction, unpacked: the real one has 89 MB.
+pub const EXTRACTION_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes of a directory extraction: the real one has 535,928.
+pub const EXTRACTION_MAILBOXES_MAX: usize = 4_000_000;
