@@ -1,12 +1,14 @@
-//! One test binary: linking many costs more than everything else.
-mod powercut;
-mod store;
-
-mod trust;
 //! Every test that needs sockets, programs or the source tree, in one binary: fourteen binaries
 //! would cost five times the linking after each edit.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod cli;
 mod house;
 mod outbound;
-//! One test binary: one link, one run.
+mod powercut;
 mod smtp;
+mod store;
+mod stories;
+mod support;
+mod trust;
