@@ -145,12 +145,9 @@ fn dangerous_things_have_one_place() {
         ("jiff::Timestamp::now", "src/infra/clock"),
     ] {
         for file in sources("src").iter().filter(|file| !file.name.starts_with(home)) {
-            let own_module = word == "redb" && names(&file.code, "store::redb");
-            assert!(
-                own_module || !names(&file.code, word),
-                "{}: {word} lives in {home}",
-                file.name
-            );
+            // The module that wraps redb, and the name of its file, may be spoken of.
+            let code = file.code.replace("store::redb", "").replace("truth.redb", "");
+            assert!(!names(&code, word), "{}: {word} lives in {home}", file.name);
         }
     }
 }
