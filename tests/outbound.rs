@@ -5,6 +5,8 @@ mod doubts;
 mod letters;
 #[path = "outbound/tls.rs"]
 mod tls;
+#[path = "outbound/pool.rs"]
+mod pool;
 #[path = "outbound/server.rs"]
 mod server;
 

@@ -20,6 +20,8 @@ pub(super) enum Act {
     Say(&'static str),
     /// Says these octets without waiting for the command: right after the reply before.
     SayEarly(&'static str),
+    /// Says these octets and closes the connection.
+    SayAndClose(&'static str),
     /// Closes the connection.
     Close,
     /// Says one octet of an endless reply a while.
@@ -174,6 +176,11 @@ async fn perform(
         Act::Say(text) => {
             stream.write_all(text.as_bytes()).await.ok()?;
             stream.flush().await.ok()
+        }
+        Act::SayAndClose(text) => {
+            stream.write_all(text.as_bytes()).await.ok()?;
+            stream.shutdown().await.ok()?;
+            None
         }
         Act::SayEarly(_) => Some(()),
         Act::Close => None,

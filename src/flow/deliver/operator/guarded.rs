@@ -134,6 +134,10 @@ impl Guarded {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut state = self.gate.state();
+        if state.due == 0 && is_farewell(line) {
+            state.closed = true;
+            return Ok(());
+        }
         state.octets += line.len();
         let reason = if line.len() < 3 || !line[..3].iter().all(u8::is_ascii_digit) {
             Some("not a reply")
@@ -184,9 +188,19 @@ impl Guarded {
                 self.gate.state().closed = true;
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
+            Poll::Ready(Ok(())) if is_farewell(buffer.filled()) => {
+                self.gate.state().closed = true;
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
             Poll::Ready(Ok(())) => Err(self.gate.fail("a reply before the end of the command")),
         }
     }
+}
+
+/// RFC 5321 §3.8: 421 is the one reply that may come to no command; the server hangs up. It can
+/// be taken for no good news.
+fn is_farewell(line: &[u8]) -> bool {
+    line.starts_with(b"421")
 }
 
 impl AsyncRead for Guarded {
