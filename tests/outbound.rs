@@ -1,4 +1,6 @@
 //! Letters towards another operator, over real TCP and TLS, to a server that follows a script.
+#[path = "outbound/chance.rs"]
+mod chance;
 #[path = "outbound/doubts.rs"]
 mod doubts;
 #[path = "outbound/letters.rs"]

@@ -2,19 +2,16 @@
 //!
 //! Every subject says DEMO. Nothing here may ever be trusted outside a demonstration: the keys
 //! of the authorities lie beside the certificates.
+mod files; // PEM files
+mod signing; // the list's signature
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_lc_rs::digest::SHA256;
-use aws_lc_rs::digest::digest;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::CertificateParams;
 use rcgen::DnType;
 use rcgen::ExtendedKeyUsagePurpose;
@@ -30,6 +27,13 @@ use crate::domain::operator::TrustList;
 use crate::domain::time::Timestamp;
 use crate::infra::trust::SignerRule;
 use crate::proto::trust_list;
+
+use files::pair;
+use files::read;
+use files::write;
+
+pub use files::PemPair;
+pub use signing::sign;
 
 /// Like the real authorities, which end in 2033.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 86_400);
@@ -55,15 +59,6 @@ pub struct DemoOperator {
     pub structure: String,
     /// Who bears the certificate, e.g. `HOPITAL DEMO`.
     pub organisation: String,
-}
-
-/// A certificate chain and its key, as files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PemPair {
-    /// Chain, leaf first.
-    pub certificate: PathBuf,
-    /// Private key, mode 0600.
-    pub key: PathBuf,
 }
 
 /// What a leaf certificate shall say.
@@ -195,59 +190,6 @@ impl DemoPki {
     pub fn sign_trust_list(&self, list: &TrustList) -> Result<Vec<u8>, anyhow::Error> {
         sign(&trust_list::write(list), &self.signer, &self.signer_certificate)
     }
-}
-
-/// Signs a canonical list document with any key and certificate.
-///
-/// The text is canonical XML already, and so is the `SignedInfo` below once its namespace is
-/// written on it, so no canonicaliser is needed here; the one that verifies is another's.
-///
-/// # Errors
-/// When the key refuses, or the text has no end tag of a list.
-pub fn sign(
-    canonical: &str,
-    key: &RsaKeyPair,
-    certificate: &CertificateDer<'_>,
-) -> Result<Vec<u8>, anyhow::Error> {
-    let (head, tail) = canonical
-        .rfind("</")
-        .map(|place| canonical.split_at(place))
-        .context("the document has no end tag")?;
-    let digest = BASE64.encode(digest(&SHA256, canonical.as_bytes()));
-    let signed_info = signed_info(&digest);
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed_info.as_bytes(), &mut signature)
-        .context("the list's signature")?;
-    let in_place = signed_info.replacen(&format!(" xmlns=\"{XMLDSIG}\""), "", 1);
-    Ok(format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{head}<Signature xmlns=\"{XMLDSIG}\">{in_place}\
-         <SignatureValue>{}</SignatureValue><KeyInfo><X509Data><X509Certificate>{}\
-         </X509Certificate></X509Data></KeyInfo></Signature>{tail}",
-        BASE64.encode(&signature),
-        BASE64.encode(certificate),
-    )
-    .into_bytes())
-}
-
-const XMLDSIG: &str = trust_list::signature::XMLDSIG;
-
-/// The canonical form of what is signed (RFC 3275 §4.3).
-fn signed_info(digest: &str) -> String {
-    use crate::proto::trust_list::signature as form;
-    format!(
-        "<SignedInfo xmlns=\"{XMLDSIG}\">\
-         <CanonicalizationMethod Algorithm=\"{}\"></CanonicalizationMethod>\
-         <SignatureMethod Algorithm=\"{}\"></SignatureMethod>\
-         <Reference URI=\"\"><Transforms>\
-         <Transform Algorithm=\"{}\"></Transform><Transform Algorithm=\"{}\"></Transform>\
-         </Transforms><DigestMethod Algorithm=\"{}\"></DigestMethod>\
-         <DigestValue>{digest}</DigestValue></Reference></SignedInfo>",
-        form::EXCLUSIVE_C14N,
-        form::RSA_SHA256,
-        form::ENVELOPED,
-        form::EXCLUSIVE_C14N,
-        form::SHA256,
-    )
 }
 
 fn make_authorities(
@@ -438,36 +380,6 @@ fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow
         }
     }
     Ok(())
-}
-
-impl PemPair {
-    fn exists(&self) -> bool {
-        self.certificate.exists() && self.key.exists()
-    }
-}
-
-fn pair(folder: &Path, stem: &str) -> PemPair {
-    PemPair {
-        certificate: folder.join(format!("{stem}.pem")),
-        key: folder.join(format!("{stem}.key")),
-    }
-}
-
-fn read(file: &Path) -> Result<String, anyhow::Error> {
-    std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))
-}
-
-/// A key is never readable for others, not even for the moment between creation and chmod.
-fn write(file: &Path, text: &str, private: bool) -> Result<(), anyhow::Error> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    use std::os::unix::fs::PermissionsExt;
-    let mode = if private { 0o600 } else { 0o644 };
-    let mut open = std::fs::OpenOptions::new();
-    open.write(true).create(true).truncate(true).mode(mode);
-    let mut handle = open.open(file).with_context(|| format!("{}", file.display()))?;
-    handle.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    handle.write_all(text.as_bytes()).with_context(|| format!("{}", file.display()))
 }
 
 /// rcgen counts in a date type of its own; seconds since the epoch say the same.
