@@ -3,6 +3,7 @@
 //! Every subject says DEMO. Nothing here may ever be trusted outside a demonstration: the keys
 //! of the authorities lie beside the certificates.
 mod files; // PEM files
+mod issue; // authorities and leaves
 mod signing; // the list's signature
 
 use std::net::IpAddr;
@@ -12,12 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use rcgen::CertificateParams;
 use rcgen::DnType;
 use rcgen::ExtendedKeyUsagePurpose;
 use rcgen::KeyPair;
-use rcgen::KeyUsagePurpose;
-use rcgen::SanType;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -31,18 +29,18 @@ use crate::proto::trust_list;
 use files::pair;
 use files::read;
 use files::write;
+use issue::BACKDATED;
+use issue::earlier;
+use issue::make;
+use issue::make_authorities;
 
 pub use files::PemPair;
+pub use issue::Leaf;
 pub use signing::sign;
 
-/// Like the real authorities, which end in 2033.
-const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 86_400);
 const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 /// A leaf that ends sooner than this is made anew at the start.
 const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 86_400);
-/// Clocks differ; a certificate of this second would not be valid for a peer yet.
-const BACKDATED: Duration = Duration::from_secs(3_600);
-
 /// The signer's names, after the real `alb.mssante.fr`.
 pub const SIGNER_COMMON_NAME: &str = "alb.demo.mssante.test";
 /// The signer's rfc822 SAN, after the real `alb@mssante.fr`.
@@ -59,23 +57,6 @@ pub struct DemoOperator {
     pub structure: String,
     /// Who bears the certificate, e.g. `HOPITAL DEMO`.
     pub organisation: String,
-}
-
-/// What a leaf certificate shall say.
-#[derive(Clone, Debug)]
-pub struct Leaf<'a> {
-    /// Subject, in certificate order (C first).
-    pub subject: &'a [(DnType, &'a str)],
-    /// Alternative names: addresses, hosts, or mail addresses.
-    pub names: &'a [&'a str],
-    /// What it is for.
-    pub purposes: &'a [ExtendedKeyUsagePurpose],
-    /// RSA-2048 instead of P-256.
-    pub rsa: bool,
-    /// From when.
-    pub not_before: Timestamp,
-    /// Until when.
-    pub not_after: Timestamp,
 }
 
 /// The demonstration's certificates.
@@ -192,43 +173,6 @@ impl DemoPki {
     }
 }
 
-fn make_authorities(
-    root_files: &PemPair,
-    authority_files: &PemPair,
-    now: Timestamp,
-) -> Result<(), anyhow::Error> {
-    let root_key = KeyPair::generate()?;
-    let root = authority("DEMO AC RACINE IGC-SANTE ELEMENTAIRE", 1, now)?;
-    let root_pem = root.self_signed(&root_key)?.pem();
-    let root_issuer = rcgen::Issuer::from_params(&root, &root_key);
-    let key = KeyPair::generate()?;
-    let intermediate = authority("DEMO AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", 0, now)?;
-    let pem = intermediate.signed_by(&key, &root_issuer)?.pem();
-    write(&root_files.key, &root_key.serialize_pem(), true)?;
-    write(&authority_files.key, &key.serialize_pem(), true)?;
-    write(&authority_files.certificate, &pem, false)?;
-    write(&root_files.certificate, &root_pem, false)
-}
-
-fn authority(
-    common_name: &str,
-    below: u8,
-    now: Timestamp,
-) -> Result<CertificateParams, anyhow::Error> {
-    let mut parameters = CertificateParams::new(Vec::new())?;
-    let mut name = rcgen::DistinguishedName::new();
-    name.push(DnType::CountryName, "FR");
-    name.push(DnType::OrganizationName, "VAGUEMESTRE DEMO");
-    name.push(DnType::OrganizationalUnitName, "IGC-SANTE DEMO");
-    name.push(DnType::CommonName, common_name);
-    parameters.distinguished_name = name;
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(below));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut parameters, earlier(now, BACKDATED), now.after(AUTHORITY_VALIDITY));
-    parameters.use_authority_key_identifier_extension = true;
-    Ok(parameters)
-}
-
 fn make_operator(
     folder: &Path,
     authority: &rcgen::Issuer<'static, KeyPair>,
@@ -299,47 +243,6 @@ fn signer_leaf(now: Timestamp) -> Leaf<'static> {
     }
 }
 
-fn make(
-    authority: &rcgen::Issuer<'static, KeyPair>,
-    authority_pem: &str,
-    leaf: &Leaf<'_>,
-    files: &PemPair,
-) -> Result<(), anyhow::Error> {
-    let key = if leaf.rsa {
-        KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?
-    } else {
-        KeyPair::generate()?
-    };
-    let mut parameters = CertificateParams::new(Vec::new())?;
-    parameters.subject_alt_names =
-        leaf.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
-    let mut subject = rcgen::DistinguishedName::new();
-    for (attribute, value) in leaf.subject {
-        subject.push(attribute.clone(), *value);
-    }
-    parameters.distinguished_name = subject;
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    if leaf.purposes.contains(&ExtendedKeyUsagePurpose::EmailProtection) {
-        parameters.key_usages.push(KeyUsagePurpose::ContentCommitment);
-    }
-    parameters.extended_key_usages = leaf.purposes.to_vec();
-    set_validity(&mut parameters, leaf.not_before, leaf.not_after);
-    parameters.use_authority_key_identifier_extension = true;
-    let pem = parameters.signed_by(&key, authority)?.pem();
-    write(&files.key, &key.serialize_pem(), true)?;
-    write(&files.certificate, &(pem + authority_pem), false)
-}
-
-fn alternative_name(name: &str) -> Result<SanType, anyhow::Error> {
-    if let Ok(address) = name.parse() {
-        return Ok(SanType::IpAddress(address));
-    }
-    if name.contains('@') {
-        return Ok(SanType::Rfc822Name(name.try_into()?));
-    }
-    Ok(SanType::DnsName(name.try_into()?))
-}
-
 /// True when the files are not there, cannot be read, end soon, or do not name the host that
 /// clients will connect to.
 fn needs_making(files: &PemPair, host: Option<IpAddr>, now: Timestamp) -> bool {
@@ -380,18 +283,6 @@ fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow
         }
     }
     Ok(())
-}
-
-/// rcgen counts in a date type of its own; seconds since the epoch say the same.
-fn set_validity(parameters: &mut CertificateParams, from: Timestamp, until: Timestamp) {
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    parameters.not_before = epoch + Duration::from_secs(from.as_seconds());
-    parameters.not_after = epoch + Duration::from_secs(until.as_seconds());
-}
-
-fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
-    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-    Timestamp::from_millis(moment.as_millis().saturating_sub(by))
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ async fn a_connection_goes_on_after_a_refused_letter_and_ends_after_a_refused_en
 #[tokio::test]
 async fn a_server_that_hangs_up_between_letters_is_called_again() {
     check(Script::good().at(".", Act::SayAndClose("250 ok\r\n")), Taken, 3).await;
+    check(Script::good().at(".", Act::SayAndVanish("250 ok\r\n")), Taken, 3).await;
     check(Script::good().at(".", Act::SayAndClose("250 ok\r\n421 bye\r\n")), Taken, 3).await;
     check(Script::plain().at(".", Act::SayAndClose("250 ok\r\n421-a\r\n421 b\r\n")), Taken, 3)
         .await;

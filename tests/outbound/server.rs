@@ -24,6 +24,8 @@ pub(super) enum Act {
     SayEarly(&'static str),
     /// Says these octets and closes the connection.
     SayAndClose(&'static str),
+    /// Says these octets and is gone, without TLS's farewell.
+    SayAndVanish(&'static str),
     /// Closes the connection.
     Close,
     /// Says one octet of an endless reply a while.
@@ -182,6 +184,11 @@ async fn perform(
         Act::SayAndClose(text) => {
             stream.write_all(text.as_bytes()).await.ok()?;
             stream.shutdown().await.ok()?;
+            None
+        }
+        Act::SayAndVanish(text) => {
+            stream.write_all(text.as_bytes()).await.ok()?;
+            stream.flush().await.ok()?;
             None
         }
         Act::SayEarly(_) | Act::Usual => Some(()),

@@ -3,7 +3,7 @@
 //! lettre's own STARTTLS keeps what a man in the middle appended in clear behind the 220 and
 //! takes it for the first reply inside TLS. So everything up to the handshake is done here,
 //! byte by byte accounted for, and lettre gets a stream that lets one reply through for each
-//! command and not an octet more (see [`guarded`]).
+//! command and not an octet more (see `guarded`).
 mod commands; // the text of MAIL and RCPT, and what the server offers
 mod guarded; // a stream that keeps commands and replies in step
 mod opening; // connect, greeting, STARTTLS, TLS
