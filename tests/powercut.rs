@@ -394,7 +394,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
 }
 
 /// `fault` lasts a while, twice; then the power goes.
-async fn survives(fault: &str, refusal: &str) {
+async fn survives(fault: &str, refusal: &str) -> Machine {
     let mut machine = Machine::new();
     let mut run = machine.start();
     for _ in 0..2 {
@@ -415,11 +415,20 @@ async fn survives(fault: &str, refusal: &str) {
     fs::remove_file(machine.fault()).unwrap();
     machine.check().await;
     println!("{} acknowledged", machine.acknowledged.len());
+    machine
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_for_now_loses_nothing_and_recovers_by_itself() {
-    survives("full", "refused full").await;
+    let mut machine = survives("full", "refused full").await;
+    // A start on a full disk: what is there can be read, and the rest comes with the room.
+    fs::write(machine.fault(), "full").unwrap();
+    let mut run = machine.start();
+    run.hear("refused full", 20);
+    fs::remove_file(machine.fault()).unwrap();
+    run.hear("acknowledged", 50);
+    machine.cut(run);
+    machine.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

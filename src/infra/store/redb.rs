@@ -7,7 +7,7 @@
 //! the last durable commit back, read on from a shadow of that commit which writes nothing, and
 //! refuse batches with [`CommitError::Full`] or [`CommitError::Engine`]. Before the next group we
 //! try the disk with a file of our own; when that works the store is opened anew and goes on. No
-//! restart is needed. If the process dies before the header is back, the refused group may be
+//! restart is needed; and a start on a full disk gives a store that can be read. If the process dies before the header is back, the refused group may be
 //! there, whole, after the restart: a caller that was told "later" may then see it twice.
 mod committer;
 mod device;
@@ -99,7 +99,8 @@ impl Shelf {
 }
 
 impl RedbStore {
-    /// Opens or creates `directory/truth.redb` and starts the committing thread.
+    /// Opens or creates `directory/truth.redb` and starts the committing thread. After a crash
+    /// the whole file is read once, which takes about half a second a gigabyte.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         Self::open_with_cache(directory, CACHE_OCTETS)
     }
@@ -112,13 +113,22 @@ impl RedbStore {
         let fresh = file.metadata().map_err(|error| io_failed(&path, &error))?.len() == 0;
         let disk = Disk::new(file).map_err(|error| io_failed(&path, &error))?;
         let opener = Opener { path: path.clone(), disk: Arc::new(disk), cache_octets };
-        let (database, switch) = opener.open().inspect_err(|_| {
-            // What could not be created is not left behind as a damaged file. What was there
-            // before is never touched.
-            if fresh {
-                let _ = opener.disk.restore();
+        let (database, switch, stalled) = match opener.open() {
+            Ok((database, switch)) => (database, switch, false),
+            // People can still read their mail while somebody makes room.
+            Err(StoreError::Full) if !fresh => {
+                tracing::error!("the store's disk is full; mail is put off");
+                (opener.shadow()?, Arc::default(), true)
             }
-        })?;
+            Err(error) => {
+                // What could not be created is not left behind as a damaged file. What was there
+                // before is never touched.
+                if fresh {
+                    let _ = opener.disk.restore();
+                }
+                return Err(error);
+            }
+        };
         if fresh {
             sync_directory(directory).map_err(|error| io_failed(&path, &error))?;
         }
@@ -132,7 +142,7 @@ impl RedbStore {
             switch,
             waiting: Arc::clone(&waiting),
             probe: directory.join("truth.probe"),
-            stalled: false,
+            stalled,
         };
         let thread = thread::Builder::new()
             .name("commit".to_owned())
@@ -185,7 +195,7 @@ impl Drop for RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        self.read(|rows| Ok(rows.get(key)?.map(|row| versioned(row.value())).transpose()?)).await
+        self.read(|rows| rows.get(key)?.map(|row| versioned(row.value())).transpose()).await
     }
 
     async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Page, StoreError> {
@@ -328,7 +338,7 @@ fn snapshot(database: &Database) -> Result<Snapshot, redb::Error> {
 
 /// The bounds of a scan; `None` when nothing can lie between them.
 fn slices(range: &Range<Vec<u8>>) -> Option<Range<&[u8]>> {
-    (range.start < range.end).then(|| range.start.as_slice()..range.end.as_slice())
+    (range.start < range.end).then_some(range.start.as_slice()..range.end.as_slice())
 }
 
 type Row<'a> = (redb::AccessGuard<'a, &'static [u8]>, redb::AccessGuard<'a, &'static [u8]>);
