@@ -7,8 +7,12 @@
 //! the last durable commit back, read on from a shadow of that commit which writes nothing, and
 //! refuse batches with [`CommitError::Full`] or [`CommitError::Engine`]. Before the next group we
 //! try the disk with a file of our own; when that works the store is opened anew and goes on. No
-//! restart is needed; and a start on a full disk gives a store that can be read. If the process dies before the header is back, the refused group may be
-//! there, whole, after the restart: a caller that was told "later" may then see it twice.
+//! restart is needed; and a start on a full disk gives a store that can be read. If the process
+//! dies before the header is back, the refused group may be there, whole, after the restart: a
+//! caller that was told "later" may then see it twice.
+//!
+//! A sector that cannot be read costs the rows that need it: [`StoreError::Damaged`] for them,
+//! and all others go on.
 mod committer;
 mod device;
 
@@ -67,7 +71,7 @@ const VERSION_OCTETS: usize = 8;
 const CACHE_OCTETS: usize = 134_217_728;
 /// How long a read waits, and how often, for the store to stand up again after a failed commit.
 const READ_RETRY: Duration = Duration::from_millis(20);
-const READ_RETRIES: usize = 500;
+const READ_RETRIES: usize = 250;
 
 /// One redb file and the thread that commits to it.
 pub struct RedbStore {
@@ -173,7 +177,7 @@ impl RedbStore {
         action: impl Fn(&Snapshot) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         for _ in 0..READ_RETRIES {
-            let outcome = self.shelf.with(|database| action(&snapshot(database)?));
+            let outcome = self.shelf.with(|database| unwound(|| action(&snapshot(database)?)));
             match outcome {
                 None => return Err(StoreError::Engine("the store is closed".to_owned())),
                 Some(Err(redb::Error::PreviousIo | redb::Error::DatabaseClosed)) => {
@@ -250,19 +254,21 @@ impl Opener {
             Some((_, reason)) => StoreError::Engine(format!("{}: {reason}", self.path.display())),
             None => error,
         })?;
+        switch.serve();
         Ok((database, switch))
     }
 
     /// For reading the last durable commit while the disk takes no writes.
     fn shadow(&self) -> Result<Database, StoreError> {
-        let shadow =
+        let (shadow, switch) =
             Shadow::new(Arc::clone(&self.disk)).map_err(|error| io_failed(&self.path, &error))?;
-        self.open_on(shadow)
+        let database = self.open_on(shadow)?;
+        switch.serve();
+        Ok(database)
     }
 
     fn open_on(&self, backend: impl StorageBackend) -> Result<Database, StoreError> {
-        // redb may panic on a file that somebody altered; that is damage, not a bug of ours.
-        panic::catch_unwind(AssertUnwindSafe(|| {
+        unwound(|| {
             let database = Database::builder()
                 .set_cache_size(self.cache_octets)
                 .set_repair_callback(|repair| {
@@ -279,8 +285,7 @@ impl Opener {
                 transaction.commit()?;
             }
             Ok(database)
-        }))
-        .unwrap_or_else(|_| Err(redb::Error::Corrupted("the engine panicked".to_owned())))
+        })
         .map_err(|error| match error {
             // A file that was cut short, or is none of ours, reads as such.
             redb::Error::Io(error)
@@ -303,6 +308,13 @@ impl Opener {
             self.path.display()
         ))
     }
+}
+
+/// redb may panic on a file that somebody altered: that is damage, and must not end a task that
+/// can say so.
+fn unwound<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    panic::catch_unwind(AssertUnwindSafe(action))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("the engine panicked".to_owned())))
 }
 
 /// Opens the file, for its owner only, and holds a lock on it for as long as it is open.
