@@ -192,15 +192,18 @@ fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let library = target.join(format!("powercut-{}.so", std::process::id()));
+        let library = target.join("powercut.so");
+        // Another run may be using the old one: it is replaced, never rewritten.
+        let fresh = target.join(format!("powercut-{}.so", std::process::id()));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/powercut/shim.c");
         let status = Command::new("cc")
             .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-            .args([&library, &source])
+            .args([&fresh, &source])
             .args(["-ldl", "-lpthread"])
             .status()
             .expect("a C compiler: install gcc");
         assert!(status.success(), "the shim does not compile");
+        fs::rename(fresh, &library).unwrap();
         library
     })
 }
