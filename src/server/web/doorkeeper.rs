@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use crate::domain::limits;
 use crate::infra::metrics::Metrics;
 use crate::infra::metrics::SessionGuard;
+use crate::server::web::Crowding;
 
 /// Lets connections in, counts them, and hands them to `inner` (TLS, or nothing).
 #[derive(Clone)]
@@ -32,8 +33,7 @@ pub struct Doorkeeper<A> {
 
 /// Who stands here.
 struct Crowd {
-    all_max: usize,
-    per_address_max: usize,
+    crowding: Crowding,
     open: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
@@ -44,15 +44,9 @@ struct Place {
 }
 
 impl<A> Doorkeeper<A> {
-    /// Lets in at most `all_max` connections, `per_address_max` of them from one address. With
-    /// `metrics` each counts as a session of `https`.
-    pub fn new(
-        inner: A,
-        all_max: usize,
-        per_address_max: usize,
-        metrics: Option<Arc<Metrics>>,
-    ) -> Self {
-        let crowd = Crowd { all_max, per_address_max, open: Mutex::default() };
+    /// Lets in as many as `crowding` allows. With `metrics` each counts as a session of `https`.
+    pub fn new(inner: A, crowding: Crowding, metrics: Option<Arc<Metrics>>) -> Self {
+        let crowd = Crowd { crowding, open: Mutex::default() };
         Self { inner, crowd: Arc::new(crowd), metrics }
     }
 }
@@ -62,7 +56,7 @@ impl Crowd {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *open;
         let mine = by_address.get(&ip).copied().unwrap_or(0);
-        if *all >= self.all_max || mine >= self.per_address_max {
+        if *all >= self.crowding.connections || mine >= self.crowding.per_address {
             return None;
         }
         *all += 1;
@@ -205,9 +199,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Visit<S> {
 mod tests {
     use super::*;
 
+    fn crowd(connections: usize, per_address: usize) -> Arc<Crowd> {
+        let crowding = Crowding { connections, per_address };
+        Arc::new(Crowd { crowding, open: Mutex::default() })
+    }
+
     #[test]
     fn a_crowd_is_bounded_in_all_and_by_address() {
-        let crowd = Arc::new(Crowd { all_max: 3, per_address_max: 2, open: Mutex::default() });
+        let crowd = crowd(3, 2);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = crowd.enter(ip("192.0.2.1"));
         let second = crowd.enter(ip("192.0.2.1"));
@@ -225,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_connection_is_closed() {
         use tokio::io::AsyncReadExt;
-        let crowd = Arc::new(Crowd { all_max: 1, per_address_max: 1, open: Mutex::default() });
+        let crowd = crowd(1, 1);
         let place = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
         let (_peer, stream) = tokio::io::duplex(64);
         let mut visit = Visit::new(stream, place, None);

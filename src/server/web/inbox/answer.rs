@@ -74,6 +74,10 @@ pub async fn send(
         return guard::error(StatusCode::SERVICE_UNAVAILABLE, visitor.lang, &path);
     };
     let mut typed = read(&site, form).await;
+    if typed.csrf.is_empty() && typed.problem == Some(Problem::TooLarge) {
+        // So much came at once that not even the form's token could be read.
+        return guard::error(StatusCode::PAYLOAD_TOO_LARGE, visitor.lang, &path);
+    }
     if !login::is_own(patient.session, &typed.csrf) {
         return guard::error(StatusCode::FORBIDDEN, visitor.lang, &path);
     }
