@@ -128,10 +128,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/inbox/login", get(inbox::login_page).post(inbox::log_in))
         .route("/inbox/logout", post(inbox::log_out))
         .route("/inbox/{folder}/{uid}", get(inbox::letter::read))
-        .route(
-            "/inbox/{folder}/{uid}/attachment/{index}",
-            get(inbox::letter::attachment),
-        )
+        .route("/inbox/{folder}/{uid}/attachment/{index}", get(inbox::letter::attachment))
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))

@@ -68,10 +68,7 @@ async fn without_a_password_file_the_dashboard_is_closed() {
     let mut browser = Browser::new(paper::site(&paper, paper::house()));
     let page = browser.get("/admin/login").await;
     assert!(page.body.contains("admin.password_file") && !page.body.contains("<input"));
-    let house = House {
-        admin_password_file: Some("/nowhere/at/all".into()),
-        ..paper::house()
-    };
+    let house = House { admin_password_file: Some("/nowhere/at/all".into()), ..paper::house() };
     let mut browser = Browser::new(paper::site(&paper, house));
     assert_eq!(log_in(&mut browser, "admin", "").await, StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -108,9 +105,18 @@ async fn the_dashboard_shows_figures_of_its_period() {
         assert!(page.body.contains(&total), "{query}: {}", page.body);
     }
     let page = browser.get("/admin?lang=en").await.body;
-    for part in ["<svg", "role=\"img\"", "<caption>By day</caption>", "scope=\"col\"", "scope=\"row\"",
-                 "APP – application", "mailbox-unknown", "1,842 domains", "renew soon",
-                 "3 recipients waiting"] {
+    for part in [
+        "<svg",
+        "role=\"img\"",
+        "<caption>By day</caption>",
+        "scope=\"col\"",
+        "scope=\"row\"",
+        "APP – application",
+        "mailbox-unknown",
+        "1,842 domains",
+        "renew soon",
+        "3 recipients waiting",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     let csv = browser.get("/admin/statistics.csv?days=30").await;

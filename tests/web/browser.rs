@@ -67,7 +67,13 @@ impl Browser {
         self.ask(Method::POST, path, "multipart/form-data; boundary=X", body).await
     }
 
-    pub(super) async fn ask(&mut self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Reply {
+    pub(super) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Reply {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -130,7 +136,8 @@ impl Reply {
     /// The value of a hidden field of the page.
     pub(super) fn hidden(&self, name: &str) -> String {
         let mark = format!("type=\"hidden\" name=\"{name}\" value=\"");
-        let (_, rest) = self.body.split_once(&mark).unwrap_or_else(|| panic!("no {name} in {}", self.body));
+        let (_, rest) =
+            self.body.split_once(&mark).unwrap_or_else(|| panic!("no {name} in {}", self.body));
         rest.split('"').next().unwrap().to_owned()
     }
 

@@ -20,12 +20,13 @@ use vaguemestre::infra::net::Stop;
 use vaguemestre::infra::net::StopHandle;
 use vaguemestre::server::web;
 use vaguemestre::server::web::Crowding;
+use vaguemestre::server::web::desk::House;
 
 use super::paper;
 use super::paper::Paper;
 
-struct Door {
-    address: SocketAddr,
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
     roots: RootCertStore,
     metrics: Arc<Metrics>,
     stop: StopHandle,
@@ -33,6 +34,11 @@ struct Door {
 }
 
 async fn open(crowding: Crowding) -> Door {
+    open_for(crowding, &Arc::new(Paper::default()), paper::house()).await
+}
+
+/// A door to pages in front of this paper.
+pub(super) async fn open_for(crowding: Crowding, paper: &Arc<Paper>, house: House) -> Door {
     let made = rcgen::generate_simple_self_signed(vec!["inbox.test".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
@@ -47,7 +53,7 @@ async fn open(crowding: Crowding) -> Door {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = Stop::new();
     let metrics = Arc::new(Metrics::new());
-    let pages = paper::site(&Arc::new(Paper::default()), paper::house());
+    let pages = paper::site(paper, house);
     let counted = Arc::clone(&metrics);
     let task = tokio::spawn(async move {
         web::serve_pages(pages, listener, &tls, crowding, counted, stopped).await;
@@ -69,7 +75,7 @@ impl Door {
     }
 }
 
-const ROOMY: Crowding = Crowding { connections: 10, per_address: 10 };
+pub(super) const ROOMY: Crowding = Crowding { connections: 10, per_address: 10 };
 
 #[tokio::test]
 async fn a_page_comes_over_tls_and_the_door_closes_on_stop() {
@@ -113,7 +119,8 @@ async fn one_address_has_so_many_places_and_no_more() {
 async fn a_header_that_is_too_long_is_refused() {
     let door = open(ROOMY).await;
     let mut stream = door.enter(b"http/1.1").await.unwrap();
-    let long = format!("GET / HTTP/1.1\r\nHost: inbox.test\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000));
+    let long =
+        format!("GET / HTTP/1.1\r\nHost: inbox.test\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000));
     let _ = stream.write_all(long.as_bytes()).await;
     let mut head = vec![0; 4_096];
     let length = stream.read(&mut head).await.unwrap_or(0);

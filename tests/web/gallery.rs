@@ -54,15 +54,16 @@ pub(super) fn letters() -> Vec<PaperLetter> {
     };
     let seen = Flags { seen: true, ..Flags::default() };
     let answered = Flags { seen: true, answered: true, ..Flags::default() };
-    let letter = |uid, name, address, subject: &str, readable: &Readable, flags: &Flags| PaperLetter {
-        uid,
-        name,
-        address,
-        subject: subject.to_owned(),
-        readable: readable.clone(),
-        flags: flags.clone(),
-        ..PaperLetter::default()
-    };
+    let letter =
+        |uid, name, address, subject: &str, readable: &Readable, flags: &Flags| PaperLetter {
+            uid,
+            name,
+            address,
+            subject: subject.to_owned(),
+            readable: readable.clone(),
+            flags: flags.clone(),
+            ..PaperLetter::default()
+        };
     let unread = Flags::default();
     let mut letters = vec![
         letter(
@@ -103,12 +104,33 @@ pub(super) fn figures() -> Vec<StatRow> {
         let weekend = (back % 7) < 2;
         let scale = if weekend { 40 } else { 310 + u64::from(back.unsigned_abs()) * 7 % 90 };
         for (domain, kind, counterpart, event, reason, part) in [
-            ("hopital.mssante.test", MailboxKind::Applicative, Counterpart::OtherOperator, "sent", "", 5),
+            (
+                "hopital.mssante.test",
+                MailboxKind::Applicative,
+                Counterpart::OtherOperator,
+                "sent",
+                "",
+                5,
+            ),
             ("hopital.mssante.test", MailboxKind::Personal, Counterpart::Here, "sent", "", 2),
             ("hopital.mssante.test", MailboxKind::Applicative, Counterpart::Patient, "sent", "", 1),
-            ("hopital.mssante.test", MailboxKind::Personal, Counterpart::OtherOperator, "received", "", 3),
+            (
+                "hopital.mssante.test",
+                MailboxKind::Personal,
+                Counterpart::OtherOperator,
+                "received",
+                "",
+                3,
+            ),
             ("patient.mssante.test", MailboxKind::Citizen, Counterpart::Here, "received", "", 1),
-            ("hopital.mssante.test", MailboxKind::Applicative, Counterpart::Unknown, "refused", "domain-not-trusted", 0),
+            (
+                "hopital.mssante.test",
+                MailboxKind::Applicative,
+                Counterpart::Unknown,
+                "refused",
+                "domain-not-trusted",
+                0,
+            ),
         ] {
             let count = if part == 0 { scale / 60 } else { scale * part / 4 };
             rows.push(paper::stat(day, domain, kind, counterpart, event, reason, count));

@@ -17,13 +17,27 @@ fn browser() -> (Browser, Arc<Paper>) {
 async fn every_answer_carries_the_security_headers() {
     let (mut browser, _) = browser();
     browser.log_in().await;
-    for path in
-        ["/", "/inbox", "/inbox/login", "/inbox/1/1", "/admin", "/admin/login", "/style.css", "/nothing",
-         "/healthz", "/inbox/x/y", "/trust/liste-blanche.xml"]
-    {
+    for path in [
+        "/",
+        "/inbox",
+        "/inbox/login",
+        "/inbox/1/1",
+        "/admin",
+        "/admin/login",
+        "/style.css",
+        "/nothing",
+        "/healthz",
+        "/inbox/x/y",
+        "/trust/liste-blanche.xml",
+    ] {
         let reply = browser.get(path).await;
         let policy = reply.header("content-security-policy");
-        for rule in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
+        for rule in [
+            "default-src 'none'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+        ] {
             assert!(policy.contains(rule), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{path}: {policy}");

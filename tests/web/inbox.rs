@@ -21,7 +21,10 @@ fn letter(uid: u32) -> PaperLetter {
         name: "Hôpital_de_Valfictif_–_Imagerie",
         address: "imagerie@hopital.mssante.test",
         subject: format!("XDM/1.0/DDM+CR d'imagerie médicale {uid}"),
-        readable: Readable { text: "Bonjour Madame,\r\nVoir pièce jointe.".to_owned(), ..Readable::default() },
+        readable: Readable {
+            text: "Bonjour Madame,\r\nVoir pièce jointe.".to_owned(),
+            ..Readable::default()
+        },
         ..PaperLetter::default()
     }
 }
@@ -40,7 +43,8 @@ async fn wrong_name_and_wrong_password_read_the_same() {
     let mut browser = Browser::new(paper::site(&paper, paper::house()));
     let form = browser.get("/inbox/login").await.hidden("form");
     let mut bodies = Vec::new();
-    for (name, password) in [(paper::INS, "faux"), ("115067599000279", paper::PASSWORD), ("x", "y")] {
+    for (name, password) in [(paper::INS, "faux"), ("115067599000279", paper::PASSWORD), ("x", "y")]
+    {
         let fields = [("form", form.as_str()), ("name", name), ("password", password)];
         let reply = browser.post("/inbox/login", &fields).await;
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
@@ -62,8 +66,7 @@ async fn a_professional_is_sent_to_their_mail_software() {
     *paper.kind.lock().unwrap() = MailboxKind::Personal;
     let mut browser = Browser::new(paper::site(&paper, paper::house()));
     let form = browser.get("/inbox/login").await.hidden("form");
-    let fields =
-        [("form", form.as_str()), ("name", paper::INS), ("password", paper::PASSWORD)];
+    let fields = [("form", form.as_str()), ("name", paper::INS), ("password", paper::PASSWORD)];
     let reply = browser.post("/inbox/login", &fields).await;
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
     assert!(reply.body.contains("IMAP"), "{}", reply.body);
@@ -139,9 +142,14 @@ async fn reading_marks_as_read_and_shows_harmless_html() {
     }
     assert!(page.body.contains("https://ameli.fr [https://evil.example/]"));
     assert!(page.body.contains("Les images de ce message ne sont pas affichées"));
-    assert!(page.body.contains("dimanche 15 novembre 2026") || page.body.contains("novembre 2026 à"));
+    assert!(
+        page.body.contains("dimanche 15 novembre 2026") || page.body.contains("novembre 2026 à")
+    );
     assert!(paper.letters.lock().unwrap()[0].flags.seen);
-    assert_eq!(browser.get("/inbox/1/2").await.status, StatusCode::NOT_FOUND);
+    for path in ["/inbox/1/2", "/inbox/2/1", "/inbox/2/1/attachment/0", "/inbox/1/-1"] {
+        let reply = browser.get(path).await;
+        assert!(reply.status.is_client_error(), "{path}: {}", reply.status);
+    }
 }
 
 #[tokio::test]
@@ -249,7 +257,8 @@ async fn a_closed_exchange_says_so_and_takes_no_answer() {
     let outside = PaperLetter { address: "docteur@gmail.example", ..letter(3) };
     let (mut browser, paper) = logged_in(vec![closed, report, outside, letter(4)]).await;
     let csrf = browser.get("/inbox/1/4").await.hidden("csrf");
-    for (uid, sentence) in [(1, "échange est clos"), (2, "automatique"), (3, "espace de confiance")] {
+    for (uid, sentence) in [(1, "échange est clos"), (2, "automatique"), (3, "espace de confiance")]
+    {
         let page = browser.get(&format!("/inbox/1/{uid}")).await;
         assert!(page.body.contains(sentence), "{uid}: {}", page.body);
         assert!(!page.body.contains("<textarea"), "{uid}");

@@ -128,7 +128,15 @@ fn account(kind: MailboxKind) -> Account {
     }
 }
 
-pub(super) fn stat(day: Day, domain: &str, kind: MailboxKind, counterpart: Counterpart, event: &str, reason: &str, count: u64) -> StatRow {
+pub(super) fn stat(
+    day: Day,
+    domain: &str,
+    kind: MailboxKind,
+    counterpart: Counterpart,
+    event: &str,
+    reason: &str,
+    count: u64,
+) -> StatRow {
     StatRow {
         day,
         domain: domain.to_owned(),
@@ -184,8 +192,12 @@ impl Desk for Paper {
         Ok(None)
     }
 
-    async fn login(&self, _ip: Option<IpAddr>, name: &str, password: &Secret<String>)
-    -> Result<Account, Refusal> {
+    async fn login(
+        &self,
+        _ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Account, Refusal> {
         if let Some(refusal) = *self.refusal.lock().unwrap() {
             return Err(refusal);
         }
@@ -217,8 +229,12 @@ impl Desk for Paper {
         })
     }
 
-    async fn letter(&self, account: &Account, _folder: FolderId, uid: Uid)
-    -> Result<Letter, MailboxError> {
+    async fn letter(
+        &self,
+        account: &Account,
+        _folder: FolderId,
+        uid: Uid,
+    ) -> Result<Letter, MailboxError> {
         let letter = self.find(uid)?;
         Ok(Letter {
             row: row(&letter),
@@ -238,8 +254,13 @@ impl Desk for Paper {
         Ok(self.find(letter.row.uid)?.closed)
     }
 
-    async fn attachment(&self, _account: &Account, _folder: FolderId, uid: Uid, index: usize)
-    -> Result<Option<Download>, MailboxError> {
+    async fn attachment(
+        &self,
+        _account: &Account,
+        _folder: FolderId,
+        uid: Uid,
+        index: usize,
+    ) -> Result<Option<Download>, MailboxError> {
         let letter = self.find(uid)?;
         let attachment = letter.readable.attachments.into_iter().find(|a| a.index == index);
         Ok(attachment.map(|attachment: Attachment| Download {
@@ -249,8 +270,13 @@ impl Desk for Paper {
         }))
     }
 
-    async fn mark(&self, _account: &Account, _folder: FolderId, uid: Uid, flags: Flags)
-    -> Result<(), MailboxError> {
+    async fn mark(
+        &self,
+        _account: &Account,
+        _folder: FolderId,
+        uid: Uid,
+        flags: Flags,
+    ) -> Result<(), MailboxError> {
         let mut letters = self.letters.lock().unwrap();
         let letter = letters.iter_mut().find(|letter| letter.uid == uid.0);
         let letter = letter.ok_or(MailboxError::NoSuchMessage)?;
@@ -258,8 +284,13 @@ impl Desk for Paper {
         Ok(())
     }
 
-    async fn send(&self, _account: &Account, _ip: Option<IpAddr>, to: &Address, letter: &[u8])
-    -> Result<(), Refusal> {
+    async fn send(
+        &self,
+        _account: &Account,
+        _ip: Option<IpAddr>,
+        to: &Address,
+        letter: &[u8],
+    ) -> Result<(), Refusal> {
         if let Some(refusal) = *self.refusal.lock().unwrap() {
             return Err(refusal);
         }
@@ -268,8 +299,11 @@ impl Desk for Paper {
         Ok(())
     }
 
-    async fn file_sent(&self, _account: &Account, _letter: Secret<Vec<u8>>)
-    -> Result<(), MailboxError> {
+    async fn file_sent(
+        &self,
+        _account: &Account,
+        _letter: Secret<Vec<u8>>,
+    ) -> Result<(), MailboxError> {
         self.filed.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

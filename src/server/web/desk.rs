@@ -178,29 +178,55 @@ pub trait Desk: Send + Sync + 'static {
     /// A share of the memory for clear text.
     async fn reserve(&self, octets: u64) -> Result<Option<ClearPermit>, Refusal>;
     /// The mailbox that name and password open.
-    async fn login(&self, ip: Option<IpAddr>, name: &str, password: &Secret<String>)
-    -> Result<Account, Refusal>;
+    async fn login(
+        &self,
+        ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Account, Refusal>;
     /// A part of the list of received letters.
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError>;
     /// One letter, opened.
-    async fn letter(&self, account: &Account, folder: FolderId, uid: Uid)
-    -> Result<Letter, MailboxError>;
+    async fn letter(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+    ) -> Result<Letter, MailboxError>;
     /// True when this correspondent closed the exchange with, or after, this letter and did not
     /// write again.
     async fn is_closed(&self, account: &Account, letter: &Letter) -> Result<bool, MailboxError>;
     /// One attachment of a letter.
-    async fn attachment(&self, account: &Account, folder: FolderId, uid: Uid, index: usize)
-    -> Result<Option<Download>, MailboxError>;
+    async fn attachment(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        index: usize,
+    ) -> Result<Option<Download>, MailboxError>;
     /// Adds marks to a letter.
-    async fn mark(&self, account: &Account, folder: FolderId, uid: Uid, flags: Flags)
-    -> Result<(), MailboxError>;
+    async fn mark(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        flags: Flags,
+    ) -> Result<(), MailboxError>;
     /// Sends a letter of this patient to one recipient. `Ok` only when the relay has taken
     /// responsibility for it.
-    async fn send(&self, account: &Account, ip: Option<IpAddr>, to: &Address, letter: &[u8])
-    -> Result<(), Refusal>;
+    async fn send(
+        &self,
+        account: &Account,
+        ip: Option<IpAddr>,
+        to: &Address,
+        letter: &[u8],
+    ) -> Result<(), Refusal>;
     /// Files the copy of a sent letter.
-    async fn file_sent(&self, account: &Account, letter: Secret<Vec<u8>>)
-    -> Result<(), MailboxError>;
+    async fn file_sent(
+        &self,
+        account: &Account,
+        letter: Secret<Vec<u8>>,
+    ) -> Result<(), MailboxError>;
     /// Statistics, from the facts.
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError>;
     /// The relay at this moment.
@@ -248,8 +274,12 @@ impl Desk for OfficeDesk {
         self.0.clear_memory.reserve(octets).await.map(Some)
     }
 
-    async fn login(&self, ip: Option<IpAddr>, name: &str, password: &Secret<String>)
-    -> Result<Account, Refusal> {
+    async fn login(
+        &self,
+        ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Account, Refusal> {
         self.0.logins.login(ip, name, password).await
     }
 
@@ -279,16 +309,16 @@ impl Desk for OfficeDesk {
             let summary = mailbox.summary(FolderId::INBOX, entry).await?;
             rows.push(row(entry, &summary));
         }
-        let (older, newer) = if backwards {
-            (more, slice != Slice::Newest)
-        } else {
-            (true, more)
-        };
+        let (older, newer) = if backwards { (more, slice != Slice::Newest) } else { (true, more) };
         Ok(Rows { rows, older, newer, unseen: inbox.unseen })
     }
 
-    async fn letter(&self, account: &Account, folder: FolderId, uid: Uid)
-    -> Result<Letter, MailboxError> {
+    async fn letter(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+    ) -> Result<Letter, MailboxError> {
         let (mailbox, entry) = find(&self.0, account, folder, uid).await?;
         // The letter itself and its decoded texts.
         let memory = reserve(&self.0, entry.size.saturating_mul(2)).await?;
@@ -342,8 +372,13 @@ impl Desk for OfficeDesk {
         Ok(closes(&letter.header))
     }
 
-    async fn attachment(&self, account: &Account, folder: FolderId, uid: Uid, index: usize)
-    -> Result<Option<Download>, MailboxError> {
+    async fn attachment(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        index: usize,
+    ) -> Result<Option<Download>, MailboxError> {
         let (mailbox, entry) = find(&self.0, account, folder, uid).await?;
         let memory = reserve(&self.0, entry.size.saturating_mul(2)).await?;
         let clear = mailbox.content(&entry).await?;
@@ -358,14 +393,24 @@ impl Desk for OfficeDesk {
         Ok(found.map(|(attachment, octets)| Download { attachment, octets, memory }))
     }
 
-    async fn mark(&self, account: &Account, folder: FolderId, uid: Uid, flags: Flags)
-    -> Result<(), MailboxError> {
+    async fn mark(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        flags: Flags,
+    ) -> Result<(), MailboxError> {
         let mailbox = self.0.mailboxes.open(account).await?;
         mailbox.store_flags(folder, &[uid], &FlagChange::Add(flags)).await.map(|_| ())
     }
 
-    async fn send(&self, account: &Account, ip: Option<IpAddr>, to: &Address, letter: &[u8])
-    -> Result<(), Refusal> {
+    async fn send(
+        &self,
+        account: &Account,
+        ip: Option<IpAddr>,
+        to: &Address,
+        letter: &[u8],
+    ) -> Result<(), Refusal> {
         let caller = Caller {
             ip,
             client_name: self.0.config.operator.hostname.as_str().to_owned(),
@@ -381,8 +426,11 @@ impl Desk for OfficeDesk {
         sent
     }
 
-    async fn file_sent(&self, account: &Account, letter: Secret<Vec<u8>>)
-    -> Result<(), MailboxError> {
+    async fn file_sent(
+        &self,
+        account: &Account,
+        letter: Secret<Vec<u8>>,
+    ) -> Result<(), MailboxError> {
         let mailbox = self.0.mailboxes.open(account).await?;
         let sent = mailbox
             .folders()
@@ -448,8 +496,12 @@ async fn hand_in(
 const HANDED_IN_AT_ONCE: usize = 65_536;
 
 /// Opens the mailbox and finds the letter's row.
-async fn find(office: &Office, account: &Account, folder: FolderId, uid: Uid)
--> Result<(OpenMailbox, Entry), MailboxError> {
+async fn find(
+    office: &Office,
+    account: &Account,
+    folder: FolderId,
+    uid: Uid,
+) -> Result<(OpenMailbox, Entry), MailboxError> {
     let mailbox = office.mailboxes.open(account).await?;
     let entry = mailbox.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
     Ok((mailbox, entry))
@@ -463,8 +515,11 @@ async fn reserve(office: &Office, octets: u64) -> Result<Option<ClearPermit>, Ma
 ///
 /// Rows are read in ascending order, so we look at windows from the end, each twice as wide as
 /// the one before: a folder of which most was expunged still needs few reads.
-async fn newest_entries(mailbox: &OpenMailbox, last: u32, wanted: usize)
--> Result<Vec<Entry>, MailboxError> {
+async fn newest_entries(
+    mailbox: &OpenMailbox,
+    last: u32,
+    wanted: usize,
+) -> Result<Vec<Entry>, MailboxError> {
     let mut found: Vec<Entry> = Vec::new();
     let mut end = last;
     let mut width = u32::try_from(wanted).unwrap_or(u32::MAX);
@@ -481,8 +536,11 @@ async fn newest_entries(mailbox: &OpenMailbox, last: u32, wanted: usize)
 }
 
 /// All rows of a window, page by page.
-async fn entries_between(mailbox: &OpenMailbox, start: u32, end: u32)
--> Result<Vec<Entry>, MailboxError> {
+async fn entries_between(
+    mailbox: &OpenMailbox,
+    start: u32,
+    end: u32,
+) -> Result<Vec<Entry>, MailboxError> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut next = start;
     while next <= end {

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::AsyncRead;
@@ -102,7 +103,7 @@ where
         let guard = self.metrics.as_ref().map(|metrics| metrics.session("https"));
         Box::pin(async move {
             let (stream, service) = entered.await?;
-            Ok((Visit::new(stream, place, guard), service))
+            Ok((Visit::new(stream, limits::WEB_IDLE_TIMEOUT, place, guard), service))
         })
     }
 }
@@ -113,6 +114,7 @@ where
 /// and while a browser reads an answer, only this does.
 pub struct Visit<S> {
     stream: S,
+    patience: Duration,
     idle: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
     _place: Place,
@@ -120,10 +122,11 @@ pub struct Visit<S> {
 }
 
 impl<S> Visit<S> {
-    fn new(stream: S, place: Place, guard: Option<SessionGuard>) -> Self {
+    fn new(stream: S, patience: Duration, place: Place, guard: Option<SessionGuard>) -> Self {
         Self {
             stream,
-            idle: Box::pin(tokio::time::sleep(limits::WEB_IDLE_TIMEOUT)),
+            idle: Box::pin(tokio::time::sleep(patience)),
+            patience,
             end: Box::pin(tokio::time::sleep(limits::WEB_CONNECTION_LIFETIME)),
             _place: place,
             _guard: guard,
@@ -131,16 +134,20 @@ impl<S> Visit<S> {
     }
 
     /// What a finished or waiting operation means for the clocks.
-    fn timed<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn timed<T>(
+        &mut self,
+        poll: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         let over = || Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         if self.end.as_mut().poll(context).is_ready() {
             return over();
         }
         match poll {
             Poll::Ready(done) => {
-                #[allow(clippy::disallowed_methods, reason = "tokio's own timer, not the time")]
                 let now = Instant::now();
-                self.idle.as_mut().reset(now + limits::WEB_IDLE_TIMEOUT);
+                let later = now + self.patience;
+                self.idle.as_mut().reset(later);
                 Poll::Ready(done)
             }
             Poll::Pending if self.idle.as_mut().poll(context).is_ready() => over(),
@@ -221,13 +228,13 @@ mod tests {
         assert_eq!(crowd.open.lock().unwrap().1.len(), 0, "addresses are forgotten");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_connection_is_closed() {
         use tokio::io::AsyncReadExt;
         let crowd = crowd(1, 1);
         let place = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
         let (_peer, stream) = tokio::io::duplex(64);
-        let mut visit = Visit::new(stream, place, None);
+        let mut visit = Visit::new(stream, Duration::from_millis(20), place, None);
         let error = visit.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

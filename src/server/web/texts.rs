@@ -110,14 +110,16 @@ texts! {
     landing_professional: "Professionnels : utilisez votre logiciel de messagerie habituel (SMTP et IMAP).",
                           "Professionals: use your usual mail software (SMTP and IMAP).";
 
+    landing_operator: "Opérateur :", "Operator:";
+
     // Logging in.
     login_title: "Ma messagerie – connexion", "My inbox – log in";
     login_heading: "Ma messagerie", "My inbox";
     login_intro: "Lisez les messages de vos soignants et répondez-leur.",
                  "Read the messages of your health professionals and answer them.";
     login_name: "Votre matricule INS", "Your INS number";
-    login_name_hint: "15 caractères, sans espaces : votre numéro de sécurité sociale et sa clé. Vous pouvez aussi saisir l’adresse complète.",
-                     "15 characters, without spaces: your social security number and its key. You may also type the whole address.";
+    login_name_hint: "15 caractères : votre numéro de sécurité sociale et sa clé. Vous pouvez aussi saisir l’adresse complète.",
+                     "15 characters: your social security number and its key. You may also type the whole address.";
     login_password: "Mot de passe", "Password";
     login_button: "Se connecter", "Log in";
     login_wrong: "Le matricule ou le mot de passe n’est pas correct. Vérifiez-les et recommencez.",
@@ -136,6 +138,7 @@ texts! {
     logged_out: "Vous êtes déconnecté. Fermez le navigateur si d’autres personnes l’utilisent.",
                 "You are logged out. Close the browser if other people use it.";
     error_summary: "Il y a un problème", "There is a problem";
+    error_prefix: "Erreur – ", "Error – ";
 
     // Administrators' login.
     admin_login_title: "Tableau de bord – connexion", "Dashboard – log in";
@@ -298,7 +301,7 @@ texts! {
     admin_health: "État du relais", "State of the relay";
     admin_queue: "File d’attente", "Queue";
     admin_queue_empty: "vide", "empty";
-    admin_queue_oldest: "le plus ancien depuis", "the oldest since";
+    admin_queue_oldest: "le plus ancien depuis", "the oldest for";
     admin_trust: "Liste de confiance", "Trust list";
     admin_trust_domains: "domaines, publiée il y a", "domains, published";
     admin_trust_ago: "", "ago";

@@ -66,6 +66,9 @@ pub async fn send(
     let (folder, uid) = (FolderId(folder), Uid(uid));
     let path = inbox::letter_path(folder, uid);
     let t = visitor.lang.texts();
+    if !inbox::has_pages(folder) {
+        return guard::error(StatusCode::NOT_FOUND, visitor.lang, "/inbox");
+    }
 
     // The files as they arrive, as a letter, and that letter's copy on its way.
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
