@@ -82,7 +82,7 @@ async fn nobody_reads_without_a_login() {
         let reply = browser.get(path).await;
         assert_eq!(reply.header("location"), "/inbox/login", "{path}");
     }
-    let reply = browser.post_parts("/inbox/1/1/answer", &[("text", "x")], &[]).await;
+    let reply = browser.post_parts("/inbox/1/1/answer", &[("csrf", "x")], &[]).await;
     assert_eq!(reply.header("location"), "/inbox/login");
     browser.log_in().await;
     let later = limits::WEB_SESSION_IDLE.as_millis() as u64;
@@ -320,6 +320,18 @@ async fn what_does_not_fit_is_said_in_words_and_the_text_stays() {
     let fields = [("csrf", csrf.as_str()), ("ticket", &ticket), ("text", " \r\n ")];
     let reply = browser.post_parts("/inbox/1/1/answer", &fields, &[("", b"")]).await;
     assert!(reply.body.contains("Écrivez votre message"));
+    assert_eq!(paper.sent.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_text_that_took_longer_than_the_session_is_not_lost() {
+    let (mut browser, paper) = logged_in(vec![letter(1)]).await;
+    let (csrf, ticket) = form(&mut browser).await;
+    paper.clock.fetch_add(limits::WEB_SESSION_IDLE.as_millis() as u64, Ordering::SeqCst);
+    let fields = [("csrf", csrf.as_str()), ("ticket", &ticket), ("text", "Long <texte>")];
+    let reply = browser.post_parts("/inbox/1/1/answer", &fields, &[("a.txt", b"x")]).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert!(reply.body.contains("Long &#60;texte&#62;</textarea>"), "{}", reply.body);
     assert_eq!(paper.sent.lock().unwrap().len(), 0);
 }
 

@@ -184,6 +184,14 @@ pub struct AnswerForm {
     pub files_again: bool,
 }
 
+/// An answer that came after its session had ended: the text is not lost.
+#[derive(Template)]
+#[template(path = "kept.html")]
+pub struct KeptPage {
+    pub frame: Frame,
+    pub text: String,
+}
+
 /// The dashboard.
 #[derive(Template)]
 #[template(path = "admin.html")]

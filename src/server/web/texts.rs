@@ -220,6 +220,9 @@ texts! {
                       "Your attachments are over the allowed size. Remove some, then send again.";
     answer_too_many: "Il y a trop de pièces jointes. Retirez-en, puis envoyez de nouveau.",
                      "There are too many attachments. Remove some, then send again.";
+    answer_kept_title: "Votre session est terminée", "Your session has ended";
+    answer_kept: "Votre réponse n’a pas été envoyée. Copiez votre texte, connectez-vous de nouveau, puis rouvrez le message.",
+                 "Your answer was not sent. Copy your text, log in again, then reopen the message.";
     answer_files_again: "Choisissez de nouveau vos pièces jointes : le navigateur ne peut pas les garder.",
                         "Choose your attachments again: the browser cannot keep them.";
 
