@@ -236,7 +236,7 @@ fn has_pages(folder: FolderId) -> bool {
     folder == FolderId::INBOX
 }
 
-/// A correspondent for a page. Software writes names with underscores (ANS Ref2 §2.2.7).
+/// A correspondent for a page. Software writes names with underscores (rule ECO.2.2.7).
 fn sender(correspondent: Option<&Correspondent>, lang: Lang) -> Sender {
     let Some(correspondent) = correspondent else {
         let name = lang.texts().inbox_no_sender.to_owned();
