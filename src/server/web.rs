@@ -45,7 +45,7 @@ use crate::flow::office::Office;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::Stop;
 use crate::server::web::desk::House;
-use crate::server::web::desk::OfficeDesk;
+use crate::server::web::desk::office::OfficeDesk;
 use crate::server::web::doorkeeper::Doorkeeper;
 use crate::server::web::site::Site;
 

@@ -179,3 +179,21 @@ async fn a_login_form_of_another_browser_is_refused() {
     let reply = browser.post("/inbox/login", &fields(&token)).await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn the_trust_list_is_served_as_it_lies_here() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let list = "<?xml version=\"1.0\"?><liste><script>alert(1)</script></liste>";
+    std::fs::write(file.path(), list).unwrap();
+    let house =
+        vaguemestre::server::web::desk::House { trust_list: file.path().into(), ..paper::house() };
+    let mut browser = Browser::new(paper::site(&Arc::new(Paper::default()), house));
+    let reply = browser.get("/trust/liste-blanche.xml").await;
+    assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, list));
+    assert_eq!(reply.header("content-type"), "application/xml; charset=utf-8");
+    // Even a list that somebody else wrote runs nothing in a browser.
+    assert!(reply.header("content-security-policy").contains("default-src 'none'"));
+    drop(file);
+    let reply = browser.get("/trust/liste-blanche.xml").await;
+    assert_eq!(reply.status, StatusCode::NOT_FOUND);
+}
