@@ -19,3 +19,4 @@ mod support;
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and speak")]
 mod outbound;
 mod trust;
+mod web;
