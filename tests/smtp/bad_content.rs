@@ -10,9 +10,22 @@ use super::client::RCPT;
 #[tokio::test]
 async fn no_letter_smuggles_another_in_its_content() {
     let ends: [&[u8]; 16] = [
-        b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r",
-        b"\n\n.\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\n.\r\r\n", b"\r\r\n.\n",
-        b"\n\r.\r\n", b"\r\r.\r\n",
+        b"\n.\n",
+        b"\n.\r\n",
+        b"\r\n.\n",
+        b"\r.\r",
+        b"\r.\r\n",
+        b"\r\n.\r",
+        b"\r.\n",
+        b"\n.\r",
+        b"\n\n.\r\n",
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\r\n.\r\0\n",
+        b"\r\n.\r\r\n",
+        b"\r\r\n.\n",
+        b"\n\r.\r\n",
+        b"\r\r.\r\n",
     ];
     let clerk = Clerk::new();
     for end in ends {

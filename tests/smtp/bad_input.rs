@@ -99,7 +99,9 @@ async fn bad_base64_is_501_and_a_star_cancels() {
     client.talk(&[("not base64", "501 5.5.2"), ("AUTH PLAIN =", "501 5.5.2")]).await;
     client.talk(&[("AUTH LOGIN", "334"), ("*", "501 5.7.0"), ("AUTH CRAM-MD5", "504 5.5.4")]).await;
     client.talk(&[("AUTH LOGIN", "334")]).await;
-    client.send([b"a\rb\r\n".as_slice(), b"AUTH PLAIN\r\n", &[b'A'; 20_000], b"\r\n"].concat()).await;
+    client
+        .send([b"a\rb\r\n".as_slice(), b"AUTH PLAIN\r\n", &[b'A'; 20_000], b"\r\n"].concat())
+        .await;
     for beginning in ["500 5.5.2", "334", "500 5.5.6"] {
         client.expect(beginning).await;
     }

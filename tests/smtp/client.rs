@@ -47,7 +47,10 @@ impl Client {
         Self::on(ours, Some((handle, session)))
     }
 
-    pub(super) fn on(stream: impl Stream + 'static, relay: Option<(StopHandle, JoinHandle<()>)>) -> Self {
+    pub(super) fn on(
+        stream: impl Stream + 'static,
+        relay: Option<(StopHandle, JoinHandle<()>)>,
+    ) -> Self {
         Self { stream: Box::new(stream), read: Vec::new(), relay }
     }
 

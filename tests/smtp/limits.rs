@@ -80,9 +80,8 @@ async fn a_client_that_reads_no_replies_is_cut() {
     let mut client = Client::connect(&clerk, SmtpDoor::Submission);
     let (_handle, session) = client.relay.take().unwrap();
     client.send("EHLO pc\r\n").await;
-    let flood = tokio::spawn(async move {
-        while client.try_send("EHLO pc\r\n".repeat(100)).await {}
-    });
+    let flood =
+        tokio::spawn(async move { while client.try_send("EHLO pc\r\n".repeat(100)).await {} });
     time::timeout(Duration::from_secs(400), session).await.expect("cut in time").unwrap();
     flood.await.unwrap();
 }

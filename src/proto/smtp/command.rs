@@ -126,7 +126,8 @@ impl Command {
         let argument = std::str::from_utf8(argument).map_err(|_| BadCommand::NotText)?;
         // Trailing spaces are sent by old devices and mean nothing.
         let argument = argument.trim_matches([' ', '\t']);
-        let alone = |command| if argument.is_empty() { Ok(command) } else { Err(BadCommand::NoArguments) };
+        let alone =
+            |command| if argument.is_empty() { Ok(command) } else { Err(BadCommand::NoArguments) };
         match word {
             Verb::Ehlo => ClientName::parse(argument).map(Self::Ehlo),
             Verb::Helo => ClientName::parse(argument).map(Self::Helo),
