@@ -79,7 +79,7 @@ fn mail_and_rcpt_are_read_with_their_parameters() {
 #[test]
 fn a_size_beyond_counting_is_read_and_stays_too_large() {
     let Ok(Command::Mail(_, parameters)) = parse("MAIL FROM:<> SIZE=99999999999999999999") else {
-        panic!("twenty digits are allowed by RFC 1870 §4");
+        panic!("twenty digits are allowed by RFC 1870 §3");
     };
     assert_eq!(parameters.size, Some(u64::MAX));
 }
@@ -104,6 +104,11 @@ fn what_is_no_command_is_refused() {
     {
         refused(line, BadCommand::Bdat);
     }
+    assert_eq!(
+        Command::parse(b"BDAT \xff"),
+        Err(BadCommand::Bdat),
+        "its octets follow all the same"
+    );
     refused("EXPN list", BadCommand::NotOffered);
     refused("VRFY", BadCommand::Vrfy);
     refused("AUTH", BadCommand::Auth);
