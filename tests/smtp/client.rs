@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// The connection ends, and the session with it, without a panic.
-    pub(super) async fn is_closed(mut self) {
+    pub(super) async fn expect_closed(mut self) {
         assert_eq!(self.reply().await, "", "the connection is still open");
         drop(self.stream);
         if let Some((_handle, session)) = self.relay {

@@ -20,7 +20,7 @@ async fn a_clinician_sends_through_submission_with_starttls() {
     let reply = client.letter("Subject: x\r\n\r\n..dot\r\nbye\r\n.\r\n").await;
     assert_eq!(reply, format!("250 2.0.0 Queued as {:032x}\r\n", 1));
     client.talk(&[("QUIT", "221 2.0.0")]).await;
-    client.is_closed().await;
+    client.expect_closed().await;
 
     let letters = clerk.letters();
     assert_eq!(letters[0].content, b"Subject: x\r\n\r\n.dot\r\nbye\r\n");
@@ -83,7 +83,7 @@ async fn an_operator_without_certificate_does_not_get_past_tls() {
     // In TLS 1.3 the client hears of it only at its first read.
     if let Ok(mut client) = client.secure(Shows::Nothing).await {
         client.try_send("EHLO mx.cabinet.mssante.test\r\n").await;
-        client.is_closed().await;
+        client.expect_closed().await;
     }
 }
 
