@@ -151,6 +151,9 @@ pub const IMAP_STOP_GRACE: Duration = Duration::from_secs(5);
 /// How many times the largest letter a client may go on to send once its letter is refused. We
 /// read to the real end so that no octet of content is taken for a command, but not for ever.
 pub const SMTP_DISCARDED_LETTERS_MAX: u64 = 4;
+/// Commands before a login or an operator's certificate vouches for the client. Twice EHLO,
+/// STARTTLS, AUTH and some errors fit; a stranger who chats for hours does not.
+pub const SMTP_STRANGER_COMMANDS_MAX: usize = 50;
 /// Octets that an SMTP session reads at once: one TLS record.
 pub const SMTP_READ_OCTETS: usize = 16_384;
 /// How long open SMTP sessions may go on with their letter when the relay stops.
