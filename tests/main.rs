@@ -1,9 +1,8 @@
-//! One test binary: linking many costs more than everything else.
-mod powercut;
-mod store;
-
-mod trust;
 //! Every test that needs sockets, programs or the source tree, in one binary: fourteen binaries
 //! would cost five times the linking after each edit.
 mod cli;
 mod house;
+mod imap;
+mod powercut;
+mod store;
+mod trust;
