@@ -6,3 +6,6 @@ mod imap;
 mod powercut;
 mod store;
 mod trust;
+mod outbound;
+//! One test binary: one link, one run.
+mod smtp;

@@ -2,4 +2,5 @@
 mod blobs;
 mod conformance;
 mod redb;
+mod replica;
 mod simulated;

@@ -44,13 +44,13 @@ impl Description {
                     "address": person.address(),
                     "ins": person.local_part,
                     "operator": OPERATORS[person.operator].name,
-                    "password": demo.password(&person.address()),
+                    "password": demo.password(person),
                 }))
                 .collect::<Vec<_>>(),
             "admin": {
                 "url": url(0, "/admin"),
                 "user": "admin",
-                "password": demo.password("admin"),
+                "password": demo.admin_password(),
             },
         });
         let table = table(demo, &url(0, "/"), &url(0, "/admin"), &ca_file);
@@ -103,7 +103,7 @@ fn accounts(demo: &Demo, extra: u32) -> Vec<Value> {
     let named = PEOPLE.iter().filter(|person| person.kind != MailboxKind::Citizen).map(|person| {
         let address = person.address();
         let operator = OPERATORS[person.operator].name;
-        account(&address, person.kind, operator, demo.password(&address))
+        account(&address, person.kind, operator, demo.password(person))
     });
     let numbered = (0..extra).map(|number| {
         let address = format!("u{number}@{}", OPERATORS[0].domain);
@@ -116,7 +116,7 @@ fn table(demo: &Demo, portal: &str, admin: &str, ca_file: &Path) -> String {
     let mut text = String::from("\nThe demonstration runs. Stop it with Ctrl-C.\n\n");
     let row = |person: &Person| {
         let address = person.address();
-        let password = demo.password(&address).to_owned();
+        let password = demo.password(person).to_owned();
         format!("  {:<42} {:<4} {password}", address, person.kind.code())
     };
     let _ = writeln!(text, "  {:<42} {:<4} password", "address", "kind");
@@ -144,7 +144,7 @@ fn table(demo: &Demo, portal: &str, admin: &str, ca_file: &Path) -> String {
         text,
         "\n  Patients' inbox   {portal}\n  Dashboard         {admin}   user admin, password {}\n  \
          CA certificate    {}\n  For scripts       {}",
-        demo.password("admin"),
+        demo.admin_password(),
         ca_file.display(),
         demo.folder.join(FILE).display(),
     );

@@ -84,6 +84,14 @@ impl Person {
         format!("{}@{domain}", self.local_part)
     }
 
+    /// Under which name the password lies on disk: a patient's address is an INS, which does not.
+    pub fn password_name(&self) -> String {
+        match self.kind {
+            MailboxKind::Citizen => self.display_name.to_owned(),
+            _ => self.address(),
+        }
+    }
+
     /// Her row in the national extraction (31 columns), if the directory shows her.
     pub fn extraction_row(&self) -> Option<String> {
         let address = self.address();

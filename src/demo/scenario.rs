@@ -227,7 +227,7 @@ async fn send_one(
 ) -> anyhow::Result<String> {
     let door = SocketAddr::new(demo.host, demo.port(from.operator, "submissions"));
     let address = from.address();
-    let mut session = Submission::open(door, tls, &address, demo.password(&address)).await?;
+    let mut session = Submission::open(door, tls, &address, demo.password(from)).await?;
     let answer = session.send(&address, &[&to.address()], letter).await?;
     session.command("QUIT", "221").await?;
     Ok(answer)
@@ -242,7 +242,7 @@ async fn wait_for(demo: &Demo, tls: &Arc<ClientConfig>, letter: &Sent) -> anyhow
             _ => {
                 let door = SocketAddr::new(demo.host, demo.port(letter.to.operator, "imaps"));
                 let address = letter.to.address();
-                let mut imap = Imap::open(door, tls, &address, demo.password(&address)).await?;
+                let mut imap = Imap::open(door, tls, &address, demo.password(letter.to)).await?;
                 imap.count_in_inbox(&letter.message_id).await?
             }
         };

@@ -120,8 +120,12 @@ impl Demo {
         self.port_base + OPERATORS[operator].port_offset + above
     }
 
-    pub(super) fn password(&self, address: &str) -> &str {
-        self.passwords.get(address).map_or("", String::as_str)
+    pub(super) fn password(&self, person: &Person) -> &str {
+        self.passwords.get(&person.password_name()).map_or("", String::as_str)
+    }
+
+    pub(super) fn admin_password(&self) -> &str {
+        self.passwords.get("admin").map_or("", String::as_str)
     }
 
     pub(super) async fn stop(self) {
@@ -133,7 +137,7 @@ impl Demo {
     async fn add_people(&self, extra: u32) -> anyhow::Result<()> {
         for person in &PEOPLE {
             let address = person.address();
-            let password = Secret::new(self.password(&address).to_owned());
+            let password = Secret::new(self.password(person).to_owned());
             self.add(person.operator, &address, person.kind, person.display_name, &password).await?;
         }
         let password = Secret::new("secret".to_owned());
@@ -241,7 +245,7 @@ fn load_passwords(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
             .with_context(|| format!("{} is not what this demo wrote", file.display()))?,
         Err(_) => BTreeMap::new(),
     };
-    let names = PEOPLE.iter().map(Person::address).chain(["admin".to_owned()]);
+    let names = PEOPLE.iter().map(Person::password_name).chain(["admin".to_owned()]);
     for name in names {
         passwords.entry(name).or_insert_with(random_password);
     }

@@ -148,3 +148,54 @@ pub const IMAP_PATTERN_OCTETS_MAX: usize = 2_048;
 pub const IMAP_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time in which sessions may end after the relay was told to stop.
 pub const IMAP_STOP_GRACE: Duration = Duration::from_secs(5);
+/// How many times the largest letter a client may go on to send once its letter is refused. We
+/// read to the real end so that no octet of content is taken for a command, but not for ever.
+pub const SMTP_DISCARDED_LETTERS_MAX: u64 = 4;
+/// Octets that an SMTP session reads at once: one TLS record.
+pub const SMTP_READ_OCTETS: usize = 16_384;
+/// How long open SMTP sessions may go on with their letter when the relay stops.
+pub const SMTP_STOP_GRACE: Duration = Duration::from_secs(10);
+/// Time without an octet in either direction before a page connection is closed.
+pub const WEB_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Time in which a request's header must arrive once the connection is there.
+pub const WEB_HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for a whole request and its answer page.
+pub const WEB_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for an answer with attachments: 25 MB at half a megabit a second.
+pub const WEB_ANSWER_TIMEOUT: Duration = Duration::from_secs(420);
+/// How long one page connection may live, so that nobody reads one octet a minute for ever.
+pub const WEB_CONNECTION_LIFETIME: Duration = Duration::from_secs(3_600);
+/// Time that open requests get when the relay stops.
+pub const WEB_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Requests at the same time on one HTTP/2 connection (RFC 9113 §5.1.2).
+pub const WEB_STREAMS_MAX: u32 = 32;
+/// Octets of one request's header.
+pub const WEB_HEADER_OCTETS_MAX: usize = 16_384;
+/// Logins that are open at the same time; over it the one idle for longest ends.
+pub const WEB_SESSIONS_MAX: usize = 10_000;
+/// Logins of one person that are open at the same time.
+pub const WEB_SESSIONS_PER_PERSON_MAX: usize = 10;
+/// A login without a request for so long ends: inboxes are read on shared computers.
+pub const WEB_SESSION_IDLE: Duration = Duration::from_secs(1_800);
+/// A login ends after so long in any case.
+pub const WEB_SESSION_LIFETIME: Duration = Duration::from_secs(28_800);
+/// Attachments of one answer.
+pub const WEB_ANSWER_ATTACHMENTS_MAX: usize = 10;
+/// Characters of an answer's text.
+pub const WEB_ANSWER_CHARACTERS_MAX: usize = 100_000;
+/// Octets of an HTML body that a page shows; of a longer one it shows the text, or nothing.
+pub const WEB_HTML_OCTETS_MAX: usize = 524_288;
+/// Octets of a text body that a page shows; the rest is left out, and the page says so.
+pub const WEB_TEXT_OCTETS_MAX: usize = 1_048_576;
+/// Letters that are looked through to learn whether an exchange was closed later.
+pub const WEB_EXCHANGE_LOOKBACK: usize = 1_000;
+/// Administrators' passwords that are checked at the same time: each costs some 20 MB.
+pub const PASSWORD_CHECKS_AT_ONCE: usize = 2;
+/// Network addresses whose failed administrator logins are remembered.
+pub const THROTTLED_ADDRESSES_MAX: usize = 10_000;
+/// Connections to the metrics page; its readers are few machines.
+pub const METRICS_CONNECTIONS_MAX: usize = 32;
+/// Octets of a directory extraction, unpacked: the real one has 89 MB.
+pub const EXTRACTION_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes of a directory extraction: the real one has 535,928.
+pub const EXTRACTION_MAILBOXES_MAX: usize = 4_000_000;

@@ -1,28 +1,271 @@
 //! Prometheus metrics of one relay. No label holds personal data.
+//!
+//! Every label value comes from a fixed table in this program. What a stranger may choose (a
+//! status code of another operator, say) is folded into that table first: otherwise a peer
+//! could fill our memory with label values, or write somebody's name into one.
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::domain::fact::Event;
 use crate::domain::fact::Fact;
+use crate::domain::status::EnhancedStatus;
+use crate::domain::time::Timestamp;
+
+/// The doors that a label may name, in the order in which pages show them.
+pub const DOORS: [&str; 6] = ["submission", "submissions", "mx", "imap", "imaps", "https"];
+
+/// Content type of [`Metrics::render`].
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Counters and gauges; one registry a relay, because a demo runs two in one process.
-pub struct Metrics {}
+pub struct Metrics {
+    registry: Registry,
+    events: Family<EventLabels, Counter>,
+    octets: Family<EventLabels, Counter>,
+    sessions: Family<DoorLabels, Gauge>,
+    logins: Family<LoginLabels, Counter>,
+    queue_rows: Gauge,
+    queue_oldest: Gauge,
+    /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
+    oldest: AtomicU64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+    counterpart: &'static str,
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DoorLabels {
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LoginLabels {
+    door: &'static str,
+    result: &'static str,
+}
 
 impl Default for Metrics {
-    fn default() -> Self { Self::new() }
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Metrics {
     /// An empty registry.
-    pub fn new() -> Self { Self {} }
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("vaguemestre");
+        let events = Family::default();
+        let octets = Family::default();
+        let sessions = Family::<DoorLabels, Gauge>::default();
+        let logins = Family::default();
+        let queue_rows = Gauge::default();
+        let queue_oldest = Gauge::default();
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+
+        registry.register("build", "The running program", build);
+        registry.register("events", "Facts of the ledger since the start", events.clone());
+        registry.register("octets", "Octets of the letters of these facts", octets.clone());
+        registry.register("sessions", "Open sessions", sessions.clone());
+        registry.register("logins", "Login attempts", logins.clone());
+        registry.register("queue_rows", "Recipients waiting in the queue", queue_rows.clone());
+        registry.register(
+            "queue_oldest_timestamp_seconds",
+            "When the oldest waiting recipient was queued (Unix time), 0 for an empty queue",
+            queue_oldest.clone(),
+        );
+        // A door that nobody has used yet reads as 0 and not as missing.
+        for door in DOORS {
+            sessions.get_or_create(&DoorLabels { door }).set(0);
+        }
+        let oldest = AtomicU64::new(0);
+        Self { registry, events, octets, sessions, logins, queue_rows, queue_oldest, oldest }
+    }
+
     /// Counts a fact: `vaguemestre_events_total{event,counterpart,reason}`.
-    pub fn count(&self, fact: &Fact) { let _ = fact; }
+    pub fn count(&self, fact: &Fact) {
+        let labels = EventLabels {
+            event: fact.event.name(),
+            counterpart: fact.counterpart.name(),
+            reason: reason(fact.event),
+        };
+        self.octets.get_or_create(&labels).inc_by(fact.size);
+        self.events.get_or_create(&labels).inc();
+    }
+
     /// A session began at a door (`submission`, `submissions`, `mx`, `imap`, `imaps`, `https`):
     /// `vaguemestre_sessions{door}` goes up until the guard is dropped.
-    pub fn session(&self, door: &'static str) -> SessionGuard { let _ = door; SessionGuard {} }
+    pub fn session(&self, door: &'static str) -> SessionGuard {
+        let gauge = self.sessions.get_or_create_owned(&DoorLabels { door: known(door) });
+        gauge.inc();
+        SessionGuard { gauge }
+    }
+
     /// A login succeeded or failed: `vaguemestre_logins_total{door,result}`.
-    pub fn login(&self, door: &'static str, succeeded: bool) { let _ = (door, succeeded); }
+    pub fn login(&self, door: &'static str, succeeded: bool) {
+        let result = if succeeded { "succeeded" } else { "failed" };
+        self.logins.get_or_create(&LoginLabels { door: known(door), result }).inc();
+    }
+
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.
-    pub fn queue_rows(&self, rows: u64) { let _ = rows; }
+    pub fn queue_rows(&self, rows: u64) {
+        self.queue_rows.set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+
+    /// When the oldest waiting row was queued, `None` for an empty queue:
+    /// `vaguemestre_queue_oldest_timestamp_seconds`.
+    pub fn queue_oldest(&self, oldest: Option<Timestamp>) {
+        let moment = oldest.map_or(0, Timestamp::as_millis);
+        self.oldest.store(moment, Ordering::Relaxed);
+        self.queue_oldest.set(i64::try_from(moment / 1000).unwrap_or(i64::MAX));
+    }
+
+    /// What [`Metrics::queue_rows`] and [`Metrics::queue_oldest`] were last told.
+    pub fn queue(&self) -> (u64, Option<Timestamp>) {
+        let rows = u64::try_from(self.queue_rows.get()).unwrap_or(0);
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        (rows, (oldest != 0).then(|| Timestamp::from_millis(oldest)))
+    }
+
+    /// Sessions open now, one row a door.
+    pub fn open_sessions(&self) -> Vec<(&'static str, u64)> {
+        let open = |door| self.sessions.get_or_create(&DoorLabels { door }).get();
+        DOORS.map(|door| (door, u64::try_from(open(door)).unwrap_or(0))).to_vec()
+    }
+
     /// The text of `GET /metrics` (OpenMetrics).
-    pub fn render(&self) -> String { String::new() }
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a `String` cannot fail; were the encoder to, half a text is worse than none.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
 }
 
 /// Held by a session for as long as it lives.
-pub struct SessionGuard {}
+#[derive(Debug)]
+pub struct SessionGuard {
+    gauge: Gauge,
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+/// A door of the table, or `other`.
+fn known(door: &'static str) -> &'static str {
+    if DOORS.contains(&door) { door } else { "other" }
+}
+
+/// Why, in one of at most a few hundred words.
+fn reason(event: Event) -> String {
+    match event {
+        Event::Refused(refusal) => refusal.name().to_owned(),
+        Event::Deferred(status) | Event::Failed(status) => folded(status),
+        Event::Accepted | Event::Sent | Event::Received | Event::Relayed | Event::Closed => {
+            String::new()
+        }
+    }
+}
+
+/// RFC 3463 §3 names subjects 0 to 7 and details below 40; a peer may write any number.
+fn folded(status: EnhancedStatus) -> String {
+    match status {
+        EnhancedStatus(2..=5, 0..=7, 0..=39) => status.to_string(),
+        EnhancedStatus(class @ 2..=5, ..) => format!("{class}.other"),
+        EnhancedStatus(..) => "other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fact::Counterpart;
+    use crate::domain::status::Refusal;
+
+    fn fact(event: Event) -> Fact {
+        Fact {
+            at: Timestamp::from_seconds(1_795_388_399),
+            letter: None,
+            domain: "hopital.mssante.test".to_owned(),
+            mailbox_kind: None,
+            counterpart: Counterpart::Patient,
+            event,
+            size: 4096,
+            automatic: false,
+        }
+    }
+
+    #[test]
+    fn facts_are_counted_by_event_counterpart_and_reason() {
+        let metrics = Metrics::new();
+        metrics.count(&fact(Event::Sent));
+        metrics.count(&fact(Event::Sent));
+        metrics.count(&fact(Event::Refused(Refusal::MailboxUnknown)));
+        let text = metrics.render();
+        for line in [
+            "vaguemestre_events_total{event=\"sent\",counterpart=\"patient\",reason=\"\"} 2",
+            "vaguemestre_octets_total{event=\"sent\",counterpart=\"patient\",reason=\"\"} 8192",
+            "vaguemestre_events_total{event=\"refused\",counterpart=\"patient\",\
+             reason=\"mailbox-unknown\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        assert!(!text.contains("hopital"), "a domain became a label\n{text}");
+    }
+
+    #[test]
+    fn a_session_counts_until_its_guard_is_dropped() {
+        let metrics = Metrics::new();
+        let guard = metrics.session("imaps");
+        assert!(metrics.open_sessions().contains(&("imaps", 1)));
+        assert!(metrics.render().contains("vaguemestre_sessions{door=\"imaps\"} 1"));
+        drop(guard);
+        assert!(metrics.open_sessions().contains(&("imaps", 0)));
+    }
+
+    #[test]
+    fn a_peer_cannot_make_labels_by_inventing_status_codes() {
+        let metrics = Metrics::new();
+        for detail in 0..2_000 {
+            metrics.count(&fact(Event::Failed(EnhancedStatus(5, 700, detail))));
+        }
+        let text = metrics.render();
+        let lines = text.lines().filter(|line| line.contains("event=\"failed\"")).count();
+        assert_eq!(lines, 2, "one line of events, one of octets:\n{text}");
+    }
+
+    #[test]
+    fn the_queue_and_the_build_are_told() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.queue(), (0, None));
+        metrics.queue_rows(7);
+        metrics.queue_oldest(Some(Timestamp::from_seconds(1_795_388_399)));
+        assert_eq!(metrics.queue(), (7, Some(Timestamp::from_seconds(1_795_388_399))));
+        let text = metrics.render();
+        assert!(text.contains("vaguemestre_queue_rows 7"), "{text}");
+        assert!(text.contains("vaguemestre_build_info{version=\""), "{text}");
+        metrics.login("https", false);
+        assert!(
+            metrics.render().contains(
+                "vaguemestre_logins_total{door=\"https\",result=\"failed\"} 1"
+            )
+        );
+    }
+}

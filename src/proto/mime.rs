@@ -2,7 +2,9 @@
 pub mod header;
 pub mod summary;
 pub mod content;
+pub mod date;
 mod address;
+mod decode;
 mod parameters;
 mod stored;
 mod structure;

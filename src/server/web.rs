@@ -1,10 +1,161 @@
 //! The pages: citizen inbox, administrators' dashboard, metrics.
+//!
+//! Rendered here, without a line of script. [`router`] is the map; `desk` is what the pages ask
+//! of the relay; everything between is about showing letters to people and keeping everybody
+//! else out.
+pub mod admin;
+pub mod desk;
+pub mod doorkeeper;
+pub mod guard;
+pub mod inbox;
+pub mod language;
+pub mod login;
+pub mod pages;
+pub mod public;
+pub mod sanitise;
+pub mod session;
+pub mod site;
+pub mod texts;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::get;
+use axum::routing::post;
+use axum_server::Handle;
+use axum_server::Server;
+use axum_server::accept::DefaultAcceptor;
+use axum_server::tls_rustls::RustlsAcceptor;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::domain::limits;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
+use crate::server::web::desk::House;
+use crate::server::web::desk::OfficeDesk;
+use crate::server::web::doorkeeper::Doorkeeper;
+use crate::server::web::site::Site;
 
 /// Serves the pages over HTTPS until the relay stops.
-pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) { let _ = (office, listener, stop); todo!() }
+pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
+    // The certificate is shared with the mail doors; the protocols inside are not.
+    let mut tls = rustls::ServerConfig::clone(&office.tls.people);
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
+        .handshake_timeout(limits::TLS_HANDSHAKE_TIMEOUT);
+    let bounds = &office.config.limits;
+    let doorkeeper = Doorkeeper::new(
+        acceptor,
+        bounds.connections,
+        bounds.connections_per_address,
+        Some(Arc::clone(&office.metrics)),
+    );
+    let pages = router(office).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = Server::from_listener(listener).acceptor(doorkeeper).handle(stopping(stop));
+    bound(server.http_builder());
+    ended("https", server.serve(pages).await);
+}
+
 /// Serves `GET /metrics` (and `/healthz`) in plain HTTP until the relay stops.
-pub async fn serve_metrics(office: Arc<Office>, listener: TcpListener, stop: Stop) { let _ = (office, listener, stop); todo!() }
+pub async fn serve_metrics(office: Arc<Office>, listener: TcpListener, stop: Stop) {
+    let doorkeeper = Doorkeeper::new(
+        DefaultAcceptor::new(),
+        limits::METRICS_CONNECTIONS_MAX,
+        limits::METRICS_CONNECTIONS_MAX,
+        None,
+    );
+    let pages = public::metrics_router(office).into_make_service();
+    let mut server = Server::from_listener(listener).acceptor(doorkeeper).handle(stopping(stop));
+    bound(server.http_builder());
+    ended("metrics", server.serve(pages).await);
+}
+
+/// All pages of this relay.
+pub fn router(office: Arc<Office>) -> Router {
+    let house = House::of(&office.config);
+    site_router(Arc::new(Site::new(house, Arc::new(OfficeDesk::new(office)))))
+}
+
+/// All pages of a site, whoever its desk is.
+pub fn site_router(site: Arc<Site>) -> Router {
+    let answers = Router::new()
+        .route("/inbox/{folder}/{uid}/answer", post(inbox::answer::send))
+        .layer(DefaultBodyLimit::max(inbox::answer::body_octets_max(&site)))
+        .layer(timeout(limits::WEB_ANSWER_TIMEOUT));
+    let pages = Router::new()
+        .route("/", get(public::landing))
+        .route("/style.css", get(public::style))
+        .route("/healthz", get(public::healthz))
+        .route("/robots.txt", get(public::robots))
+        .route("/trust/liste-blanche.xml", get(public::trust_list))
+        .route("/inbox", get(inbox::list))
+        .route("/inbox/login", get(inbox::login_page).post(inbox::log_in))
+        .route("/inbox/logout", post(inbox::log_out))
+        .route("/inbox/{folder}/{uid}", get(inbox::letter::read))
+        .route(
+            "/inbox/{folder}/{uid}/attachment/{index}",
+            get(inbox::letter::attachment),
+        )
+        .route("/admin", get(admin::overview))
+        .route("/admin/login", get(admin::login_page).post(admin::log_in))
+        .route("/admin/logout", post(admin::log_out))
+        .route("/admin/statistics.csv", get(admin::download))
+        .layer(DefaultBodyLimit::max(limits::WEB_BODY_OCTETS_MAX))
+        .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
+    answers
+        .merge(pages)
+        .fallback(not_found)
+        .layer(middleware::from_fn(guard::watch))
+        .with_state(site)
+}
+
+async fn not_found() -> Response {
+    StatusCode::NOT_FOUND.into_response()
+}
+
+fn timeout(duration: std::time::Duration) -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, duration)
+}
+
+/// Bounds what one connection may cost before a handler sees it.
+fn bound(http: &mut Builder<TokioExecutor>) {
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::WEB_HEADER_TIMEOUT)
+        .max_buf_size(limits::WEB_HEADER_OCTETS_MAX);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::WEB_STREAMS_MAX)
+        .max_header_list_size(limits::WEB_HEADER_OCTETS_MAX as u32)
+        .keep_alive_interval(limits::WEB_HEADER_TIMEOUT)
+        .keep_alive_timeout(limits::WEB_HEADER_TIMEOUT);
+}
+
+/// A handle that lets open requests finish for a moment when the relay stops.
+fn stopping(mut stop: Stop) -> Handle<SocketAddr> {
+    let handle = Handle::new();
+    let stopped = handle.clone();
+    tokio::spawn(async move {
+        stop.stopped().await;
+        stopped.graceful_shutdown(Some(limits::WEB_STOP_GRACE));
+    });
+    handle
+}
+
+/// Says how a door ended.
+fn ended(door: &'static str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(door, %error, "the pages ended");
+    }
+}

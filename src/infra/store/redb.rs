@@ -88,8 +88,9 @@ impl Shelf {
 
     fn replace(&self, database: Database) {
         let old = self.0.write().unwrap_or_else(PoisonError::into_inner).replace(database);
-        // Closing takes its time: not under the lock.
-        drop(old);
+        // Closing takes its time: not under the lock. A database in which a commit panicked may
+        // do so again here.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(old)));
     }
 
     fn take(&self) -> Option<Database> {

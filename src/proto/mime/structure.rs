@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
             let end = header::line_end(self.letter, place);
             let line = &self.letter[place..end];
             if let Some((level, closing)) = self.delimiter(line) {
-                self.end_down_to(level + 1, self.before_line_end(place));
+                self.end_down_to(level + 1, place);
                 if closing {
                     // What follows is an epilogue; nothing begins in it.
                     self.open[level].boundary = None;
@@ -215,8 +215,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Ends the entities from `level` on at `end`.
-    fn end_down_to(&mut self, level: usize, end: usize) {
+    /// Ends the entities from `level` on, in front of the delimiter at `place` or at the end.
+    fn end_down_to(&mut self, level: usize, place: usize) {
+        let at_delimiter = place < self.letter.len();
+        let mut end = if at_delimiter { self.before_line_end(place) } else { place };
         if self.in_header && self.open.len() > level {
             // A header section without an empty line after it.
             let start =
@@ -229,10 +231,13 @@ impl<'a> Walk<'a> {
             let Some(frame) = self.open.pop() else { return };
             let node = &mut self.nodes[frame.node];
             let part = &mut node.part;
-            part.body_end = part.body_start.max(end as u64);
-            // The line end before a delimiter is not in the body, so its line is not counted.
-            let cut = u64::from(end < self.letter.len());
-            part.lines = self.lines.saturating_sub(node.lines_before_body + cut);
+            // The line end before the delimiter may be the one that ends the header; then it is
+            // the header's, and the parts around hold it too.
+            end = end.max(usize::try_from(part.body_start).unwrap_or(end));
+            part.body_end = end as u64;
+            // A line end that is the delimiter's is not in the body and not counted.
+            let not_ours = u64::from(end < place);
+            part.lines = self.lines.saturating_sub(node.lines_before_body + not_ours);
         }
     }
 

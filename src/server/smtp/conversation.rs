@@ -1,0 +1,392 @@
+//! One conversation: does what the session says, and gives the flow's answers back to it.
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::time;
+
+use crate::domain::address::Address;
+use crate::domain::address::ReversePath;
+use crate::domain::envelope::MailParameters;
+use crate::domain::envelope::RcptParameters;
+use crate::domain::envelope::Recipient;
+use crate::domain::limits;
+use crate::domain::status::Refusal;
+use crate::flow::accept::Caller;
+use crate::flow::accept::Credentials;
+use crate::infra::net::Stop;
+use crate::proto::smtp::auth::AuthStep;
+use crate::proto::smtp::command::ForwardPath;
+use crate::proto::smtp::data::ContentReader;
+use crate::proto::smtp::line::Expecting;
+use crate::proto::smtp::reply::Reply;
+use crate::proto::smtp::session;
+use crate::proto::smtp::session::Authenticating;
+use crate::proto::smtp::session::Client;
+use crate::proto::smtp::session::Parcels;
+use crate::proto::smtp::session::Session;
+use crate::proto::smtp::session::Turn;
+use crate::proto::smtp::session::Upgrading;
+use crate::server::smtp::SmtpDoor;
+use crate::server::smtp::desk;
+use crate::server::smtp::desk::Desk;
+use crate::server::smtp::wire::Lost;
+use crate::server::smtp::wire::Wire;
+
+/// What the session machine carries for us.
+pub(super) struct Talk<D>(std::marker::PhantomData<D>);
+
+impl<D: Desk> Parcels for Talk<D> {
+    type Voucher = Credentials;
+    type Sender = D::Sender;
+    type Recipient = D::Recipient;
+    type Content = Incoming<D>;
+}
+
+/// A letter that streams in, and the reader that watches over it.
+pub(super) struct Incoming<D: Desk> {
+    reader: ContentReader,
+    content: D::Content,
+}
+
+/// Who called, at which door.
+pub(super) struct Visit<D> {
+    pub(super) desk: Arc<D>,
+    pub(super) door: SmtpDoor,
+    pub(super) ip: IpAddr,
+    /// TLS version and suite.
+    pub(super) tls: Option<String>,
+    /// The certificate that the TLS handshake has verified.
+    pub(super) peer: Option<CertificateDer<'static>>,
+    pub(super) stop: Stop,
+}
+
+/// How a conversation ended, unless it was lost.
+pub(super) enum Ended<D: Desk> {
+    /// With a last word.
+    Closed,
+    /// The client begins the TLS handshake now.
+    Upgrade(Upgrading<Talk<D>>),
+}
+
+impl<D: Desk> Visit<D> {
+    /// Talks until the connection ends or changes to TLS.
+    pub(super) async fn converse<S>(
+        &self,
+        wire: &mut Wire<S>,
+        mut session: Session<Talk<D>>,
+    ) -> Result<Ended<D>, Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        loop {
+            let between_letters = session.is_between_letters();
+            if between_letters && self.stop.is_stopping() {
+                return Err(Lost::Stopping);
+            }
+            let limits = self.desk.limits();
+            let give_up = self.give_up(between_letters);
+            let line = wire.line(Expecting::Command, limits.line, give_up).await?;
+            let mut turn = session.line(line);
+            session = loop {
+                turn = match turn {
+                    Turn::Say(session, reply) => {
+                        wire.say(&reply);
+                        if reply.closes() {
+                            return Ok(Ended::Closed);
+                        }
+                        break session;
+                    }
+                    Turn::Refuse(session, refusal, recipient) => {
+                        self.record(&session, recipient.as_ref(), refusal);
+                        Turn::Say(session, refusal.into())
+                    }
+                    Turn::Close(reply) => {
+                        wire.say(&reply);
+                        return Ok(Ended::Closed);
+                    }
+                    Turn::Upgrade(upgrading, _) if !wire.arrived().is_empty() => {
+                        tracing::warn!("octets were pipelined behind STARTTLS");
+                        upgrading.injected()
+                    }
+                    Turn::Upgrade(upgrading, reply) => {
+                        wire.say(&reply);
+                        wire.flush().await?;
+                        return Ok(Ended::Upgrade(upgrading));
+                    }
+                    Turn::AskPeer(introducing) => introducing.answer(self.judge_peer()),
+                    Turn::Authenticate(authenticating, step) => {
+                        self.authenticate(wire, authenticating, step).await?
+                    }
+                    Turn::AskSender(sender, reverse_path, parameters) => {
+                        let (client, voucher) = sender.caller();
+                        let caller = self.caller(Some(client), voucher, parameters.smtputf8);
+                        let verdict = self.sender(caller, reverse_path, parameters);
+                        sender.answer(verdict)
+                    }
+                    Turn::AskRecipient(recipient, to, parameters) => {
+                        let verdict = self.recipient(recipient.sender(), to, parameters).await;
+                        recipient.answer(verdict)
+                    }
+                    Turn::Begin(beginning, sender, recipients) => {
+                        let octets_max = limits.message_octets;
+                        let reader = match beginning.is_chunked() {
+                            true => ContentReader::counted(octets_max),
+                            false => ContentReader::dotted(octets_max),
+                        };
+                        let content = self.desk.begin(sender, recipients).await;
+                        beginning.answer(content.map(|content| Incoming { reader, content }))
+                    }
+                    Turn::ReadContent(content, incoming, reply) => {
+                        wire.say(&reply);
+                        let incoming = self.read_content(wire, incoming).await?;
+                        self.finish(content, incoming).await
+                    }
+                    Turn::ReadChunk(chunk, incoming) => {
+                        let octets = chunk.octets();
+                        chunk.arrived(self.read_chunk(wire, octets, incoming).await?)
+                    }
+                    Turn::ReadLastChunk(content, octets, incoming) => {
+                        let incoming = self.read_chunk(wire, octets, incoming).await?;
+                        self.finish(content, incoming).await
+                    }
+                    Turn::Discard(session, octets, reply) => {
+                        let nowhere = Err(Refusal::ContentMalformed);
+                        let _forgotten = self.read_chunk(wire, octets, nowhere).await?;
+                        Turn::Say(session, reply)
+                    }
+                };
+            };
+        }
+    }
+
+    /// Resolves when the relay stops: at once between letters, after a moment within one.
+    async fn give_up(&self, between_letters: bool) -> Lost {
+        self.stop.clone().stopped().await;
+        if !between_letters {
+            time::sleep(limits::SMTP_STOP_GRACE / 2).await;
+        }
+        Lost::Stopping
+    }
+
+    fn judge_peer(&self) -> Result<Credentials, Refusal> {
+        let leaf = self.peer.as_ref().ok_or(Refusal::PeerCertificateMissing)?;
+        self.desk.peer(leaf).map(Credentials::Operator)
+    }
+
+    /// Carries an AUTH exchange on to its end.
+    async fn authenticate<S>(
+        &self,
+        wire: &mut Wire<S>,
+        authenticating: Authenticating<Talk<D>>,
+        mut step: AuthStep,
+    ) -> Result<Turn<Talk<D>>, Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let verdict = loop {
+            step = match step {
+                AuthStep::Ask(exchange, challenge) => {
+                    wire.say(&challenge);
+                    let line = self.desk.limits().line;
+                    let give_up = self.give_up(true);
+                    exchange.answer(wire.line(Expecting::AuthResponse, line, give_up).await?)
+                }
+                AuthStep::Check(credentials) => {
+                    let (name, password) = (&credentials.name, &credentials.password);
+                    break Ok(self.desk.login(self.ip, name, password).await);
+                }
+                AuthStep::Fail(reply) => break Err(reply),
+            };
+        };
+        wire.wipe_used();
+        let login = match verdict {
+            Ok(login) => login,
+            Err(reply) => return Ok(authenticating.failed(reply)),
+        };
+        self.desk.login_counted(self.door, login.is_ok());
+        if let Err(refusal) = login {
+            let caller = self.caller(None, None, false);
+            self.desk.refused(&desk::accept_at(self.door, caller), None, refusal);
+        }
+        Ok(authenticating.answer(login.map(Credentials::Login)))
+    }
+
+    fn sender(
+        &self,
+        caller: Caller,
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+    ) -> Result<D::Sender, Refusal> {
+        // Made anew for each letter, so that no decision outlives its letter.
+        let accepted = desk::accept_at(self.door, caller);
+        self.desk.sender(accepted, reverse_path, parameters)
+    }
+
+    async fn recipient(
+        &self,
+        sender: &D::Sender,
+        to: ForwardPath,
+        parameters: RcptParameters,
+    ) -> Result<D::Recipient, (Refusal, Address)> {
+        let address = match to {
+            ForwardPath::Mailbox(address) => address,
+            ForwardPath::Postmaster => self.desk.postmaster(),
+        };
+        let recipient = Recipient { address: address.clone(), parameters };
+        self.desk.recipient(sender, recipient).await.map_err(|refusal| (refusal, address))
+    }
+
+    /// Reads up to the line of one dot. After a refusal nothing is kept, but the end is awaited
+    /// all the same: what is left of the letter must not be read as commands.
+    async fn read_content<S>(
+        &self,
+        wire: &mut Wire<S>,
+        incoming: Incoming<D>,
+    ) -> Result<Result<Incoming<D>, Refusal>, Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let Incoming { mut reader, content } = incoming;
+        let mut content = Some(content);
+        let read = async {
+            loop {
+                if wire.arrived().is_empty() {
+                    wire.more().await?;
+                }
+                let taken = reader.take(wire.arrived());
+                let (used, ended) = (taken.used, taken.ended);
+                self.write(&mut content, taken.content, &mut reader);
+                wire.used(used);
+                if ended {
+                    return Ok(());
+                }
+                if reader.is_out_of_bounds() {
+                    return Err(Lost::TooMuch);
+                }
+            }
+        };
+        in_data_time(self.desk.limits().data, read).await?;
+        Ok(kept(reader, content))
+    }
+
+    /// Reads a chunk of so many octets into the content, or into nothing.
+    async fn read_chunk<S>(
+        &self,
+        wire: &mut Wire<S>,
+        octets: u64,
+        incoming: Result<Incoming<D>, Refusal>,
+    ) -> Result<Result<Incoming<D>, Refusal>, Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let (mut reader, mut content) = match incoming {
+            Ok(Incoming { reader, content }) => (reader, Some(content)),
+            Err(refusal) => {
+                let mut reader = ContentReader::counted(self.desk.limits().message_octets);
+                reader.refuse(refusal);
+                (reader, None)
+            }
+        };
+        let read = async {
+            let mut left = octets;
+            while left > 0 {
+                if wire.arrived().is_empty() {
+                    wire.more().await?;
+                }
+                let arrived = wire.arrived();
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(arrived.len());
+                let taken = reader.take(&arrived[..here]);
+                let used = taken.used;
+                self.write(&mut content, taken.content, &mut reader);
+                wire.used(used);
+                left -= used as u64;
+            }
+            if reader.is_out_of_bounds() { Err(Lost::TooMuch) } else { Ok(()) }
+        };
+        in_data_time(self.desk.limits().data, read).await?;
+        Ok(kept(reader, content))
+    }
+
+    /// Hands octets to the flow; drops the letter, and the memory that it holds, once refused.
+    fn write(&self, content: &mut Option<D::Content>, octets: &[u8], reader: &mut ContentReader) {
+        if let Some(letter) = content
+            && !octets.is_empty()
+            && let Err(refusal) = self.desk.write(letter, octets)
+        {
+            reader.refuse(refusal);
+        }
+        if reader.refusal().is_some() {
+            *content = None;
+        }
+    }
+
+    /// The content is whole: its letter becomes durable, or not.
+    async fn finish(
+        &self,
+        content: session::Content<Talk<D>>,
+        incoming: Result<Incoming<D>, Refusal>,
+    ) -> Turn<Talk<D>> {
+        let verdict = async {
+            let Incoming { reader, content } = incoming?;
+            reader.finish()?;
+            self.desk.finish(content).await
+        };
+        let verdict = verdict.await;
+        content.ended(verdict.map(|said| Reply::queued(&said)))
+    }
+
+    fn record(&self, session: &Session<Talk<D>>, recipient: Option<&Address>, refusal: Refusal) {
+        let (client, voucher) = session.caller();
+        let accepted = desk::accept_at(self.door, self.caller(client, voucher, false));
+        self.desk.refused(&accepted, recipient, refusal);
+    }
+
+    fn caller(
+        &self,
+        client: Option<&Client>,
+        voucher: Option<&Credentials>,
+        smtputf8: bool,
+    ) -> Caller {
+        let extended = client.is_some_and(|client| client.extended);
+        Caller {
+            ip: Some(self.ip),
+            client_name: client.map_or_else(String::new, |client| client.name.as_str().to_owned()),
+            protocol: self.protocol(extended, smtputf8),
+            tls: self.tls.clone(),
+            credentials: voucher.cloned().unwrap_or(Credentials::None),
+        }
+    }
+
+    /// The `with` of the Received field (RFC 3848 §3, RFC 6531 §4.3). Who may send has TLS.
+    fn protocol(&self, extended: bool, smtputf8: bool) -> &'static str {
+        match (self.door, extended, smtputf8) {
+            (_, false, _) => "SMTP",
+            (SmtpDoor::Mx, true, false) => "ESMTPS",
+            (SmtpDoor::Mx, true, true) => "UTF8SMTPS",
+            (_, true, false) => "ESMTPSA",
+            (_, true, true) => "UTF8SMTPSA",
+        }
+    }
+}
+
+/// The letter, if it is still welcome.
+fn kept<D: Desk>(
+    reader: ContentReader,
+    content: Option<D::Content>,
+) -> Result<Incoming<D>, Refusal> {
+    match (reader.refusal(), content) {
+        (None, Some(content)) => Ok(Incoming { reader, content }),
+        (refusal, _) => Err(refusal.unwrap_or(Refusal::ContentMalformed)),
+    }
+}
+
+async fn in_data_time(
+    patience: std::time::Duration,
+    read: impl Future<Output = Result<(), Lost>>,
+) -> Result<(), Lost> {
+    time::timeout(patience, read).await.unwrap_or(Err(Lost::TimedOut))
+}

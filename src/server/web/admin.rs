@@ -1,0 +1,322 @@
+//! The administrators' dashboard: how much mail, in what state the relay is. Figures only:
+//! no page here can show a letter, a subject or a person.
+pub mod chart;
+pub mod figures;
+pub mod throttle;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier;
+use argon2::password_hash::phc::PasswordHash;
+use axum::extract::Form;
+use axum::extract::Query;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use crate::domain::limits;
+use crate::domain::secret::Secret;
+use crate::domain::time::Day;
+use crate::domain::time::Timestamp;
+use crate::infra::ledger::StatRow;
+use crate::server::web::desk::RelayState;
+use crate::server::web::guard;
+use crate::server::web::language;
+use crate::server::web::login;
+use crate::server::web::login::LoginForm;
+use crate::server::web::login::TokenForm;
+use crate::server::web::pages::AdminPage;
+use crate::server::web::pages::Frame;
+use crate::server::web::pages::LoginPage;
+use crate::server::web::pages::Made;
+use crate::server::web::pages::Period;
+use crate::server::web::pages::SignedIn;
+use crate::server::web::pages::StateRow;
+use crate::server::web::pages::page;
+use crate::server::web::session::Person;
+use crate::server::web::session::Session;
+use crate::server::web::session::same_token;
+use crate::server::web::site::Site;
+use crate::server::web::site::Visitor;
+use crate::server::web::texts::Lang;
+use crate::server::web::texts::Texts;
+
+const LOGIN: &str = "/admin/login";
+/// A certificate that ends within this time is worth a warning: renewing one takes weeks.
+const RENEW_WITHIN: Duration = Duration::from_secs(30 * 86_400);
+
+/// `GET /admin/login`
+pub async fn login_page(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    headers: HeaderMap,
+) -> Response {
+    login_form(&site, visitor.lang, &headers, StatusCode::OK, None)
+}
+
+fn login_form(
+    site: &Site,
+    lang: Lang,
+    headers: &HeaderMap,
+    status: StatusCode,
+    error: Option<&'static str>,
+) -> Response {
+    let t = lang.texts();
+    let open = site.house.admin_password_file.is_some();
+    let form_token = login::form_token(site, headers);
+    let template = LoginPage {
+        frame: Frame::new(lang, t.admin_login_title, LOGIN),
+        heading: t.admin_login_heading,
+        intro: t.admin_login_intro,
+        action: LOGIN,
+        name_label: t.admin_login_name,
+        name_hint: None,
+        form_token: form_token.clone(),
+        error: if open { error } else { Some(t.admin_closed) },
+        notice: None,
+        open,
+    };
+    login::with_form_cookie(page(status, &template), &form_token)
+}
+
+/// `POST /admin/login`
+pub async fn log_in(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Form(mut form): Form<LoginForm>,
+) -> Response {
+    let t = visitor.lang.texts();
+    let again = |status, error| login_form(&site, visitor.lang, &headers, status, Some(error));
+    let password = form.take_password();
+    if !login::is_confirmed(&form, &headers) {
+        return again(StatusCode::FORBIDDEN, t.login_stale);
+    }
+    let Some(file) = &site.house.admin_password_file else {
+        return again(StatusCode::FORBIDDEN, t.admin_closed);
+    };
+    if !site.throttle.begin(visitor.ip, site.desk.now()) {
+        return again(StatusCode::TOO_MANY_REQUESTS, t.login_put_off);
+    }
+    let Some(right) = is_password(file, password).await else {
+        return again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary);
+    };
+    // The name is compared after the password, so that time does not tell which was wrong.
+    let right = same_token(form.name.trim(), &site.house.admin_user) && right;
+    site.desk.count_login(right);
+    if !right {
+        tracing::warn!(door = "https", "an administrator's login was refused");
+        return again(StatusCode::UNAUTHORIZED, t.admin_login_wrong);
+    }
+    site.throttle.succeeded(visitor.ip);
+    tracing::info!(door = "https", "an administrator logged in");
+    login::welcome(&site, &visitor, Person::Administrator, "/admin")
+}
+
+/// Checks the password against the file's argon2id hash; `None` when the file cannot be used.
+async fn is_password(file: &Path, password: Secret<String>) -> Option<bool> {
+    // Each check takes memory and a core for a moment; a flood of them must not take all.
+    static CHECKS: LazyLock<Semaphore> =
+        LazyLock::new(|| Semaphore::new(limits::PASSWORD_CHECKS_AT_ONCE));
+    let _turn = CHECKS.acquire().await.ok()?;
+    let stored = match tokio::fs::read_to_string(file).await {
+        Ok(stored) => stored,
+        Err(error) => {
+            tracing::error!(%error, "admin.password_file cannot be read");
+            return None;
+        }
+    };
+    let check = move || {
+        let hash = PasswordHash::new(stored.trim()).ok()?;
+        Some(Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+    };
+    let right = tokio::task::spawn_blocking(check).await.ok()?;
+    if right.is_none() {
+        tracing::error!("admin.password_file holds no argon2id hash");
+    }
+    right
+}
+
+/// `POST /admin/logout`
+pub async fn log_out(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Form(form): Form<TokenForm>,
+) -> Response {
+    login::log_out(&site, &visitor, &form, LOGIN)
+}
+
+/// Which period.
+#[derive(Deserialize)]
+pub struct PeriodQuery {
+    days: Option<u16>,
+}
+
+impl PeriodQuery {
+    /// 1, 7 or 30 days; anything else is a week.
+    fn days(&self) -> u16 {
+        self.days.filter(|days| [1, 7, 30].contains(days)).unwrap_or(7)
+    }
+}
+
+fn session(visitor: &Visitor) -> Option<&Session> {
+    let (_, session) = visitor.session.as_ref()?;
+    matches!(session.person, Person::Administrator).then_some(session.as_ref())
+}
+
+/// The last `count` days in France, oldest first.
+fn last_days(now: Timestamp, count: u16) -> Vec<Day> {
+    let today = language::in_paris(now).date();
+    (0..count)
+        .rev()
+        .map(|back| today.saturating_sub(jiff::Span::new().days(back)))
+        .map(|date| Day { year: date.year(), month: date.month(), day: date.day() })
+        .collect()
+}
+
+/// `GET /admin`
+pub async fn overview(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(query): Query<PeriodQuery>,
+) -> Response {
+    let Some(session) = session(&visitor) else { return login::see_other(LOGIN) };
+    let now = site.desk.now();
+    let days = last_days(now, query.days());
+    let rows = match statistics(&site, &days).await {
+        Ok(rows) => rows,
+        Err(()) => return guard::error(StatusCode::SERVICE_UNAVAILABLE, visitor.lang, "/admin"),
+    };
+    let state = site.desk.state(&site.house).await;
+    let logins = site.sessions.count(now);
+    let template = admin_page(&site, &visitor, session, &query, &days, &rows, &state, logins, now);
+    page(StatusCode::OK, &template)
+}
+
+async fn statistics(site: &Site, days: &[Day]) -> Result<Vec<StatRow>, ()> {
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
+    site.desk.statistics(*first, *last).await.map_err(|error| {
+        tracing::error!(%error, "the ledger did not answer");
+    })
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is one thing that the page shows")]
+fn admin_page(
+    site: &Site,
+    visitor: &Visitor,
+    session: &Session,
+    query: &PeriodQuery,
+    days: &[Day],
+    rows: &[StatRow],
+    state: &RelayState,
+    logins: usize,
+    now: Timestamp,
+) -> AdminPage {
+    let (lang, t) = (visitor.lang, visitor.lang.texts());
+    let mut frame = Frame::new(lang, t.admin_title, &visitor.path);
+    frame.signed_in = Some(SignedIn {
+        name: site.house.admin_user.clone(),
+        log_out: "/admin/logout",
+        csrf: session.csrf.expose().clone(),
+        home: "/admin",
+    });
+    let periods = [(1, t.admin_today), (7, t.admin_week), (30, t.admin_month)];
+    let periods = periods.map(|(count, label)| Period {
+        label,
+        href: format!("/admin?days={count}"),
+        current: query.days() == count,
+    });
+    AdminPage {
+        frame,
+        house: site.house.name.clone(),
+        periods: periods.into(),
+        totals: figures::totals(rows, lang),
+        chart: chart::chart(&figures::by_day(rows, days), lang),
+        tables: figures::tables(rows, days, lang),
+        csv: format!("/admin/statistics.csv?days={}", query.days()),
+        state: state_rows(state, logins, now, lang),
+    }
+}
+
+/// What an operator looks at first.
+fn state_rows(state: &RelayState, logins: usize, now: Timestamp, lang: Lang) -> Vec<StateRow> {
+    let t = lang.texts();
+    let line = |label: &str, value: String| StateRow { label: label.to_owned(), value, warning: None };
+    let (waiting, oldest) = state.queue;
+    let mut queue = match waiting {
+        0 => t.admin_queue_empty.to_owned(),
+        many => format!("{} {}", language::number(many, lang), t.unit_recipients),
+    };
+    if let Some(oldest) = oldest.filter(|_| waiting > 0) {
+        let age = language::age(now.since(oldest), t);
+        queue.push_str(&format!(", {} {age}", t.admin_queue_oldest));
+    }
+    let (generated, domains) = state.trust;
+    let trust = format!(
+        "{} {} {} {}",
+        language::number(domains as u64, lang),
+        t.admin_trust_domains,
+        language::age(now.since(generated), t),
+        t.admin_trust_ago,
+    );
+    let sessions: u64 = state.sessions.iter().map(|(_, open)| open).sum();
+    let doors = state.sessions.iter().filter(|(_, open)| *open > 0);
+    let doors: Vec<String> = doors.map(|(door, open)| format!("{door} {open}")).collect();
+    let doors = if doors.is_empty() { String::new() } else { format!(" ({})", doors.join(", ")) };
+    vec![
+        line(t.admin_queue, queue),
+        line(t.admin_trust, trust.trim().to_owned()),
+        certificate(t.admin_certificate_people, state.certificates[0], now, t),
+        certificate(t.admin_certificate_mx, state.certificates[1], now, t),
+        line(t.admin_sessions, format!("{}{doors}", language::number(sessions, lang))),
+        line(t.admin_web_logins, language::number(logins as u64, lang)),
+        line(t.admin_version, env!("CARGO_PKG_VERSION").to_owned()),
+    ]
+}
+
+fn certificate(label: &str, end: Option<Timestamp>, now: Timestamp, t: &'static Texts) -> StateRow {
+    let (value, warning) = match end {
+        None => (t.admin_unreadable.to_owned(), Some(t.admin_soon)),
+        Some(end) if end <= now => (t.admin_expired.to_owned(), Some(t.admin_soon)),
+        Some(end) => {
+            let left = end.since(now);
+            let warning = (left < RENEW_WITHIN).then_some(t.admin_soon);
+            (format!("{} {}", t.admin_expires, language::age(left, t)), warning)
+        }
+    };
+    StateRow { label: label.to_owned(), value, warning }
+}
+
+/// `GET /admin/statistics.csv`
+pub async fn download(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(query): Query<PeriodQuery>,
+) -> Response {
+    if session(&visitor).is_none() {
+        return login::see_other(LOGIN);
+    }
+    let days = last_days(site.desk.now(), query.days());
+    let rows = statistics(&site, &days).await;
+    let Some(text) = rows.ok().and_then(|rows| figures::csv(&rows).ok()) else {
+        return guard::error(StatusCode::SERVICE_UNAVAILABLE, visitor.lang, "/admin");
+    };
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+    headers.insert(header::CONTENT_TYPE, kind);
+    let name = HeaderValue::from_static("attachment; filename=\"statistics.csv\"");
+    headers.insert(header::CONTENT_DISPOSITION, name);
+    response.extensions_mut().insert(Made);
+    response
+}

@@ -1,0 +1,235 @@
+//! The way in for browsers: how many may stand here, and how long.
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::task::Context;
+use std::task::Poll;
+
+use axum_server::accept::Accept;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+use crate::domain::limits;
+use crate::infra::metrics::Metrics;
+use crate::infra::metrics::SessionGuard;
+
+/// Lets connections in, counts them, and hands them to `inner` (TLS, or nothing).
+#[derive(Clone)]
+pub struct Doorkeeper<A> {
+    inner: A,
+    crowd: Arc<Crowd>,
+    metrics: Option<Arc<Metrics>>,
+}
+
+/// Who stands here.
+struct Crowd {
+    all_max: usize,
+    per_address_max: usize,
+    open: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+/// One place in the crowd; given back when dropped.
+struct Place {
+    crowd: Arc<Crowd>,
+    ip: IpAddr,
+}
+
+impl<A> Doorkeeper<A> {
+    /// Lets in at most `all_max` connections, `per_address_max` of them from one address. With
+    /// `metrics` each counts as a session of `https`.
+    pub fn new(
+        inner: A,
+        all_max: usize,
+        per_address_max: usize,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Self {
+        let crowd = Crowd { all_max, per_address_max, open: Mutex::default() };
+        Self { inner, crowd: Arc::new(crowd), metrics }
+    }
+}
+
+impl Crowd {
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, by_address) = &mut *open;
+        let mine = by_address.get(&ip).copied().unwrap_or(0);
+        if *all >= self.all_max || mine >= self.per_address_max {
+            return None;
+        }
+        *all += 1;
+        by_address.insert(ip, mine + 1);
+        Some(Place { crowd: Arc::clone(self), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.crowd.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, by_address) = &mut *open;
+        *all = all.saturating_sub(1);
+        match by_address.get_mut(&self.ip) {
+            Some(mine) if *mine > 1 => *mine -= 1,
+            _ => {
+                by_address.remove(&self.ip);
+            }
+        }
+    }
+}
+
+impl<A, S> Accept<TcpStream, S> for Doorkeeper<A>
+where
+    A: Accept<TcpStream, S>,
+    A::Future: Send + 'static,
+    A::Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A::Service: Send + 'static,
+{
+    type Stream = Visit<A::Stream>;
+    type Service = A::Service;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let place = stream.peer_addr().ok().and_then(|peer| self.crowd.enter(peer.ip()));
+        let Some(place) = place else {
+            let full = io::Error::new(io::ErrorKind::ConnectionRefused, "too many connections");
+            return Box::pin(std::future::ready(Err(full)));
+        };
+        // Pages are small: waiting to fill a segment only makes them late.
+        let _ = stream.set_nodelay(true);
+        let entered = self.inner.accept(stream, service);
+        let guard = self.metrics.as_ref().map(|metrics| metrics.session("https"));
+        Box::pin(async move {
+            let (stream, service) = entered.await?;
+            Ok((Visit::new(stream, place, guard), service))
+        })
+    }
+}
+
+/// A connection that ends when nothing moves on it, and after its longest life in any case.
+///
+/// hyper times request headers, and we time requests; between the two, before the first octet
+/// and while a browser reads an answer, only this does.
+pub struct Visit<S> {
+    stream: S,
+    idle: Pin<Box<Sleep>>,
+    end: Pin<Box<Sleep>>,
+    _place: Place,
+    _guard: Option<SessionGuard>,
+}
+
+impl<S> Visit<S> {
+    fn new(stream: S, place: Place, guard: Option<SessionGuard>) -> Self {
+        Self {
+            stream,
+            idle: Box::pin(tokio::time::sleep(limits::WEB_IDLE_TIMEOUT)),
+            end: Box::pin(tokio::time::sleep(limits::WEB_CONNECTION_LIFETIME)),
+            _place: place,
+            _guard: guard,
+        }
+    }
+
+    /// What a finished or waiting operation means for the clocks.
+    fn timed<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let over = || Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        if self.end.as_mut().poll(context).is_ready() {
+            return over();
+        }
+        match poll {
+            Poll::Ready(done) => {
+                #[allow(clippy::disallowed_methods, reason = "tokio's own timer, not the time")]
+                let now = Instant::now();
+                self.idle.as_mut().reset(now + limits::WEB_IDLE_TIMEOUT);
+                Poll::Ready(done)
+            }
+            Poll::Pending if self.idle.as_mut().poll(context).is_ready() => over(),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Visit<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.timed(poll, context)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Visit<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(context, octets);
+        self.timed(poll, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, octets);
+        self.timed(poll, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        // A flush with nothing to flush is no life sign.
+        if poll.is_ready() { poll } else { self.timed(poll, context) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_shutdown(context);
+        if poll.is_ready() { poll } else { self.timed(poll, context) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_bounded_in_all_and_by_address() {
+        let crowd = Arc::new(Crowd { all_max: 3, per_address_max: 2, open: Mutex::default() });
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = crowd.enter(ip("192.0.2.1"));
+        let second = crowd.enter(ip("192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(crowd.enter(ip("192.0.2.1")).is_none(), "a third from one address");
+        let other = crowd.enter(ip("192.0.2.2"));
+        assert!(other.is_some());
+        assert!(crowd.enter(ip("192.0.2.3")).is_none(), "a fourth in all");
+        drop(first);
+        assert!(crowd.enter(ip("192.0.2.3")).is_some());
+        drop((second, other));
+        assert_eq!(crowd.open.lock().unwrap().1.len(), 0, "addresses are forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_closed() {
+        use tokio::io::AsyncReadExt;
+        let crowd = Arc::new(Crowd { all_max: 1, per_address_max: 1, open: Mutex::default() });
+        let place = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
+        let (_peer, stream) = tokio::io::duplex(64);
+        let mut visit = Visit::new(stream, place, None);
+        let error = visit.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,222 @@
+//! The pages as templates see them: plain values, ready to print.
+#![allow(missing_docs, reason = "the fields are named after the places that they fill")]
+use askama::Template;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::server::web::admin::chart::Chart;
+use crate::server::web::admin::figures::Table;
+use crate::server::web::language::Spoken;
+use crate::server::web::sanitise::SafeHtml;
+use crate::server::web::site;
+use crate::server::web::texts::Lang;
+use crate::server::web::texts::Texts;
+
+/// What is around every page.
+pub struct Frame {
+    /// Language.
+    pub lang: Lang,
+    /// Sentences.
+    pub t: &'static Texts,
+    /// What the tab says.
+    pub title: String,
+    /// The same page in the other language.
+    pub switch: String,
+    /// Who is logged in.
+    pub signed_in: Option<SignedIn>,
+}
+
+/// Who is logged in, and what logs them out.
+pub struct SignedIn {
+    /// A name for people.
+    pub name: String,
+    /// Where the form that logs out goes.
+    pub log_out: &'static str,
+    /// The session's token.
+    pub csrf: String,
+    /// Where the name of the site leads.
+    pub home: &'static str,
+}
+
+impl Frame {
+    /// A frame for somebody who is not logged in. `path`: where the page is.
+    pub fn new(lang: Lang, title: &str, path: &str) -> Self {
+        Self {
+            lang,
+            t: lang.texts(),
+            title: title.to_owned(),
+            switch: site::in_language(path, lang.other()),
+            signed_in: None,
+        }
+    }
+}
+
+/// `/`
+#[derive(Template)]
+#[template(path = "landing.html")]
+pub struct LandingPage {
+    pub frame: Frame,
+    pub house: String,
+}
+
+/// A page that says one thing.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage {
+    pub frame: Frame,
+    pub text: &'static str,
+}
+
+/// The login form of patients or administrators.
+#[derive(Template)]
+#[template(path = "login.html")]
+pub struct LoginPage {
+    pub frame: Frame,
+    pub heading: &'static str,
+    pub intro: &'static str,
+    pub action: &'static str,
+    pub name_label: &'static str,
+    pub name_hint: Option<&'static str>,
+    /// Bound to the browser by a cookie.
+    pub form_token: String,
+    /// What went wrong.
+    pub error: Option<&'static str>,
+    /// What went well.
+    pub notice: Option<&'static str>,
+    /// False when nobody can log in here.
+    pub open: bool,
+}
+
+/// The list of letters.
+#[derive(Template)]
+#[template(path = "inbox.html")]
+pub struct InboxPage {
+    pub frame: Frame,
+    pub notice: Option<&'static str>,
+    pub unread: String,
+    pub rows: Vec<InboxRow>,
+    pub newer: Option<String>,
+    pub older: Option<String>,
+    /// True on the first page of an empty inbox.
+    pub empty: bool,
+}
+
+/// One letter of the list.
+pub struct InboxRow {
+    pub href: String,
+    pub sender: Sender,
+    pub subject: String,
+    pub at: Spoken,
+    pub unread: bool,
+    pub answered: bool,
+    /// `2 pièces jointes`; empty without.
+    pub attachments: String,
+}
+
+/// A correspondent: the name that they chose, and the address that is true.
+pub struct Sender {
+    pub name: String,
+    pub address: String,
+}
+
+/// One letter.
+#[derive(Template)]
+#[template(path = "letter.html")]
+pub struct LetterPage {
+    pub frame: Frame,
+    pub subject: String,
+    pub from: Sender,
+    pub to: String,
+    pub at: Spoken,
+    pub body: Body,
+    /// Remarks on what is not shown.
+    pub remarks: Vec<&'static str>,
+    pub attachments: Vec<LetterAttachment>,
+    pub answer: AnswerPart,
+}
+
+/// What a letter says.
+pub enum Body {
+    Html(SafeHtml),
+    Text(String),
+    Empty,
+}
+
+/// One attachment.
+pub struct LetterAttachment {
+    pub href: String,
+    pub name: String,
+    pub kind: String,
+    pub size: String,
+}
+
+/// What stands under a letter.
+pub enum AnswerPart {
+    /// Nobody may answer, and why.
+    Closed { heading: &'static str, text: &'static str },
+    /// The form.
+    Open(AnswerForm),
+}
+
+/// The form of an answer.
+pub struct AnswerForm {
+    pub action: String,
+    pub csrf: String,
+    pub ticket: String,
+    pub to: Sender,
+    pub text: String,
+    pub size_max: String,
+    pub text_max: usize,
+    pub error: Option<&'static str>,
+    /// The files must be chosen again.
+    pub files_again: bool,
+}
+
+/// The dashboard.
+#[derive(Template)]
+#[template(path = "admin.html")]
+pub struct AdminPage {
+    pub frame: Frame,
+    pub house: String,
+    pub periods: Vec<Period>,
+    pub totals: Vec<(&'static str, String)>,
+    pub chart: Chart,
+    pub tables: Vec<Table>,
+    pub csv: String,
+    pub state: Vec<StateRow>,
+}
+
+/// A link to a period.
+pub struct Period {
+    pub label: &'static str,
+    pub href: String,
+    pub current: bool,
+}
+
+/// A line about the relay.
+pub struct StateRow {
+    pub label: String,
+    pub value: String,
+    /// Something to do, in words.
+    pub warning: Option<&'static str>,
+}
+
+/// Marks a response that needs no other page.
+#[derive(Clone, Copy, Debug)]
+pub struct Made;
+
+/// Renders a page.
+pub fn page(status: StatusCode, template: &impl Template) -> Response {
+    let Ok(html) = template.render() else {
+        // Writing into memory does not fail; were it to, an empty page tells nothing wrong.
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, html).into_response();
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    response.extensions_mut().insert(Made);
+    response
+}

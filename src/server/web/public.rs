@@ -1,0 +1,79 @@
+//! Pages that everybody may see.
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use axum::routing::get;
+use tokio::io::AsyncReadExt;
+
+use crate::domain::limits;
+use crate::flow::office::Office;
+use crate::infra::metrics;
+use crate::server::web::pages::Frame;
+use crate::server::web::pages::LandingPage;
+use crate::server::web::pages::page;
+use crate::server::web::site::Site;
+use crate::server::web::site::Visitor;
+
+/// The one sheet of all pages.
+const STYLE: &str = include_str!("style.css");
+
+/// `GET /`
+pub async fn landing(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
+    let frame = Frame::new(visitor.lang, visitor.lang.texts().landing_title, "/");
+    page(StatusCode::OK, &LandingPage { frame, house: site.house.name.clone() })
+}
+
+/// `GET /style.css`
+pub async fn style() -> Response {
+    typed(STYLE, "text/css; charset=utf-8", "public, max-age=3600")
+}
+
+/// `GET /healthz`: the relay is up and answers.
+pub async fn healthz() -> Response {
+    typed("ok\n", "text/plain; charset=utf-8", "no-store")
+}
+
+/// `GET /robots.txt`: nothing here is for a search engine.
+pub async fn robots() -> Response {
+    typed("User-agent: *\nDisallow: /\n", "text/plain; charset=utf-8", "public, max-age=3600")
+}
+
+/// `GET /trust/liste-blanche.xml`: the signed list of operators, as it lies here. It is public,
+/// and its readers trust its signature and not us.
+pub async fn trust_list(State(site): State<Arc<Site>>) -> Response {
+    let Ok(file) = tokio::fs::File::open(&site.house.trust_list).await else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let mut list = Vec::new();
+    let most = limits::TRUST_LIST_OCTETS_MAX as u64 + 1;
+    let read = file.take(most).read_to_end(&mut list).await;
+    if read.is_err() || list.len() > limits::TRUST_LIST_OCTETS_MAX {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    typed(list, "application/xml; charset=utf-8", "public, max-age=300")
+}
+
+fn typed(body: impl IntoResponse, kind: &'static str, cache: &'static str) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}
+
+/// `/metrics` and `/healthz` for machines, on a private address.
+pub fn metrics_router(office: Arc<Office>) -> Router {
+    Router::new()
+        .route("/metrics", get(show_metrics))
+        .route("/healthz", get(healthz))
+        .with_state(office)
+}
+
+async fn show_metrics(State(office): State<Arc<Office>>) -> Response {
+    typed(office.metrics.render(), metrics::OPENMETRICS, "no-store")
+}

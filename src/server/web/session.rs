@@ -1,0 +1,263 @@
+//! Logins to the pages: in memory only, so that a restart ends them and a disk never holds one.
+//!
+//! The cookie carries 128 random bits and nothing else. We keep only their digest: who reads
+//! our memory cannot log in, and comparing digests tells a listener nothing about the token.
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
+
+use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::infra::directory::Account;
+
+/// The cookie of a login. `__Host-`: only this host over TLS can set it, for the whole site.
+pub const SESSION_COOKIE: &str = "__Host-vaguemestre";
+/// The cookie that binds a login form to the browser that fetched it.
+pub const FORM_COOKIE: &str = "__Host-form";
+/// The cookie of the chosen language.
+pub const LANG_COOKIE: &str = "__Host-lang";
+
+/// Who logged in.
+#[derive(Clone, Debug)]
+pub enum Person {
+    /// A patient, to their own inbox.
+    Citizen(Box<Account>),
+    /// An administrator, to the dashboard.
+    Administrator,
+}
+
+/// Something to say on the next page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The answer is sent and filed.
+    Sent,
+    /// The answer is sent; its copy could not be filed.
+    SentWithoutCopy,
+}
+
+/// One login.
+#[derive(Debug)]
+pub struct Session {
+    /// Who.
+    pub person: Person,
+    /// Must come back in every POST.
+    pub csrf: Secret<String>,
+    created: Timestamp,
+    last_seen: AtomicU64,
+    notice: Mutex<Option<Notice>>,
+    used_tickets: Mutex<VecDeque<String>>,
+}
+
+/// All logins.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    open: Mutex<HashMap<[u8; 32], Arc<Session>>>,
+}
+
+/// A lock that is never poisoned for long: what it guards is valid after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn name_of(token: &str) -> [u8; 32] {
+    let mut name = [0; 32];
+    name.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    name
+}
+
+/// Compares two tokens without telling how much of them agrees.
+pub fn same_token(one: &str, other: &str) -> bool {
+    !one.is_empty() && verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
+}
+
+impl Sessions {
+    /// Begins a login under a fresh token, never under one that the browser brought.
+    pub fn begin(&self, token: &Secret<String>, csrf: Secret<String>, person: Person, now: Timestamp) {
+        let mut open = lock(&self.open);
+        open.retain(|_, session| session.alive(now));
+        let mine = |session: &Session| session.person.id() == person.id();
+        while open.values().filter(|session| mine(session)).count()
+            >= limits::WEB_SESSIONS_PER_PERSON_MAX
+        {
+            end_idlest(&mut open, mine);
+        }
+        while open.len() >= limits::WEB_SESSIONS_MAX {
+            end_idlest(&mut open, |_| true);
+        }
+        let session = Session {
+            person,
+            csrf,
+            created: now,
+            last_seen: AtomicU64::new(now.as_millis()),
+            notice: Mutex::new(None),
+            used_tickets: Mutex::new(VecDeque::new()),
+        };
+        open.insert(name_of(token.expose()), Arc::new(session));
+    }
+
+    /// The login of a cookie, if it is still alive; it is used now.
+    pub fn find(&self, token: &str, now: Timestamp) -> Option<Arc<Session>> {
+        let name = name_of(token);
+        let mut open = lock(&self.open);
+        let session = Arc::clone(open.get(&name)?);
+        if !session.alive(now) {
+            open.remove(&name);
+            return None;
+        }
+        session.last_seen.store(now.as_millis(), Ordering::Relaxed);
+        Some(session)
+    }
+
+    /// Ends a login.
+    pub fn end(&self, token: &str) {
+        lock(&self.open).remove(&name_of(token));
+    }
+
+    /// Logins that are alive.
+    pub fn count(&self, now: Timestamp) -> usize {
+        lock(&self.open).values().filter(|session| session.alive(now)).count()
+    }
+}
+
+fn end_idlest(open: &mut HashMap<[u8; 32], Arc<Session>>, among: impl Fn(&Session) -> bool) {
+    let idlest = open
+        .iter()
+        .filter(|(_, session)| among(session))
+        .min_by_key(|(_, session)| session.last_seen.load(Ordering::Relaxed))
+        .map(|(name, _)| *name);
+    if let Some(name) = idlest {
+        open.remove(&name);
+    }
+}
+
+impl Person {
+    fn id(&self) -> Option<MailboxId> {
+        match self {
+            Self::Citizen(account) => Some(account.id),
+            Self::Administrator => None,
+        }
+    }
+}
+
+impl Session {
+    fn alive(&self, now: Timestamp) -> bool {
+        let last_seen = Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed));
+        now.since(last_seen) < limits::WEB_SESSION_IDLE
+            && now.since(self.created) < limits::WEB_SESSION_LIFETIME
+    }
+
+    /// Leaves something to say on the next page.
+    pub fn leave(&self, notice: Notice) {
+        *lock(&self.notice) = Some(notice);
+    }
+
+    /// Takes what was left, once.
+    pub fn notice(&self) -> Option<Notice> {
+        lock(&self.notice).take()
+    }
+
+    /// Takes a form's ticket; false when it was used before. So a letter is not sent twice when
+    /// somebody presses the button twice or reloads the page.
+    pub fn take_ticket(&self, ticket: &str) -> bool {
+        let mut used = lock(&self.used_tickets);
+        if used.iter().any(|known| known == ticket) {
+            return false;
+        }
+        if used.len() >= 64 {
+            used.pop_front();
+        }
+        used.push_back(ticket.to_owned());
+        true
+    }
+
+    /// Gives a ticket back: nothing was sent under it.
+    pub fn return_ticket(&self, ticket: &str) {
+        lock(&self.used_tickets).retain(|known| known != ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_seconds(1_795_358_400);
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    fn log_in(sessions: &Sessions, token: &str, now: Timestamp) {
+        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, now);
+    }
+
+    #[test]
+    fn a_login_ends_when_nobody_uses_it() {
+        let sessions = Sessions::default();
+        log_in(&sessions, "one", START);
+        let later = START.after(limits::WEB_SESSION_IDLE / 2);
+        assert!(sessions.find("one", later).is_some());
+        assert!(sessions.find("two", later).is_none());
+        assert!(sessions.find("one", later.after(limits::WEB_SESSION_IDLE)).is_none());
+        assert!(sessions.find("one", later).is_none(), "an ended login came back");
+    }
+
+    #[test]
+    fn a_login_ends_after_eight_hours_even_in_use() {
+        let sessions = Sessions::default();
+        log_in(&sessions, "one", START);
+        let mut now = START;
+        while now.since(START) < limits::WEB_SESSION_LIFETIME {
+            assert!(sessions.find("one", now).is_some());
+            now = now.after(limits::WEB_SESSION_IDLE / 3);
+        }
+        assert!(sessions.find("one", now).is_none());
+    }
+
+    #[test]
+    fn logins_are_bounded_and_the_idlest_ends_first() {
+        let sessions = Sessions::default();
+        for number in 0..limits::WEB_SESSIONS_PER_PERSON_MAX + 3 {
+            let now = START.after(std::time::Duration::from_secs(number as u64));
+            log_in(&sessions, &number.to_string(), now);
+        }
+        assert_eq!(sessions.count(START), limits::WEB_SESSIONS_PER_PERSON_MAX);
+        assert!(sessions.find("0", START).is_none());
+        assert!(sessions.find("12", START).is_some());
+    }
+
+    #[test]
+    fn logging_out_ends_the_login() {
+        let sessions = Sessions::default();
+        log_in(&sessions, "one", START);
+        sessions.end("one");
+        assert!(sessions.find("one", START).is_none());
+    }
+
+    #[test]
+    fn a_form_sends_once() {
+        let sessions = Sessions::default();
+        log_in(&sessions, "one", START);
+        let session = sessions.find("one", START).unwrap();
+        assert!(session.take_ticket("a"));
+        assert!(!session.take_ticket("a"));
+        session.return_ticket("a");
+        assert!(session.take_ticket("a"));
+    }
+
+    #[test]
+    fn an_empty_token_is_never_right() {
+        assert!(!same_token("", ""));
+        assert!(same_token("abc", "abc"));
+        assert!(!same_token("abc", "abd"));
+    }
+}

@@ -1,0 +1,366 @@
+//! Every sentence of the pages, in French and English. A sentence that one language lacks does
+//! not compile.
+use crate::domain::status::Refusal;
+
+/// A language of the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lang {
+    /// Français, the default.
+    Fr,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// The tag of the `lang` attribute and of `?lang=`.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Fr => "fr",
+            Self::En => "en",
+        }
+    }
+
+    /// The language of a tag such as `en` or `fr-FR`.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.trim().split(['-', '_']).next().unwrap_or_default();
+        match primary.to_ascii_lowercase().as_str() {
+            "fr" => Some(Self::Fr),
+            "en" => Some(Self::En),
+            _ => None,
+        }
+    }
+
+    /// The one of our languages that `Accept-Language` likes best (RFC 9110 §12.5.4); French
+    /// when it names none.
+    pub fn accepted(header: &str) -> Self {
+        let mut best = (0, Self::Fr);
+        // A browser sends a handful; more is somebody playing.
+        for range in header.split(',').take(20) {
+            let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
+            let Some(lang) = Self::of_tag(tag) else { continue };
+            let quality = thousandths(weight.trim().strip_prefix("q=").unwrap_or("1"));
+            if quality > best.0 {
+                best = (quality, lang);
+            }
+        }
+        best.1
+    }
+
+    /// The sentences.
+    pub const fn texts(self) -> &'static Texts {
+        match self {
+            Self::Fr => &FR,
+            Self::En => &EN,
+        }
+    }
+
+    /// The other language.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Fr => Self::En,
+            Self::En => Self::Fr,
+        }
+    }
+}
+
+/// A quality value in thousandths; nonsense counts as 0.
+fn thousandths(quality: &str) -> u32 {
+    let value: f32 = quality.trim().parse().unwrap_or(0.0);
+    if (0.0..=1.0).contains(&value) { (value * 1000.0) as u32 } else { 0 }
+}
+
+macro_rules! texts {
+    ($($name:ident: $fr:expr, $en:expr;)*) => {
+        /// The sentences of one language.
+        #[allow(missing_docs, reason = "each field is its own sentence")]
+        #[derive(Debug)]
+        pub struct Texts { $(pub $name: &'static str,)* }
+
+        /// Le français.
+        pub static FR: Texts = Texts { $($name: $fr,)* };
+        /// English.
+        pub static EN: Texts = Texts { $($name: $en,)* };
+    };
+}
+
+texts! {
+    // The frame of every page.
+    skip: "Aller au contenu", "Skip to content";
+    service: "Messagerie sécurisée de santé", "Secure health messaging";
+    switch: "English", "Français";
+    switch_label: "Read this page in English", "Lire cette page en français";
+    log_out: "Se déconnecter", "Log out";
+    signed_in_as: "Connecté :", "Signed in:";
+    footer: "Ce site ne dépose aucun traceur et n’exécute aucun script.",
+            "This site sets no tracker and runs no script.";
+    home: "Accueil", "Home";
+
+    // Landing.
+    landing_title: "Bienvenue", "Welcome";
+    landing_intro: "Les messages échangés ici sont chiffrés et restent dans l’espace de confiance MSSanté.",
+                   "Messages exchanged here are encrypted and stay within the MSSanté trust space.";
+    landing_patient: "Je suis patient", "I am a patient";
+    landing_patient_text: "Lire les messages de mes soignants et leur répondre.",
+                          "Read messages from my health professionals and answer them.";
+    landing_patient_link: "Ouvrir ma messagerie", "Open my inbox";
+    landing_admin: "Je suis administrateur", "I am an administrator";
+    landing_admin_text: "Suivre l’activité du relais : volumes, file d’attente, certificats.",
+                        "Follow the relay’s activity: volumes, queue, certificates.";
+    landing_admin_link: "Ouvrir le tableau de bord", "Open the dashboard";
+    landing_professional: "Professionnels : utilisez votre logiciel de messagerie habituel (SMTP et IMAP).",
+                          "Professionals: use your usual mail software (SMTP and IMAP).";
+
+    // Logging in.
+    login_title: "Ma messagerie – connexion", "My inbox – log in";
+    login_heading: "Ma messagerie", "My inbox";
+    login_intro: "Lisez les messages de vos soignants et répondez-leur.",
+                 "Read the messages of your health professionals and answer them.";
+    login_name: "Votre matricule INS", "Your INS number";
+    login_name_hint: "15 caractères, sans espaces : votre numéro de sécurité sociale et sa clé. Vous pouvez aussi saisir l’adresse complète.",
+                     "15 characters, without spaces: your social security number and its key. You may also type the whole address.";
+    login_password: "Mot de passe", "Password";
+    login_button: "Se connecter", "Log in";
+    login_wrong: "Le matricule ou le mot de passe n’est pas correct. Vérifiez-les et recommencez.",
+                 "The number or the password is not correct. Check both and try again.";
+    login_put_off: "Trop d’essais depuis votre connexion. Attendez une minute, puis recommencez.",
+                   "Too many attempts from your connection. Wait a minute, then try again.";
+    login_professional: "Cette page est réservée aux patients. Votre boîte aux lettres s’ouvre avec votre logiciel de messagerie (IMAP).",
+                        "This page is for patients. Your mailbox is opened with your mail software (IMAP).";
+    login_temporary: "La connexion est impossible pour le moment. Recommencez dans quelques minutes.",
+                     "Logging in is not possible at the moment. Try again in a few minutes.";
+    login_expired: "Votre session est terminée. Connectez-vous de nouveau.",
+                   "Your session has ended. Please log in again.";
+    login_stale: "Cette page était ouverte depuis trop longtemps ou les cookies sont refusés. Recommencez.",
+                 "This page was open for too long, or cookies are refused. Please try again.";
+    login_stale_title: "Page expirée", "Page expired";
+    logged_out: "Vous êtes déconnecté. Fermez le navigateur si d’autres personnes l’utilisent.",
+                "You are logged out. Close the browser if other people use it.";
+    error_summary: "Il y a un problème", "There is a problem";
+
+    // Administrators' login.
+    admin_login_title: "Tableau de bord – connexion", "Dashboard – log in";
+    admin_login_heading: "Tableau de bord", "Dashboard";
+    admin_login_intro: "Réservé aux administrateurs du relais.", "For administrators of the relay only.";
+    admin_login_name: "Nom d’administrateur", "Administrator name";
+    admin_login_wrong: "Le nom ou le mot de passe n’est pas correct.",
+                       "The name or the password is not correct.";
+    admin_closed: "Le tableau de bord est fermé : aucun mot de passe n’est configuré (admin.password_file).",
+                  "The dashboard is closed: no password is configured (admin.password_file).";
+
+    // List of letters.
+    inbox_title: "Messages reçus", "Messages received";
+    inbox_empty: "Aucun message pour le moment. Vos soignants peuvent vous écrire ; leurs messages arriveront ici.",
+                 "No message yet. Your health professionals can write to you; their messages will arrive here.";
+    inbox_page_empty: "Il n’y a pas d’autre message.", "There are no further messages.";
+    inbox_caption: "Messages, du plus récent au plus ancien", "Messages, newest first";
+    inbox_sender: "Expéditeur", "Sender";
+    inbox_subject: "Objet", "Subject";
+    inbox_date: "Date", "Date";
+    inbox_state: "État", "State";
+    inbox_unread: "Non lu", "Unread";
+    inbox_read: "Lu", "Read";
+    inbox_answered: "Répondu", "Answered";
+    inbox_attachment_one: "1 pièce jointe", "1 attachment";
+    inbox_attachment_many: "pièces jointes", "attachments";
+    inbox_older: "Messages plus anciens", "Older messages";
+    inbox_newer: "Messages plus récents", "Newer messages";
+    inbox_pages: "Autres messages", "Other messages";
+    inbox_no_subject: "(sans objet)", "(no subject)";
+    inbox_no_sender: "(expéditeur inconnu)", "(unknown sender)";
+    inbox_unread_one: "1 message non lu", "1 unread message";
+    inbox_unread_many: "messages non lus", "unread messages";
+    inbox_unread_none: "Aucun message non lu", "No unread message";
+
+    // One letter.
+    letter_back: "Retour aux messages", "Back to messages";
+    letter_from: "De", "From";
+    letter_to: "À", "To";
+    letter_date: "Reçu le", "Received";
+    letter_to_me: "vous", "you";
+    letter_body: "Message", "Message";
+    letter_empty: "Ce message ne contient pas de texte.", "This message contains no text.";
+    letter_images: "Les images de ce message ne sont pas affichées, pour protéger votre vie privée.",
+                   "Images in this message are not shown, to protect your privacy.";
+    letter_long: "Ce message est très long : seul le début est affiché.",
+                 "This message is very long: only its beginning is shown.";
+    letter_attachments: "Pièces jointes", "Attachments";
+    letter_download: "Télécharger", "Download";
+    letter_unreadable: "Ce message est endommagé et ne peut pas être ouvert. Les autres messages ne sont pas concernés. Demandez à l’expéditeur de l’envoyer de nouveau.",
+                       "This message is damaged and cannot be opened. Other messages are not affected. Ask the sender to send it again.";
+    letter_missing: "Ce message n’existe pas ou n’existe plus.",
+                    "This message does not exist, or not any more.";
+
+    // Answering.
+    answer_heading: "Répondre", "Answer";
+    answer_to: "Votre réponse sera envoyée à", "Your answer will be sent to";
+    answer_text: "Votre message", "Your message";
+    answer_files: "Pièces jointes (facultatif)", "Attachments (optional)";
+    answer_files_hint: "Dix fichiers au plus. Taille totale maximale :",
+                       "Ten files at most. Maximum total size:";
+    answer_emergency: "En cas d’urgence, n’attendez pas de réponse : appelez le 15 ou le 112.",
+                      "In an emergency, do not wait for an answer: call 15 or 112.";
+    answer_send: "Envoyer la réponse", "Send answer";
+    answer_sent: "Votre réponse est envoyée.", "Your answer has been sent.";
+    answer_sent_no_copy: "Votre réponse est envoyée. La copie n’a pas pu être rangée dans vos messages envoyés.",
+                         "Your answer has been sent. Its copy could not be filed in your sent messages.";
+    answer_closed: "Cet échange est clos : le professionnel a indiqué qu’il n’attend pas de réponse. S’il vous écrit de nouveau, vous pourrez répondre.",
+                   "This exchange is closed: the professional said that no answer is expected. If they write again, you will be able to answer.";
+    answer_closed_heading: "Échange clos", "Exchange closed";
+    answer_automatic: "Ce message est automatique : il n’est pas possible d’y répondre.",
+                      "This is an automatic message: it cannot be answered.";
+    answer_untrusted: "L’adresse de l’expéditeur n’est pas dans l’espace de confiance : il n’est pas possible de lui répondre.",
+                      "The sender’s address is not in the trust space: it cannot be answered.";
+    answer_empty: "Écrivez votre message avant de l’envoyer.", "Write your message before you send it.";
+    answer_text_long: "Votre message est trop long. Raccourcissez-le, ou joignez un fichier.",
+                      "Your message is too long. Shorten it, or attach a file.";
+    answer_too_large: "Vos pièces jointes dépassent la taille permise. Retirez-en, puis envoyez de nouveau.",
+                      "Your attachments are over the allowed size. Remove some, then send again.";
+    answer_too_many: "Il y a trop de pièces jointes. Retirez-en, puis envoyez de nouveau.",
+                     "There are too many attachments. Remove some, then send again.";
+    answer_files_again: "Choisissez de nouveau vos pièces jointes : le navigateur ne peut pas les garder.",
+                        "Choose your attachments again: the browser cannot keep them.";
+
+    // Refusals.
+    refused_later: "Votre réponse n’a pas pu être envoyée pour le moment. Recommencez dans quelques minutes ; votre texte est conservé ci-dessous.",
+                   "Your answer could not be sent at the moment. Try again in a few minutes; your text is kept below.";
+    refused_recipient: "Cette boîte aux lettres n’existe plus ou n’accepte plus de messages. Votre réponse n’a pas été envoyée.",
+                       "This mailbox no longer exists or no longer accepts messages. Your answer was not sent.";
+    refused_full: "La boîte aux lettres du destinataire est pleine. Recommencez plus tard ; votre texte est conservé ci-dessous.",
+                  "The recipient’s mailbox is full. Try again later; your text is kept below.";
+    refused_domain: "L’adresse du destinataire n’est pas dans l’espace de confiance. Votre réponse n’a pas été envoyée.",
+                    "The recipient’s address is not in the trust space. Your answer was not sent.";
+    refused_other: "Votre réponse a été refusée et n’a pas été envoyée. Votre texte est conservé ci-dessous.",
+                   "Your answer was refused and was not sent. Your text is kept below.";
+
+    // Error pages.
+    error_400_title: "Demande incomprise", "Request not understood";
+    error_400: "Votre navigateur a envoyé une demande que ce site ne comprend pas. Revenez à l’accueil et recommencez.",
+               "Your browser sent a request that this site does not understand. Go back home and try again.";
+    error_403_title: "Demande refusée", "Request refused";
+    error_403: "Cette demande ne vient pas d’une page de ce site, ou votre session a changé. Rouvrez la page et recommencez.",
+               "This request does not come from a page of this site, or your session has changed. Open the page again and retry.";
+    error_404_title: "Page introuvable", "Page not found";
+    error_404: "Cette page n’existe pas ou n’existe plus.", "This page does not exist, or not any more.";
+    error_405_title: "Méthode non permise", "Method not allowed";
+    error_405: "Cette page ne peut pas être demandée de cette façon.",
+               "This page cannot be requested in this way.";
+    error_408_title: "Délai dépassé", "Time is up";
+    error_408: "La demande a pris trop de temps. Recommencez.", "The request took too long. Try again.";
+    error_413_title: "Envoi trop volumineux", "Too large";
+    error_413: "Ce que vous avez envoyé dépasse la taille permise. Revenez en arrière, retirez des pièces jointes, puis recommencez.",
+               "What you sent is over the allowed size. Go back, remove attachments, then try again.";
+    error_500_title: "Service momentanément indisponible", "Service unavailable for a moment";
+    error_500: "Le service ne peut pas répondre pour le moment. Recommencez dans quelques minutes. Aucun message n’est perdu.",
+               "The service cannot answer at the moment. Try again in a few minutes. No message is lost.";
+
+    // Dashboard.
+    admin_title: "Tableau de bord", "Dashboard";
+    admin_period: "Période", "Period";
+    admin_today: "Aujourd’hui", "Today";
+    admin_week: "7 jours", "7 days";
+    admin_month: "30 jours", "30 days";
+    admin_activity: "Activité", "Activity";
+    admin_unit: "Envoyés et reçus comptent un message par destinataire ; acceptés compte un message par lettre.",
+                "Sent and received count one message per recipient; accepted counts one per letter.";
+    admin_accepted: "Acceptés", "Accepted";
+    admin_sent: "Envoyés", "Sent";
+    admin_received: "Reçus", "Received";
+    admin_refused: "Refusés", "Refused";
+    admin_relayed: "Relayés", "Relayed";
+    admin_deferred: "Différés", "Deferred";
+    admin_failed: "Échoués", "Failed";
+    admin_chart: "Messages par jour", "Messages by day";
+    admin_chart_text: "Diagramme en barres des messages envoyés, reçus et refusés par jour. Les mêmes chiffres sont dans le tableau « Par jour ».",
+                      "Bar chart of messages sent, received and refused by day. The same figures are in the table “By day”.";
+    admin_by_day: "Par jour", "By day";
+    admin_by_domain: "Par domaine", "By domain";
+    admin_by_kind: "Par type de boîte", "By mailbox kind";
+    admin_by_counterpart: "Par correspondant", "By counterpart";
+    admin_reasons: "Motifs de refus, de report et d’échec", "Reasons of refusals, deferrals and failures";
+    admin_day: "Jour", "Day";
+    admin_domain: "Domaine", "Domain";
+    admin_kind: "Type de boîte", "Mailbox kind";
+    admin_counterpart: "Correspondant", "Counterpart";
+    admin_event: "Événement", "Event";
+    admin_reason: "Motif", "Reason";
+    admin_count: "Nombre", "Count";
+    admin_nothing: "Aucun message sur cette période.", "No message in this period.";
+    admin_csv: "Télécharger les chiffres (CSV)", "Download the figures (CSV)";
+    admin_here: "Ce relais", "This relay";
+    admin_other_operator: "Autre opérateur", "Other operator";
+    admin_patient: "Patient", "Patient";
+    admin_unknown: "Inconnu", "Unknown";
+    admin_kind_per: "PER – professionnel", "PER – professional";
+    admin_kind_org: "ORG – organisation", "ORG – organisation";
+    admin_kind_app: "APP – application", "APP – application";
+    admin_kind_cab: "CAB – cabinet", "CAB – practice";
+    admin_kind_ctn: "Patient", "Patient";
+    admin_health: "État du relais", "State of the relay";
+    admin_queue: "File d’attente", "Queue";
+    admin_queue_empty: "vide", "empty";
+    admin_queue_oldest: "le plus ancien depuis", "the oldest since";
+    admin_trust: "Liste de confiance", "Trust list";
+    admin_trust_domains: "domaines, publiée il y a", "domains, published";
+    admin_trust_ago: "", "ago";
+    admin_certificate_people: "Certificat des accès utilisateurs", "Certificate of the users’ doors";
+    admin_certificate_mx: "Certificat entre opérateurs", "Certificate between operators";
+    admin_expires: "expire dans", "expires in";
+    admin_expired: "expiré !", "expired!";
+    admin_unreadable: "illisible", "cannot be read";
+    admin_sessions: "Sessions ouvertes", "Open sessions";
+    admin_web_logins: "Connexions aux pages", "Logins to the pages";
+    admin_version: "Version", "Version";
+    admin_soon: "à renouveler", "renew soon";
+    unit_recipients: "destinataires en attente", "recipients waiting";
+    unit_day: "jour", "day";
+    unit_days: "jours", "days";
+    unit_hours: "h", "h";
+    unit_minutes: "min", "min";
+    unit_octets: "octets", "bytes";
+    unit_kilo: "Ko", "KB";
+    unit_mega: "Mo", "MB";
+}
+
+impl Texts {
+    /// What a patient reads when the relay said no to an answer.
+    pub fn refusal(&self, refusal: Refusal) -> &'static str {
+        match refusal {
+            Refusal::PatientMayOnlyAnswer => self.answer_closed,
+            Refusal::MessageTooLarge => self.answer_too_large,
+            Refusal::MailboxUnknown
+            | Refusal::MailboxSuspended
+            | Refusal::PatientAddressInvalid
+            | Refusal::RecipientKeyMissing => self.refused_recipient,
+            Refusal::MailboxFull => self.refused_full,
+            Refusal::DomainNotTrusted | Refusal::RelayDenied => self.refused_domain,
+            Refusal::Busy
+            | Refusal::TooManyFromPeer
+            | Refusal::StoreFailed
+            | Refusal::StoreFull
+            | Refusal::DependencyFailed
+            | Refusal::Stopping => self.refused_later,
+            _ => self.refused_other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_that_the_browser_likes_best_is_chosen() {
+        for (header, lang) in [
+            ("", Lang::Fr),
+            ("de-DE,de;q=0.9", Lang::Fr),
+            ("en-US,en;q=0.9,fr;q=0.8", Lang::En),
+            ("fr-FR,fr;q=0.9,en;q=0.8", Lang::Fr),
+            ("de,fr;q=0.2,en;q=0.7", Lang::En),
+            ("en;q=0", Lang::Fr),
+            ("en;q=NaN", Lang::Fr),
+            (",,;;q=,en;q=7", Lang::Fr),
+        ] {
+            assert_eq!(Lang::accepted(header), lang, "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A clerk who follows a script instead of the flow: what an address is called decides.
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use vaguemestre::domain::address::Address;
+use vaguemestre::domain::address::Domain;
+use vaguemestre::domain::address::ReversePath;
+use vaguemestre::domain::envelope::MailParameters;
+use vaguemestre::domain::envelope::Recipient;
+use vaguemestre::domain::mailbox::Listing;
+use vaguemestre::domain::mailbox::MailboxId;
+use vaguemestre::domain::mailbox::MailboxKind;
+use vaguemestre::domain::operator::OperatorDn;
+use vaguemestre::domain::secret::Secret;
+use vaguemestre::domain::status::Refusal;
+use vaguemestre::domain::time::Timestamp;
+use vaguemestre::flow::accept::Accepted;
+use vaguemestre::infra::config::Limits;
+use vaguemestre::infra::directory::Account;
+use vaguemestre::infra::metrics::Metrics;
+use vaguemestre::infra::metrics::SessionGuard;
+use vaguemestre::infra::net::PeerIdentity;
+use vaguemestre::server::smtp::SmtpDoor;
+use vaguemestre::server::smtp::desk::Desk;
+
+use super::tls::HOST;
+use super::tls::PKI;
+
+/// A letter that was taken.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    pub(super) accepted: Accepted,
+    pub(super) reverse_path: ReversePath,
+    pub(super) parameters: MailParameters,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) content: Vec<u8>,
+}
+
+/// The clerk and what they have seen.
+pub(super) struct Clerk {
+    limits: Limits,
+    metrics: Metrics,
+    letters: Mutex<Vec<Letter>>,
+    refusals: Mutex<Vec<(Refusal, Option<Address>)>>,
+    logins: Mutex<Vec<bool>>,
+}
+
+impl Clerk {
+    pub(super) fn new() -> Arc<Self> {
+        Self::with(|_| ())
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Limits)) -> Arc<Self> {
+        let mut limits = Limits {
+            message_octets: 100_000,
+            recipients: 3,
+            connections: 100,
+            connections_per_address: 50,
+            clear_octets: 1 << 20,
+            logins_failed_per_minute: 100,
+            command: Duration::from_secs(300),
+            line: Duration::from_secs(60),
+            data: Duration::from_secs(900),
+            imap_idle: Duration::from_secs(1800),
+        };
+        change(&mut limits);
+        Arc::new(Self {
+            limits,
+            metrics: Metrics::new(),
+            letters: Mutex::default(),
+            refusals: Mutex::default(),
+            logins: Mutex::default(),
+        })
+    }
+
+    pub(super) fn letters(&self) -> Vec<Letter> {
+        self.letters.lock().unwrap().clone()
+    }
+
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        self.refusals.lock().unwrap().iter().map(|(refusal, _)| *refusal).collect()
+    }
+
+    pub(super) fn refused_recipients(&self) -> Vec<String> {
+        let refusals = self.refusals.lock().unwrap();
+        refusals.iter().filter_map(|(_, to)| to.as_ref().map(Address::to_string)).collect()
+    }
+
+    pub(super) fn logins(&self) -> Vec<bool> {
+        self.logins.lock().unwrap().clone()
+    }
+}
+
+impl Desk for Clerk {
+    type Sender = Letter;
+    type Recipient = Recipient;
+    type Content = Letter;
+
+    fn hostname(&self) -> Domain {
+        Domain::parse(HOST).unwrap()
+    }
+
+    fn postmaster(&self) -> Address {
+        Address::parse("postmaster@hopital.mssante.test").unwrap()
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn tls(&self, door: SmtpDoor) -> Arc<ServerConfig> {
+        PKI.server(door == SmtpDoor::Mx)
+    }
+
+    fn session(&self, door: SmtpDoor) -> SessionGuard {
+        self.metrics.session(door.name())
+    }
+
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal> {
+        if leaf != PKI.listed() {
+            return Err(Refusal::PeerNotListed);
+        }
+        let dn = OperatorDn::new([("CN", "mx.cabinet.mssante.test")]);
+        Ok(PeerIdentity { subject: dn.clone(), issuer: dn, serial: "01".to_owned() })
+    }
+
+    async fn login(
+        &self,
+        _: IpAddr,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Account, Refusal> {
+        if name == "directory-down" {
+            return Err(Refusal::DependencyFailed);
+        }
+        if (name, password.expose().as_str()) != ("lune@hopital.mssante.test", "secret") {
+            return Err(Refusal::AuthFailed);
+        }
+        Ok(Account {
+            id: MailboxId::from_bytes([7; 16]),
+            address: Address::parse(name).unwrap(),
+            kind: MailboxKind::Personal,
+            listing: Listing::Public,
+            suspended: false,
+            display_name: "Dr Lune".to_owned(),
+            certificate: Bytes::new(),
+            wrapped_keys: Bytes::new(),
+            created: Timestamp::from_millis(0),
+        })
+    }
+
+    fn login_counted(&self, _: SmtpDoor, succeeded: bool) {
+        self.logins.lock().unwrap().push(succeeded);
+    }
+
+    fn sender(
+        &self,
+        accepted: Accepted,
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+    ) -> Result<Letter, Refusal> {
+        if reverse_path.address().is_some_and(|from| from.local_part() == "somebody.else") {
+            return Err(Refusal::SenderNotYours);
+        }
+        let (recipients, content) = (Vec::new(), Vec::new());
+        Ok(Letter { accepted, reverse_path, parameters, recipients, content })
+    }
+
+    async fn recipient(&self, _: &Letter, recipient: Recipient) -> Result<Recipient, Refusal> {
+        match (recipient.address.local_part(), recipient.address.domain().as_str()) {
+            ("panic", _) => panic!("as the test wants"),
+            ("unknown", _) => Err(Refusal::MailboxUnknown),
+            (_, "elsewhere.example") => Err(Refusal::DomainNotTrusted),
+            _ => Ok(recipient),
+        }
+    }
+
+    async fn begin(
+        &self,
+        mut letter: Letter,
+        recipients: Vec<Recipient>,
+    ) -> Result<Letter, Refusal> {
+        if recipients.iter().any(|recipient| recipient.address.local_part() == "keyless") {
+            return Err(Refusal::RecipientKeyMissing);
+        }
+        letter.recipients = recipients;
+        Ok(letter)
+    }
+
+    fn write(&self, letter: &mut Letter, octets: &[u8]) -> Result<(), Refusal> {
+        letter.content.extend_from_slice(octets);
+        let full = letter.content.windows(9).any(|window| window == b"DISK FULL");
+        if full { Err(Refusal::StoreFull) } else { Ok(()) }
+    }
+
+    async fn finish(&self, letter: Letter) -> Result<String, Refusal> {
+        let mut letters = self.letters.lock().unwrap();
+        letters.push(letter);
+        Ok(format!("Queued as {:032x}", letters.len()))
+    }
+
+    fn refused(&self, _: &Accepted, recipient: Option<&Address>, refusal: Refusal) {
+        self.refusals.lock().unwrap().push((refusal, recipient.cloned()));
+    }
+}

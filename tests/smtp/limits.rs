@@ -1,0 +1,181 @@
+//! Time, numbers, bugs and the end: no client keeps a task, no task takes others with it.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::time;
+use tokio::time::Instant;
+use vaguemestre::infra::net::Stop;
+use vaguemestre::infra::net::StopHandle;
+use vaguemestre::server::smtp::SmtpDoor;
+use vaguemestre::server::smtp::serve_at;
+
+use super::clerk::Clerk;
+use super::client::Client;
+use super::client::MAIL;
+use super::client::RCPT;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_one_octet_a_minute_is_cut_with_421() {
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Submission);
+    client.expect("220").await;
+    let begun = Instant::now();
+    for octet in "EHLO pc".bytes() {
+        if !client.try_send([octet]).await {
+            break;
+        }
+        time::sleep(Duration::from_secs(59)).await;
+    }
+    client.expect("421 4.4.2").await;
+    assert!(begun.elapsed() < Duration::from_secs(500));
+    client.is_closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_cut_after_the_command_timeout() {
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Submission);
+    client.expect("220").await;
+    let begun = Instant::now();
+    client.expect("421 4.4.2").await;
+    assert_eq!(begun.elapsed().as_secs(), 300);
+    client.is_closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_content_of_one_octet_a_minute_is_cut_after_the_data_timeout() {
+    let clerk = Clerk::new();
+    for begin in ["DATA\r\n", "BDAT 100\r\n"] {
+        let mut client = Client::logged_in(&clerk).await;
+        client.talk(&[(MAIL, "250"), (RCPT, "250")]).await;
+        client.send(begin).await;
+        if begin.starts_with("DATA") {
+            client.expect("354").await;
+        }
+        for _ in 0..16 {
+            client.try_send("a").await;
+            time::sleep(Duration::from_secs(60)).await;
+        }
+        client.expect("421 4.4.2").await;
+        client.is_closed().await;
+    }
+    assert!(clerk.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_shakes_no_hands_is_cut() {
+    let clerk = Clerk::new();
+    let client = Client::connect(&clerk, SmtpDoor::Submissions);
+    let begun = Instant::now();
+    client.is_closed().await;
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_no_replies_is_cut() {
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Submission);
+    let (_handle, session) = client.relay.take().unwrap();
+    client.send("EHLO pc\r\n").await;
+    let flood = tokio::spawn(async move {
+        while client.try_send("EHLO pc\r\n".repeat(100)).await {}
+    });
+    time::timeout(Duration::from_secs(400), session).await.expect("cut in time").unwrap();
+    flood.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bug_ends_one_conversation_with_421_and_no_other() {
+    let clerk = Clerk::new();
+    let mut witness = Client::logged_in(&clerk).await;
+    let mut client = Client::logged_in(&clerk).await;
+    client.talk(&[(MAIL, "250"), ("RCPT TO:<panic@x.fr>", "421 4.3.0")]).await;
+    client.is_closed().await;
+    assert!(witness.letter("x\r\n.\r\n").await.starts_with("250"));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_in_mid_content_leaves_nothing() {
+    let clerk = Clerk::new();
+    let mut client = Client::logged_in(&clerk).await;
+    client.talk(&[(MAIL, "250"), (RCPT, "250"), ("DATA", "354")]).await;
+    client.send("half a letter\r\n").await;
+    let (_handle, session) = client.relay.take().unwrap();
+    drop(client);
+    session.await.unwrap();
+    assert!(clerk.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_relay_says_421_between_letters_and_lets_an_open_one_end() {
+    let clerk = Clerk::new();
+    let mut idle = Client::logged_in(&clerk).await;
+    let mut busy = Client::logged_in(&clerk).await;
+    let mut stuck = Client::logged_in(&clerk).await;
+    busy.talk(&[(MAIL, "250"), (RCPT, "250")]).await;
+    stuck.talk(&[(MAIL, "250")]).await;
+    for client in [&idle, &busy, &stuck] {
+        client.relay.as_ref().unwrap().0.stop();
+    }
+    idle.expect("421 4.3.2").await;
+    idle.is_closed().await;
+    busy.talk(&[("DATA", "354"), ("x\r\n.", "250")]).await;
+    busy.expect("421 4.3.2").await;
+    busy.is_closed().await;
+    let begun = Instant::now();
+    stuck.expect("421 4.3.2").await;
+    assert!(begun.elapsed() <= Duration::from_secs(10));
+    assert_eq!(clerk.letters().len(), 1);
+}
+
+/// A door on loopback.
+pub(super) async fn open(clerk: &Arc<Clerk>, door: SmtpDoor) -> (SocketAddr, StopHandle) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (handle, stop) = Stop::new();
+    tokio::spawn(serve_at(Arc::clone(clerk), listener, door, stop));
+    (address, handle)
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_421_and_a_place_given_back_is_free() {
+    let clerk = Clerk::with(|limits| limits.connections_per_address = 2);
+    let (address, _handle) = open(&clerk, SmtpDoor::Mx).await;
+    let connect = || async { Client::on(TcpStream::connect(address).await.unwrap(), None) };
+    let (mut first, mut second) = (connect().await, connect().await);
+    first.expect("220").await;
+    second.expect("220").await;
+    let mut third = connect().await;
+    third.expect("421 4.7.0").await;
+    third.is_closed().await;
+    first.talk(&[("QUIT", "221")]).await;
+    first.is_closed().await;
+    // The place is given back when the task ends, a moment after the connection.
+    for attempt in 0.. {
+        let mut fourth = connect().await;
+        if fourth.reply().await.starts_with("220") {
+            break;
+        }
+        assert!(attempt < 100, "the place was not given back");
+        time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_door_ends_when_its_sessions_have_ended() {
+    let clerk = Clerk::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (handle, stop) = Stop::new();
+    let door = tokio::spawn(serve_at(Arc::clone(&clerk), listener, SmtpDoor::Mx, stop));
+    let mut client = Client::on(TcpStream::connect(address).await.unwrap(), None);
+    client.expect("220").await;
+    handle.stop();
+    client.expect("421 4.3.2").await;
+    client.is_closed().await;
+    time::timeout(Duration::from_secs(5), door).await.expect("stopped").unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,10 @@
+//! The SMTP doors, with a scripted clerk where the flow would stand: what clients of all kinds
+//! are answered, what letters come out, and what no client can do.
+mod bad_content;
+mod bad_input;
+mod clerk;
+mod client;
+mod limits;
+mod real_clients;
+mod sending;
+mod tls;

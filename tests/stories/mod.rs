@@ -1,0 +1,6 @@
+//! One file per user story; the file name is the story.
+mod s01_a_letter_reaches_everybody;
+mod s02_real_clients_send_and_read;
+mod s03_killed_at_any_moment;
+mod s04_nothing_readable_on_disk_or_in_logs;
+mod s05_bad_input_at_the_doors;

@@ -1,0 +1,166 @@
+//! As a patient I want that nobody who takes the disk or the logs can read my letters.
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::letters;
+use crate::support::running;
+use crate::support::running::Running;
+
+const FROM: &str = "hugo.oreade@hopital.mssante.test";
+const TO: &str = "claire.fontaine@hopital.mssante.test";
+const THERE: &str = "paul.verdier@cabinet.mssante.test";
+const INS: &str = "288027599000175";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_through_every_door_is_nowhere_in_files_or_logs() {
+    let mut running = Running::new(&[]);
+    let canary = format!("canari{}", uuid::Uuid::new_v4().simple());
+    send_canaries(&running, &canary).await;
+    let log = running.log();
+    assert!(running.terminate().success());
+    let needles = needles(&canary);
+    let mut hits: Vec<String> = Vec::new();
+    let mut octets_read = 0;
+    for operator in [0, 1] {
+        for file in files(&running.data_dir(operator)) {
+            let octets = fs::read(&file).unwrap_or_default();
+            octets_read += octets.len();
+            for needle in &needles {
+                if find(&octets, needle) {
+                    hits.push(format!("{} in {}", String::from_utf8_lossy(needle), file.display()));
+                }
+            }
+            if find(&octets, INS.as_bytes()) {
+                hits.push(format!("the INS in {}", file.display()));
+            }
+        }
+    }
+    for needle in needles.iter().map(Vec::as_slice).chain([INS.as_bytes()]) {
+        if find(log.as_bytes(), needle) {
+            hits.push(format!("{} in the log", String::from_utf8_lossy(needle)));
+        }
+    }
+    assert!(octets_read > 100_000, "the search must have read the store: {octets_read} octets");
+    assert!(hits.is_empty(), "{hits:#?}");
+}
+
+/// Subject, body, attachment, folder name, keyword, wrong password, bad commands: everywhere.
+async fn send_canaries(running: &Running, canary: &str) {
+    let patient = format!("{INS}@patient.mssante.test");
+    let id = letters::message_id();
+    let letter = letter(canary, &id);
+    let mut session = running.submission(0, FROM).await;
+    session.send(FROM, &[TO, THERE, &patient], &letter).await.unwrap();
+    assert!(session.send(FROM, &[&format!("{canary}@example.org")], &letter).await.is_err());
+    assert_eq!(running.arrived(0, TO, &id).await, 1);
+    assert_eq!(running.arrived(1, THERE, &id).await, 1);
+    // A large one lies in a file of its own.
+    let large = letters::letter(FROM, TO, &letters::message_id(), 400_000);
+    let large = [large, canary.repeat(10).into_bytes(), b"\r\n".to_vec()].concat();
+    running.submission(0, FROM).await.send(FROM, &[TO, THERE], &large).await.unwrap();
+    through_swaks(running, canary);
+    through_imap(running, canary, &letter).await;
+    through_the_operators_door(running, canary);
+    let door = running.door(0, "submissions");
+    let wrong = vaguemestre::demo::client::Submission::open(door, &running.tls(), FROM, canary);
+    assert!(wrong.await.is_err());
+}
+
+fn letter(canary: &str, id: &str) -> Vec<u8> {
+    let attachment = STANDARD.encode(format!("pièce jointe {canary}"));
+    format!(
+        "From: {FROM}\r\nTo: {TO}\r\nSubject: Sujet {canary}\r\nMessage-ID: {id}\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\nCorps {canary}\r\n\
+         --b\r\nContent-Type: text/html\r\n\r\n<p>{canary}</p>\r\n\
+         --b\r\nContent-Type: application/pdf; name=\"{canary}.pdf\"\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{attachment}\r\n--b--\r\n"
+    )
+    .into_bytes()
+}
+
+fn through_swaks(running: &Running, canary: &str) {
+    let port = running.port(0, "submission").to_string();
+    let password = running.password(FROM);
+    let subject = format!("Subject: {canary}");
+    let output = running::run(
+        "swaks",
+        &["--server", "127.0.0.1", "--port", &port, "--tls", "--auth", "PLAIN", "--from", FROM]
+            .into_iter()
+            .chain(["--to", TO, "--auth-user", FROM, "--auth-password", &password])
+            .chain(["--header", &subject, "--body", canary, "--ehlo", canary])
+            .collect::<Vec<_>>(),
+    );
+    assert!(output.status.success(), "{}", running::said(&output));
+}
+
+async fn through_imap(running: &Running, canary: &str, letter: &[u8]) {
+    let mut imap = running.imap(0, FROM).await;
+    imap.command(&format!("CREATE \"{canary}\"")).await.unwrap();
+    let text = String::from_utf8(letter.to_vec()).unwrap();
+    let append = format!("APPEND \"{canary}\" (\\Seen) {{{}+}}\r\n{text}", text.len());
+    imap.command(&append).await.unwrap();
+    imap.command(&format!("SELECT \"{canary}\"")).await.unwrap();
+    let found = imap.command(&format!("SEARCH TEXT {canary}")).await.unwrap();
+    assert!(String::from_utf8(found.concat()).unwrap().contains("* SEARCH 1"));
+    assert!(imap.command(&format!("{canary} {canary}")).await.is_err());
+}
+
+/// A letter from a real operator certificate that is not listed for its MAIL FROM domain, and
+/// one that is.
+fn through_the_operators_door(running: &Running, canary: &str) {
+    let operator = &running.json["operators"][1];
+    let (certificate, key) =
+        (operator["mx_cert"].as_str().unwrap(), operator["mx_key"].as_str().unwrap());
+    let port = running.port(0, "mx").to_string();
+    let subject = format!("Subject: {canary}");
+    for (from, accepted) in [(THERE, true), (FROM, false)] {
+        let output = running::run(
+            "swaks",
+            &["--server", "127.0.0.1", "--port", &port, "--tls", "--tls-cert", certificate]
+                .into_iter()
+                .chain(["--tls-key", key, "--from", from, "--to", TO, "--header", &subject])
+                .chain(["--body", canary])
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(output.status.success(), accepted, "{}", running::said(&output));
+    }
+}
+
+/// The canary in clear, and as base64 at each of the three positions in a triple.
+fn needles(canary: &str) -> Vec<Vec<u8>> {
+    let mut needles = vec![canary.as_bytes().to_vec(), canary.to_uppercase().into_bytes()];
+    for shift in 0..3 {
+        let padded = format!("{}{canary}", "x".repeat(shift));
+        let encoded = STANDARD.encode(padded);
+        needles.push(encoded[4..encoded.len() - 4].as_bytes().to_vec());
+    }
+    // Quoted-printable leaves letters as they are, but may break the line in the middle.
+    needles.push(canary.as_bytes()[..20].to_vec());
+    needles.push(canary.as_bytes()[canary.len() - 20..].to_vec());
+    needles
+}
+
+fn find(octets: &[u8], needle: &[u8]) -> bool {
+    octets.windows(needle.len()).any(|window| window == needle)
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => folders.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}

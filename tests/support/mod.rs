@@ -1,0 +1,3 @@
+//! What stories lean on: the real program running its demonstration, and real clients.
+pub(crate) mod running;
+pub(crate) mod letters;
