@@ -3,9 +3,9 @@
 mod cli;
 mod house;
 mod imap;
-mod powercut;
-mod store;
-mod trust;
 mod outbound;
-//! One test binary: one link, one run.
+mod powercut;
 mod smtp;
+mod store;
+mod support;
+mod trust;
