@@ -6,6 +6,7 @@
 
 mod cli;
 mod house;
+mod imap;
 mod outbound;
 //! One test binary: linking many costs more than everything else.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails; helpers, too")]
@@ -20,3 +21,8 @@ mod support;
 mod outbound;
 mod trust;
 mod web;
+mod powercut;
+mod smtp;
+mod store;
+mod support;
+mod trust;

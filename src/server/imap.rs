@@ -89,7 +89,11 @@ pub async fn serve(office: Arc<Office>, listener: TcpListener, door: ImapDoor, m
         sessions.spawn(session.instrument(span));
     }
     drop(listener);
-    let all_ended = async { while let Some(ended) = sessions.join_next().await { log_panic(ended) } };
+    let all_ended = async {
+        while let Some(ended) = sessions.join_next().await {
+            log_panic(ended)
+        }
+    };
     if timeout(limits::IMAP_STOP_GRACE, all_ended).await.is_err() {
         sessions.shutdown().await;
     }

@@ -44,19 +44,40 @@ pub enum Body {
     Enable(Vec<String>),
     StartTls,
     /// Mechanism in capitals; the initial response (RFC 4959) still in base64.
-    Authenticate { mechanism: String, initial: Option<Secret<Vec<u8>>> },
-    Login { name: String, password: Secret<String> },
-    Select { mailbox: MailboxName, access: Access },
+    Authenticate {
+        mechanism: String,
+        initial: Option<Secret<Vec<u8>>>,
+    },
+    Login {
+        name: String,
+        password: Secret<String>,
+    },
+    Select {
+        mailbox: MailboxName,
+        access: Access,
+    },
     /// With RFC 6154 §3 `(USE …)`.
-    Create { mailbox: MailboxName, special_use: Vec<SpecialUse> },
+    Create {
+        mailbox: MailboxName,
+        special_use: Vec<SpecialUse>,
+    },
     Delete(MailboxName),
-    Rename { from: MailboxName, to: MailboxName },
+    Rename {
+        from: MailboxName,
+        to: MailboxName,
+    },
     Subscribe(MailboxName),
     Unsubscribe(MailboxName),
     List(List),
-    Lsub { reference: MailboxName, pattern: Pattern },
+    Lsub {
+        reference: MailboxName,
+        pattern: Pattern,
+    },
     Namespace,
-    Status { mailbox: MailboxName, items: Vec<StatusItem> },
+    Status {
+        mailbox: MailboxName,
+        items: Vec<StatusItem>,
+    },
     Append(Append),
     Idle,
     Check,
@@ -65,12 +86,33 @@ pub enum Body {
     Expunge,
     /// RFC 4315 §2.1
     UidExpunge(SequenceSet),
-    Search { by: Numbering, charset: Option<Vec<u8>>, key: SearchKey },
-    Fetch { by: Numbering, set: SequenceSet, items: Vec<FetchItem> },
-    Store { by: Numbering, set: SequenceSet, change: FlagChange, echo: Echo },
-    Copy { by: Numbering, set: SequenceSet, mailbox: MailboxName },
+    Search {
+        by: Numbering,
+        charset: Option<Vec<u8>>,
+        key: SearchKey,
+    },
+    Fetch {
+        by: Numbering,
+        set: SequenceSet,
+        items: Vec<FetchItem>,
+    },
+    Store {
+        by: Numbering,
+        set: SequenceSet,
+        change: FlagChange,
+        echo: Echo,
+    },
+    Copy {
+        by: Numbering,
+        set: SequenceSet,
+        mailbox: MailboxName,
+    },
     /// RFC 6851 §3.1
-    Move { by: Numbering, set: SequenceSet, mailbox: MailboxName },
+    Move {
+        by: Numbering,
+        set: SequenceSet,
+        mailbox: MailboxName,
+    },
 }
 
 /// How a mailbox is opened.

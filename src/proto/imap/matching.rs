@@ -167,15 +167,13 @@ fn matches(node: &Node, facts: &Facts<'_>) -> Option<bool> {
         Node::Uids(ranges) => Some(sequence::contains(ranges, facts.uid)),
         Node::Flag(flag, is_set) => Some(has_flag(facts.flags, *flag) == *is_set),
         Node::Keyword(keyword, is_set) => Some(facts.flags.has_keyword(keyword) == *is_set),
-        Node::Internal(when, day) => {
-            Some(is_when(date::day_of(facts.internal_date), *when, *day))
-        }
+        Node::Internal(when, day) => Some(is_when(date::day_of(facts.internal_date), *when, *day)),
         Node::Larger(octets) => Some(facts.size > u64::from(*octets)),
         Node::Smaller(octets) => Some(facts.size < u64::from(*octets)),
         Node::Addresses(field, wanted) => facts.envelope.asks(|envelope| {
-            addresses(envelope, *field).iter().any(|address| {
-                fold(&shown(address)).contains(wanted.as_str())
-            })
+            addresses(envelope, *field)
+                .iter()
+                .any(|address| fold(&shown(address)).contains(wanted.as_str()))
         }),
         Node::Subject(wanted) => facts.envelope.asks(|envelope| {
             envelope.subject.as_ref().is_some_and(|subject| {

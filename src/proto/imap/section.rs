@@ -190,7 +190,11 @@ pub(super) mod tests {
         first.lines = 1;
         let end = at("\r\n--1--");
         let mut inner = part("multipart", "mixed", [at("Subject: inner"), at("--2"), end]);
-        inner.children.push(part("text", "plain", [at("in one") - 2, at("in one"), at("in one") + 6]));
+        inner.children.push(part(
+            "text",
+            "plain",
+            [at("in one") - 2, at("in one"), at("in one") + 6],
+        ));
         inner.children.push(part("text", "plain", [at("X: y"), at("in two"), at("in two") + 6]));
         let mut message =
             part("message", "rfc822", [at("Content-Type"), at("Subject: inner"), end]);
@@ -233,10 +237,7 @@ pub(super) mod tests {
         check("BODY[2.MIME]", Some("Content-Type: message/rfc822\r\n\r\n"));
         check("BODY[2.HEADER]", Some("Subject: inner\r\n\r\n"));
         check("BODY[2.HEADER.FIELDS (SUBJECT)]", Some("Subject: inner\r\n\r\n"));
-        check(
-            "BODY[2.TEXT]",
-            Some("--2\r\n\r\nin one\r\n--2\r\nX: y\r\n\r\nin two\r\n--2--"),
-        );
+        check("BODY[2.TEXT]", Some("--2\r\n\r\nin one\r\n--2\r\nX: y\r\n\r\nin two\r\n--2--"));
         check("BODY[2.1]", Some("in one"));
         check("BODY[2.2]", Some("in two"));
         check("BODY[2.2.MIME]", Some("X: y\r\n\r\n"));

@@ -83,9 +83,7 @@ impl From<MailboxError> for Halt {
             MailboxError::FolderExists => {
                 Answer::no("ALREADYEXISTS", "A mailbox of that name exists")
             }
-            MailboxError::FolderFixed => {
-                Answer::no("CANNOT", "This mailbox cannot be changed so")
-            }
+            MailboxError::FolderFixed => Answer::no("CANNOT", "This mailbox cannot be changed so"),
             MailboxError::OverLimit(_) => {
                 Answer::no("LIMIT", "Too many mailboxes or keywords, or a name is too long")
             }

@@ -108,8 +108,9 @@ impl<D: Desk> Message<'_, D> {
         let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::Whole) };
         let opened = self.open_if_asked().await?;
         let summary = self.summary_if_asked(view).await?;
-        let tells_flags =
-            opened.is_ok() && self.mark_seen(view).await? && !self.items.contains(&FetchItem::Flags);
+        let tells_flags = opened.is_ok()
+            && self.mark_seen(view).await?
+            && !self.items.contains(&FetchItem::Flags);
         let extra = tells_flags.then_some(FetchItem::Flags);
 
         write::text(line.out(), format_args!("* {sequence} FETCH ("));

@@ -75,9 +75,21 @@ pub(super) async fn rename<M: Shelf>(shelf: &M, from: &MailboxName, to: &Mailbox
     if folders.iter().any(|folder| folder.name == to.as_str()) {
         return Err(MailboxError::FolderExists.into());
     }
-    let is_inside_itself = to.parents().any(|parent| parent == from.as_str());
-    if is_inside_itself {
-        return Err(Answer::no("CANNOT", "A mailbox cannot move into itself").into());
+    // RFC 3501 §6.3.5: renaming INBOX moves its messages and leaves it, and what is below it,
+    // where they are.
+    if from.as_str() != "INBOX" {
+        if to.parents().any(|parent| parent == from.as_str()) {
+            return Err(Answer::no("CANNOT", "A mailbox cannot move into itself").into());
+        }
+        let below = folders.iter().filter_map(|folder| {
+            folder.name.strip_prefix(from.as_str()).filter(|rest| rest.starts_with(DELIMITER))
+        });
+        for rest in below {
+            let name = format!("{}{rest}", to.as_str());
+            if folders.iter().any(|folder| folder.name == name) {
+                return Err(MailboxError::FolderExists.into());
+            }
+        }
     }
     create_parents(shelf, &folders, &to).await?;
     shelf.rename_folder(folder.id, to.as_str()).await?;
@@ -184,8 +196,7 @@ pub(super) async fn lsub<M: Shelf, S: Stream>(
     }
     for (name, is_subscribed) in names {
         let attributes = if is_subscribed { Vec::new() } else { vec!["\\Noselect"] };
-        Listed { name, attributes, child_info: Vec::new(), folder: None }
-            .write(line.out(), "LSUB");
+        Listed { name, attributes, child_info: Vec::new(), folder: None }.write(line.out(), "LSUB");
     }
     Ok(Answer::ok("Done"))
 }
@@ -222,9 +233,10 @@ fn listing<'a>(folders: &'a [Folder], list: &List) -> Vec<Listed<'a>> {
         if !patterns.iter().any(|pattern| pattern.matches(name)) {
             continue;
         }
-        let is_selected = folder.map_or(!selection.subscribed && !selection.special_use, |folder| {
-            selects(selection, folder)
-        });
+        let is_selected = folder
+            .map_or(!selection.subscribed && !selection.special_use, |folder| {
+                selects(selection, folder)
+            });
         let mut child_info = Vec::new();
         if selection.recursive && has_below(name, &|folder| selects(selection, folder)) {
             // RFC 5258 §4: which options made a folder below this one match.

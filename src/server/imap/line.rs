@@ -140,7 +140,10 @@ impl<S: Stream> Line<S> {
     }
 
     /// Waits for what the client says next, or for the mailbox to change.
-    pub(super) async fn step_or_bell<B: Bell>(&mut self, bell: Option<&mut B>) -> Result<Event, Gone> {
+    pub(super) async fn step_or_bell<B: Bell>(
+        &mut self,
+        bell: Option<&mut B>,
+    ) -> Result<Event, Gone> {
         let mut bell = bell;
         loop {
             while !self.input.is_empty() {
@@ -168,8 +171,7 @@ impl<S: Stream> Line<S> {
     /// Reads more; true when the bell came first.
     async fn fill<B: Bell>(&mut self, bell: &mut Option<&mut B>) -> Result<bool, Gone> {
         let (until, gone) = self.deadline();
-        let wanted =
-            if self.reader.is_in_message() { MESSAGE_INPUT_OCTETS } else { INPUT_OCTETS };
+        let wanted = if self.reader.is_in_message() { MESSAGE_INPUT_OCTETS } else { INPUT_OCTETS };
         if self.input.is_empty() {
             // A session that only waits holds no buffer.
             self.input = BytesMut::new();

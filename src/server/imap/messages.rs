@@ -212,11 +212,14 @@ async fn answers<D: Desk>(
     }
     let letter = match fetch::open(desk, shelf, entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
-        Ok(opened) => tokio::task::spawn_blocking(move || {
-            FoldedLetter::new(opened.letter.expose())
-        })
-        .await
-        .ok(),
+        Ok(opened) => {
+            tokio::task::spawn_blocking(move || FoldedLetter::new(opened.letter.expose()))
+                .await
+                .inspect_err(|_| {
+                    tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")
+                })
+                .ok()
+        }
         Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
         Err(_) => None,
     };

@@ -311,9 +311,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Lsub { reference, pattern } => {
                 folders::lsub(shelf, line, &reference, &pattern).await
             }
-            Body::Status { mailbox, items } => {
-                folders::status(shelf, line, &mailbox, &items).await
-            }
+            Body::Status { mailbox, items } => folders::status(shelf, line, &mailbox, &items).await,
             Body::Append(append) => {
                 let done = messages::append(shelf, append).await;
                 self.room = None;

@@ -217,11 +217,7 @@ impl Shelf for OpenMailbox {
     async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
         self.entry(folder, uid).await
     }
-    async fn summary(
-        &self,
-        folder: FolderId,
-        entry: &Entry,
-    ) -> Result<Arc<Summary>, MailboxError> {
+    async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> {
         self.summary(folder, entry).await
     }
     async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {

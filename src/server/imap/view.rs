@@ -201,13 +201,22 @@ impl<B> View<B> {
         line: &mut Line<S>,
         numbers: Numbers,
     ) -> Result<(), Halt> {
-        let changes = shelf.changes(self.folder, self.seen).await?;
-        let Some(folder) = changes.folder else {
-            // Deleted in another session. IMAP4rev1 has no word for "your mailbox was closed".
-            line.out().extend_from_slice(b"* BYE The selected mailbox was deleted\r\n");
-            return Err(Halt::Gone(Gone::Told));
+        // The state is read before the log: what happens in between is then told twice, which
+        // does no harm, and never lost.
+        let state = match shelf.folder(self.folder).await {
+            Ok(folder) => folder.highest_modseq,
+            Err(MailboxError::NoSuchFolder) => return Err(was_deleted(line)),
+            Err(error) => return Err(error.into()),
         };
-        self.seen = self.seen.max(folder.highest_modseq);
+        let has_news = state > self.seen || !self.gone.is_empty();
+        if !has_news {
+            return Ok(());
+        }
+        let changes = shelf.changes(self.folder, self.seen).await?;
+        if changes.folder.is_none() {
+            return Err(was_deleted(line));
+        }
+        self.seen = state;
         self.gone.extend(changes.gone.iter().map(|uid| uid.0));
         if numbers == Numbers::MayChange {
             self.tell_gone(line).await?;
@@ -256,6 +265,13 @@ impl<B> View<B> {
         }
         Ok(())
     }
+}
+
+/// Deleted in another session. IMAP4rev1 has no word for "your mailbox was closed", so the
+/// connection is.
+fn was_deleted<S: Stream>(line: &mut Line<S>) -> Halt {
+    line.out().extend_from_slice(b"* BYE The selected mailbox was deleted\r\n");
+    Halt::Gone(Gone::Told)
 }
 
 /// `* n FETCH (UID u FLAGS (…))`; the UID is left out when the client counts by sequence.

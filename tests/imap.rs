@@ -1,0 +1,3 @@
+//! The IMAP doors: the running program as mail clients meet it, and our grammar beside another.
+mod agreement;
+mod doors;
