@@ -92,3 +92,17 @@ pub const INBOX_PAGE_LETTERS: usize = 50;
 pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
+
+/// Addresses read from one header field. No honest letter has more, and address headers of a
+/// megabyte are an attack (CVE-2024-23184).
+pub const ADDRESSES_PER_FIELD_MAX: usize = 1_000;
+/// Words read in one element of an address list; a display name has a dozen.
+pub const ADDRESS_WORDS_MAX: usize = 1_000;
+/// Parameters read from one MIME field, continuations counted each (CVE-2026-27859).
+pub const MIME_PARAMETERS_MAX: usize = 256;
+/// Octets of all parameter values of one MIME field.
+pub const MIME_PARAMETERS_OCTETS_MAX: usize = 16_384;
+/// Octets of one decoded text that a page shows; the letter itself can be fetched whole.
+pub const SHOWN_TEXT_OCTETS_MAX: usize = 1_048_576;
+/// Octets of decoded text of one letter that a search looks through.
+pub const SEARCHED_TEXT_OCTETS_MAX: usize = 8_388_608;

@@ -6,6 +6,7 @@ use mail_parser::parsers::MessageStream;
 
 use crate::domain::address::Address;
 use crate::domain::envelope::MssHeaders;
+use crate::domain::limits;
 use crate::proto::mime::address;
 use crate::proto::mime::address::AddressList;
 use crate::proto::mime::address::Item;
@@ -200,6 +201,9 @@ fn hides_a_sender(raw: &[u8]) -> bool {
 /// Adds the addresses of a field; false when it could not be read whole, or when two readers
 /// could disagree.
 fn read_addresses(field: &Field<'_>, into: &mut Vec<Address>) -> bool {
+    if into.len() >= limits::ADDRESSES_PER_FIELD_MAX {
+        return false;
+    }
     let list = address::parse(field.value);
     let mut readable = !list.doubtful && !has_blank_line(field.value);
     let before = into.len();

@@ -467,7 +467,7 @@ fn set_text(text: &mut Option<Vec<u8>>, field: &Field<'_>) {
 }
 
 fn add_addresses(into: &mut Vec<EnvelopeAddress>, field: &Field<'_>) {
-    if into.len() >= address::ADDRESSES_MAX {
+    if into.len() >= limits::ADDRESSES_PER_FIELD_MAX {
         return;
     }
     into.extend(address::parse(field.value).items.into_iter().map(|item| match item {

@@ -75,10 +75,10 @@ fn a_letter_over_budget_is_its_own_attachment() {
 
 #[test]
 fn a_text_over_the_budget_says_that_it_was_cut() {
-    let letter = ["\r\n".to_owned(), "é".repeat(SHOWN_OCTETS_MAX)].concat();
+    let letter = ["\r\n".to_owned(), "é".repeat(limits::SHOWN_TEXT_OCTETS_MAX)].concat();
     let shown = readable(letter.as_bytes());
     assert!(shown.text.ends_with("é\n[…]"));
-    assert!(shown.text.len() <= SHOWN_OCTETS_MAX + CUT.len());
+    assert!(shown.text.len() <= limits::SHOWN_TEXT_OCTETS_MAX + CUT.len());
 }
 
 #[test]
