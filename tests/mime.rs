@@ -10,11 +10,12 @@ use vaguemestre::proto::mime::summary::Part;
 fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/mail");
     let mut samples = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the samples are there") {
+        let path = entry.expect("a readable folder").path();
         if path.extension().is_some_and(|extension| extension == "eml") {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            samples.push((name, std::fs::read(&path).unwrap()));
+            let name =
+                path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+            samples.push((name, std::fs::read(&path).expect("a readable sample")));
         }
     }
     assert!(samples.len() >= 17);
