@@ -150,6 +150,8 @@ pub fn view(header_section: &[u8]) -> HeaderView {
                 view.from_fields += 1;
                 view.unreadable_sender |= !read_addresses(&field, &mut view.from);
             }
+            // An empty Sender or Reply-To names nobody, to any reader.
+            b"sender" | b"reply-to" if field.unfolded().is_empty() => {}
             b"sender" => view.unreadable_sender |= !read_addresses(&field, &mut view.sender),
             b"reply-to" => view.unreadable_sender |= !read_addresses(&field, &mut view.reply_to),
             b"received" => {
