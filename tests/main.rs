@@ -26,3 +26,4 @@ mod smtp;
 mod store;
 mod support;
 mod trust;
+mod mime;

@@ -202,3 +202,16 @@ pub const METRICS_CONNECTIONS_MAX: usize = 32;
 pub const EXTRACTION_OCTETS_MAX: u64 = 1_073_741_824;
 /// Mailboxes of a directory extraction: the real one has 535,928.
 pub const EXTRACTION_MAILBOXES_MAX: usize = 4_000_000;
+/// Addresses read from one header field. No honest letter has more, and address headers of a
+/// megabyte are an attack (CVE-2024-23184).
+pub const ADDRESSES_PER_FIELD_MAX: usize = 1_000;
+/// Words read in one element of an address list; a display name has a dozen.
+pub const ADDRESS_WORDS_MAX: usize = 1_000;
+/// Parameters read from one MIME field, continuations counted each (CVE-2026-27859).
+pub const MIME_PARAMETERS_MAX: usize = 256;
+/// Octets of all parameter values of one MIME field.
+pub const MIME_PARAMETERS_OCTETS_MAX: usize = 16_384;
+/// Octets of one decoded text that a page shows; the letter itself can be fetched whole.
+pub const SHOWN_TEXT_OCTETS_MAX: usize = 1_048_576;
+/// Octets of decoded text of one letter that a search looks through.
+pub const SEARCHED_TEXT_OCTETS_MAX: usize = 8_388_608;
