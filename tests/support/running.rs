@@ -45,14 +45,16 @@ impl Running {
     pub(crate) fn start(folder: &Path, port_base: u16, arguments: &[&str]) -> Self {
         fs::create_dir_all(folder).unwrap();
         let _ = fs::remove_file(folder.join("demo.json"));
-        let log = File::options().create(true).append(true).open(folder.join("log.txt")).unwrap();
+        let open = |name| File::options().create(true).append(true).open(folder.join(name)).unwrap();
+        // What it tells people (the table of addresses) is not a log.
+        let (out, log) = (open("out.txt"), open("log.txt"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
             .arg("demo")
             .args(["--data-dir", folder.to_str().unwrap()])
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(out)
             .stderr(log)
             .spawn()
             .unwrap();

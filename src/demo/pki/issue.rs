@@ -85,6 +85,11 @@ pub(super) fn make(
     let mut parameters = CertificateParams::new(Vec::new())?;
     parameters.subject_alt_names =
         leaf.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
+    // mbsync (isync 1.4) compares the host that the user typed with DNS names only, so an
+    // address must stand there too; everybody else reads the address form and ignores this one.
+    for address in leaf.names.iter().filter(|name| name.parse::<std::net::IpAddr>().is_ok()) {
+        parameters.subject_alt_names.push(SanType::DnsName((*address).try_into()?));
+    }
     let mut subject = rcgen::DistinguishedName::new();
     for (attribute, value) in leaf.subject {
         subject.push(attribute.clone(), *value);
