@@ -221,8 +221,11 @@ impl Reader<'_> {
             Some(inside) => {
                 self.list.doubtful |= !element.closed;
                 // `a@x <b@y>`: some readers take the first address, some the second.
-                let has_at = element.outside.iter().any(|(_, t)| *t == Token::Special(b'@'));
-                self.list.doubtful |= has_at;
+                let has_at = |(_, token): &(bool, Token)| match token {
+                    Token::Literal(text) => text.contains(&b'@'),
+                    other => *other == Token::Special(b'@'),
+                };
+                self.list.doubtful |= element.outside.iter().any(has_at);
                 let (inside, routed) = without_route(inside);
                 self.list.doubtful |= routed;
                 self.mailbox(inside, &element.outside)
@@ -428,6 +431,7 @@ mod tests {
             "a.\"b\"@x.fr",
             "a@\"x.fr\"",
             "a@[192.0.2.1",
+            "[@] <a@x.fr>",
             "a\\@x.fr",
             "\"a\\",
             "(a\\",

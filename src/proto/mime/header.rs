@@ -232,7 +232,8 @@ fn has_blank_line(value: &[u8]) -> bool {
 
 /// Asks the other parser in the house for the same field.
 fn second_reader_agrees(value: &[u8], ours: &AddressList) -> bool {
-    let line = [unfold(value).as_ref(), b"\n"].concat();
+    // Folded, as other readers get it: some read a folded field differently.
+    let line = [value.trim_ascii_end(), b"\n"].concat();
     let HeaderValue::Address(theirs) = MessageStream::new(&line).parse_address() else {
         return false;
     };
