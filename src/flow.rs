@@ -51,6 +51,7 @@ use policy::Approved;
 use queue::Claimed;
 use queue::Queued;
 use queue::Settlement;
+use seal::Sealed;
 use seal::Sealing;
 
 /// How long the queue sleeps when nothing is due: a bell may be missed, a due row never is.
@@ -99,7 +100,14 @@ async fn finish_with(
     also: Batch,
 ) -> Result<Queued, Refusal> {
     let sealed = seal::finish(sealing).await?;
-    let deposits = deliver::into_mailboxes(&sealed);
+    let letter = mailbox::Letter {
+        blob: sealed.blob(),
+        content_key: sealed.content_key(),
+        size: sealed.size(),
+        summary: sealed.summary(),
+        internal_date: sealed.accepted_at(),
+    };
+    let deposits = deliver::into_mailboxes(sealed.homes(), &letter, sealed.identity());
     let approved = sealed.cleared().approved().iter();
     let elsewhere: Vec<Recipient> = approved
         .filter(|approved| approved.home().is_none())
@@ -108,7 +116,7 @@ async fn finish_with(
     let mut facts = Vec::new();
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
-        facts = count::taken_in(office, sealed, fresh);
+        facts = count::taken_in(office, &taken(sealed), fresh);
         facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
         note_exchanges(office, sealed, batch);
         batch.extend(also.clone());
@@ -120,8 +128,23 @@ async fn finish_with(
     Ok(queued)
 }
 
+/// What the statistics must know of a letter.
+fn taken(sealed: &Sealed) -> count::Taken<'_> {
+    let cleared = sealed.cleared();
+    let approved = cleared.approved().iter();
+    count::Taken {
+        letter: sealed.queue_id(),
+        at: sealed.accepted_at(),
+        size: sealed.size(),
+        automatic: sealed.header().automatic || cleared.is_from_the_house(),
+        account: cleared.authenticated().account(),
+        sender: cleared.authenticated().reverse_path().address(),
+        recipients: approved.map(|each| (&each.recipient().address, each.home())).collect(),
+    }
+}
+
 /// A professional's letter to a patient opens (or closes) the exchange between them.
-fn note_exchanges(office: &Office, sealed: &seal::Sealed, batch: &mut Batch) {
+fn note_exchanges(office: &Office, sealed: &Sealed, batch: &mut Batch) {
     let sender = sealed.cleared().authenticated().reverse_path().address();
     let from_patient = sender.is_some_and(|sender| office.is_patient_domain(sender.domain()));
     // A report or an automatic answer (null path) opens nothing.

@@ -1,51 +1,66 @@
 //! Station 8, count: facts for the statistics; never content, never an INS.
 use crate::domain::address::Address;
+use crate::domain::address::Domain;
+use crate::domain::envelope::QueueId;
 use crate::domain::fact::Counterpart;
 use crate::domain::fact::Event;
 use crate::domain::fact::Fact;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
 use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::Outcome;
 use crate::flow::office::Office;
-use crate::flow::seal::Sealed;
+use crate::infra::directory::Account;
+
+/// What the statistics must know of a letter that was taken in.
+pub struct Taken<'a> {
+    /// The letter.
+    pub letter: QueueId,
+    /// When.
+    pub at: Timestamp,
+    /// Octets in clear.
+    pub size: u64,
+    /// A report, or an automatic answer.
+    pub automatic: bool,
+    /// The mailbox here that sent it, if one did.
+    pub account: Option<&'a Account>,
+    /// The reverse path.
+    pub sender: Option<&'a Address>,
+    /// Each recipient, and the mailbox here where it lives.
+    pub recipients: Vec<(&'a Address, Option<&'a Account>)>,
+}
 
 /// The facts of a letter that was taken in: one for the letter, one for each recipient of a
 /// sender here, one for each mailbox here that it reached. `fresh` tells, recipient here by
 /// recipient here, whether it is more than a second copy.
-pub fn taken_in(office: &Office, sealed: &Sealed, fresh: &[bool]) -> Vec<Fact> {
-    let cleared = sealed.cleared();
-    let account = cleared.authenticated().account();
-    let sender = cleared.authenticated().reverse_path().address();
-    let automatic = sealed.header().automatic || cleared.is_from_the_house();
+pub fn taken_in(office: &Office, taken: &Taken<'_>, fresh: &[bool]) -> Vec<Fact> {
     let home_domain = &office.config.operator.hostname;
+    let account = taken.account;
     let sender_domain = account.map_or(home_domain, |account| account.address.domain());
-    let fact = |domain: String, mailbox_kind, counterpart, event| Fact {
-        at: sealed.accepted_at(),
-        letter: Some(sealed.queue_id()),
-        domain,
+    let kind = account.map(|account| account.kind);
+    let fact = |domain: &Domain, mailbox_kind, counterpart, event| Fact {
+        at: taken.at,
+        letter: Some(taken.letter),
+        domain: domain.to_string(),
         mailbox_kind,
         counterpart,
         event,
-        size: sealed.size(),
-        automatic,
+        size: taken.size,
+        automatic: taken.automatic,
     };
-    let writer = counterpart_of_sender(office, account.map(|a| a.kind), sender, account.is_some());
-    let kind = account.map(|account| account.kind);
-    let mut facts = vec![fact(sender_domain.to_string(), kind, writer, Event::Accepted)];
+    let writer = writer(office, taken);
+    let mut facts = vec![fact(sender_domain, kind, writer, Event::Accepted)];
     let mut here = fresh.iter();
-    for approved in cleared.approved() {
-        let address = &approved.recipient().address;
+    for (address, home) in &taken.recipients {
         if account.is_some() {
-            let reader = counterpart_of(office, address);
-            facts.push(fact(sender_domain.to_string(), kind, reader, Event::Sent));
+            facts.push(fact(sender_domain, kind, counterpart_of(office, address), Event::Sent));
         }
-        if let Some(home) = approved.home() {
-            if here.next().copied().unwrap_or(true) {
-                let domain = address.domain().to_string();
-                facts.push(fact(domain, Some(home.kind), writer, Event::Received));
-            }
+        if let Some(home) = home
+            && here.next().copied().unwrap_or(true)
+        {
+            facts.push(fact(address.domain(), Some(home.kind), writer, Event::Received));
         }
     }
     facts
@@ -107,18 +122,12 @@ fn counterpart_of(office: &Office, address: &Address) -> Counterpart {
     }
 }
 
-fn counterpart_of_sender(
-    office: &Office,
-    kind: Option<MailboxKind>,
-    sender: Option<&Address>,
-    logged_in: bool,
-) -> Counterpart {
-    match (kind, sender) {
-        (Some(MailboxKind::Citizen), _) => Counterpart::Patient,
+/// At whose end the writer is. A null path without a login is a report of another operator.
+fn writer(office: &Office, taken: &Taken<'_>) -> Counterpart {
+    match (taken.account, taken.sender) {
+        (Some(account), _) if account.kind == MailboxKind::Citizen => Counterpart::Patient,
         (Some(_), _) => Counterpart::Here,
         (None, Some(sender)) => counterpart_of(office, sender),
-        (None, None) if logged_in => Counterpart::Here,
-        // A report: from the house, or from an operator with the null path.
         (None, None) => Counterpart::OtherOperator,
     }
 }

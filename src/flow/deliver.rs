@@ -13,9 +13,9 @@ use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
+use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::Office;
 use crate::flow::route::Routed;
-use crate::flow::seal::Sealed;
 use operator::Handover;
 use operator::HandoverResult;
 use operator::Outcome;
@@ -32,21 +32,17 @@ pub struct Delivery {
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
-/// queues the letter.
-pub fn into_mailboxes(sealed: &Sealed) -> Vec<Deposit> {
-    let letter = Letter {
-        blob: sealed.blob(),
-        content_key: sealed.content_key(),
-        size: sealed.size(),
-        summary: sealed.summary(),
-        internal_date: sealed.accepted_at(),
-    };
-    let identity = sealed.identity().map(<[u8; 32]>::as_slice);
-    sealed
-        .homes()
+/// queues the letter. `identity` is a digest of the letter as another relay sent it.
+pub fn into_mailboxes(
+    homes: &[OpenMailbox],
+    letter: &Letter<'_>,
+    identity: Option<&[u8; 32]>,
+) -> Vec<Deposit> {
+    let identity = identity.map(<[u8; 32]>::as_slice);
+    homes
         .iter()
         .map(|mailbox| {
-            Deposit::new(mailbox, FolderId::INBOX, &letter, Flags::default(), identity)
+            Deposit::new(mailbox, FolderId::INBOX, letter, Flags::default(), identity)
         })
         .collect()
 }

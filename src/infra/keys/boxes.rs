@@ -54,7 +54,7 @@ impl BoxKey {
                 aead::Aad::from(context),
                 &mut sealed[HEAD..],
             )
-            .expect("a box is far below the 2^36 octets of RFC 8452");
+            .expect("a box is far below the 2^36 octets of RFC 8452 §6");
         sealed.extend_from_slice(tag.as_ref());
         sealed
     }
@@ -74,7 +74,7 @@ impl BoxKey {
     }
 }
 
-/// A keyed digest for one purpose (HMAC-SHA-256, RFC 2104).
+/// A keyed digest for one purpose (HMAC-SHA-256, RFC 2104 §2).
 pub(super) struct DigestKey(hmac::Key);
 
 impl DigestKey {
