@@ -265,7 +265,7 @@ async fn settle(
         };
         settlements.push((recipient.number, settlement));
         if failed {
-            failures.push((recipient, outcome));
+            failures.push((&recipient.recipient, outcome));
         }
     }
     let mut settled = queue::settle(office, claimed, &settlements).await?;

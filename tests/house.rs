@@ -191,8 +191,9 @@ fn every_cited_standard_is_in_the_index() {
             }
         }
         // RFC 5321 has one way of being written, so that a search finds all of it.
-        // RFC822.SIZE is a word of IMAP.
-        let run_together = file.text.split("RFC").skip(1).any(|rest| {
+        // RFC822.SIZE is a word of IMAP, Profile::RFC4880 one of the OpenPGP library.
+        let text = file.text.replace("Profile::RFC", "");
+        let run_together = text.split("RFC").skip(1).any(|rest| {
             rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
                 && !rest.starts_with("822")
         });

@@ -2,11 +2,11 @@
 use crate::domain::address::Address;
 use crate::domain::delivery::NextHop;
 use crate::domain::envelope::Notify;
+use crate::domain::envelope::Recipient;
 use crate::domain::time::Timestamp;
 use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::Outcome;
 use crate::flow::office::Office;
-use crate::flow::queue::ClaimedRecipient;
 use crate::proto::dsn;
 use crate::proto::dsn::Action;
 use crate::proto::dsn::RecipientReport;
@@ -19,7 +19,7 @@ use crate::proto::mime::header;
 pub fn failed(
     office: &Office,
     delivery: &Delivery,
-    failures: &[(&ClaimedRecipient, &Outcome)],
+    failures: &[(&Recipient, &Outcome)],
     now: Timestamp,
 ) -> Option<(Address, Vec<u8>)> {
     let letter = delivery.routed().letter();
@@ -30,10 +30,10 @@ pub fn failed(
     };
     let recipients: Vec<RecipientReport<'_>> = failures
         .iter()
-        .filter(|(recipient, _)| wants_failures(recipient.recipient.parameters.notify))
+        .filter(|(recipient, _)| wants_failures(recipient.parameters.notify))
         .map(|(recipient, outcome)| RecipientReport {
-            address: &recipient.recipient.address,
-            orcpt: recipient.recipient.parameters.orcpt.as_deref(),
+            address: &recipient.address,
+            orcpt: recipient.parameters.orcpt.as_deref(),
             action: Action::Failed,
             status: outcome.enhanced(),
             diagnostic: Some(&outcome.reply),

@@ -1,3 +1,4 @@
+//! Reports as other programs read them.
 use mail_parser::MimeHeaders;
 use proptest::prelude::*;
 

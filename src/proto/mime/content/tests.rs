@@ -1,3 +1,4 @@
+//! What a letter shows, whatever its form.
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,4 @@
+//! Header sections, well made and hostile.
 use super::*;
 
 fn viewed(section: &str) -> HeaderView {

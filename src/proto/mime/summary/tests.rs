@@ -1,3 +1,4 @@
+//! Structures, well made and hostile.
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,4 @@
+//! Commands: every form that is taken, and those that are not.
 use proptest::option;
 use proptest::prelude::*;
 use smtp_proto::MAIL_BODY_8BITMIME;

@@ -1,3 +1,4 @@
+//! Where a content ends, and what may not be in it.
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,3 +1,4 @@
+//! The conversation against a model on paper.
 use proptest::collection::vec;
 use proptest::prelude::*;
 
