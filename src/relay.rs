@@ -17,6 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::authenticate::Logins;
+use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
@@ -191,7 +192,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         common_name: config.trust.signer_common_name.clone(),
         email: config.trust.signer_email.clone(),
     };
-    let trust = TrustSpace::load(config.trust.list.clone(), signer, now)?;
+    let kept = data_dir.join("trust-list.xml");
+    let trust = TrustSpace::load_keeping(config.trust.list.clone(), signer, kept, now)?;
     let replica = match Replica::open(&data_dir) {
         Ok(replica) => Some(Arc::new(replica)),
         Err(error) => {
@@ -216,6 +218,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics: Arc::new(Metrics::new()),
         store: truth,
+        operators: Pool::new(),
         queue_bell: Notify::new(),
         refusals: RefusalBudget::default(),
         config,
@@ -324,17 +327,23 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
             () = stop.stopped() => return,
             () = tokio::time::sleep(office.config.trust.refresh) => {}
         }
-        match office.trust.refresh(office.clock.now()) {
-            Ok(refreshed) => tracing::info!(?refreshed, "trust list read"),
-            Err(error) => tracing::error!(%error, "the trust list was refused, the active one stays"),
+        // Verifying megabytes takes a good part of a second.
+        let (trust, now) = (Arc::clone(&office.trust), office.clock.now());
+        match tokio::task::spawn_blocking(move || trust.refresh(now)).await {
+            Ok(Ok(refreshed)) => tracing::info!(?refreshed, "trust list read"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the trust list was refused, the active one stays");
+            }
+            Err(error) => tracing::error!(%error, "reading the trust list ended badly"),
         }
     }
 }
 
 async fn watch_gauges(office: Arc<Office>, mut stop: Stop) {
     loop {
-        if let Ok(rows) = flow::queue::waiting(&office).await {
+        if let Ok((rows, oldest)) = flow::queue::waiting(&office).await {
             office.metrics.queue_rows(rows);
+            office.metrics.queue_oldest(oldest);
         }
         tokio::select! {
             () = stop.stopped() => return,

@@ -145,12 +145,9 @@ fn dangerous_things_have_one_place() {
         ("jiff::Timestamp::now", "src/infra/clock"),
     ] {
         for file in sources("src").iter().filter(|file| !file.name.starts_with(home)) {
-            let own_module = word == "redb" && names(&file.code, "store::redb");
-            assert!(
-                own_module || !names(&file.code, word),
-                "{}: {word} lives in {home}",
-                file.name
-            );
+            // The module that wraps redb, and the name of its file, may be spoken of.
+            let code = file.code.replace("store::redb", "").replace("truth.redb", "");
+            assert!(!names(&code, word), "{}: {word} lives in {home}", file.name);
         }
     }
 }
@@ -194,11 +191,11 @@ fn every_cited_standard_is_in_the_index() {
             }
         }
         // RFC 5321 has one way of being written, so that a search finds all of it.
-        let run_together = file
-            .text
-            .split("RFC")
-            .skip(1)
-            .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '_'));
+        // RFC822.SIZE is a word of IMAP.
+        let run_together = file.text.split("RFC").skip(1).any(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
+                && !rest.starts_with("822")
+        });
         assert!(!run_together, "{}: write `RFC nnnn §n`", file.name);
     }
     assert!(missing.is_empty(), "not in docs/standards.md: {missing:#?}");
@@ -257,6 +254,22 @@ fn the_two_commands_of_the_readme_are_what_ci_runs() {
     assert!(ci.contains("make test"), ".ci/run calls the README's test command");
 }
 
+/// The tests above are only as good as their eyes.
+#[test]
+fn every_form_of_an_import_is_seen() {
+    let module: Vec<String> = ["flow", "deliver", "operator"].map(str::to_owned).to_vec();
+    let seen = |code: &str| {
+        let paths: Vec<String> = paths(code, &module).iter().map(|path| path.join("::")).collect();
+        paths.join(" ")
+    };
+    assert_eq!(seen("use crate::flow::seal::Sealed;"), "flow::seal::Sealed");
+    assert_eq!(seen("pub(crate) fn f(x: crate::infra::net::Stop)"), "infra::net::Stop");
+    assert_eq!(seen("use super::Route;"), "flow::deliver::Route");
+    assert_eq!(seen("let x = super::super::queue::list();"), "flow::queue::list");
+    assert_eq!(seen("use crate::flow::seal::{Sealed, Sealing};"), "flow::seal");
+    assert!(names("use sled::Db;", "sled") && !names("let unsled_x = 1;", "sled"));
+}
+
 /// One source file.
 struct Source {
     /// Path from the root of the repository.
@@ -308,7 +321,9 @@ fn source(root: &str, path: &Path) -> Source {
         .iter()
         .map(|segment| segment.to_str().unwrap().to_owned())
         .collect();
+    let only_tests = root == "src" && path.file_stem().is_some_and(|stem| stem == "tests");
     let before_tests = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let before_tests = if only_tests { "" } else { before_tests };
     let code: String = before_tests
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))

@@ -1,11 +1,17 @@
 //! Every test that needs sockets, programs or the source tree, in one binary: fourteen binaries
 //! would cost five times the linking after each edit.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "a test prints its seed")]
+
 mod cli;
 mod house;
 mod imap;
+mod mime;
 mod outbound;
 mod powercut;
 mod smtp;
 mod store;
+mod stories;
 mod support;
 mod trust;
+mod web;

@@ -1,10 +1,14 @@
 //! Letters towards another operator, over real TCP and TLS, to a server that follows a script.
+#[path = "outbound/chance.rs"]
+mod chance;
 #[path = "outbound/doubts.rs"]
 mod doubts;
 #[path = "outbound/letters.rs"]
 mod letters;
 #[path = "outbound/tls.rs"]
 mod tls;
+#[path = "outbound/pool.rs"]
+mod pool;
 #[path = "outbound/server.rs"]
 mod server;
 

@@ -192,15 +192,18 @@ fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let library = target.join(format!("powercut-{}.so", std::process::id()));
+        let library = target.join("powercut.so");
+        // Another run may be using the old one: it is replaced, never rewritten.
+        let fresh = target.join(format!("powercut-{}.so", std::process::id()));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/powercut/shim.c");
         let status = Command::new("cc")
             .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-            .args([&library, &source])
+            .args([&fresh, &source])
             .args(["-ldl", "-lpthread"])
             .status()
             .expect("a C compiler: install gcc");
         assert!(status.success(), "the shim does not compile");
+        fs::rename(fresh, &library).unwrap();
         library
     })
 }
@@ -394,7 +397,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
 }
 
 /// `fault` lasts a while, twice; then the power goes.
-async fn survives(fault: &str, refusal: &str) {
+async fn survives(fault: &str, refusal: &str) -> Machine {
     let mut machine = Machine::new();
     let mut run = machine.start();
     for _ in 0..2 {
@@ -415,11 +418,20 @@ async fn survives(fault: &str, refusal: &str) {
     fs::remove_file(machine.fault()).unwrap();
     machine.check().await;
     println!("{} acknowledged", machine.acknowledged.len());
+    machine
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_for_now_loses_nothing_and_recovers_by_itself() {
-    survives("full", "refused full").await;
+    let mut machine = survives("full", "refused full").await;
+    // A start on a full disk: what is there can be read, and the rest comes with the room.
+    fs::write(machine.fault(), "full").unwrap();
+    let mut run = machine.start();
+    run.hear("refused full", 20);
+    fs::remove_file(machine.fault()).unwrap();
+    run.hear("acknowledged", 50);
+    machine.cut(run);
+    machine.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! The signed list of operators: what is taken, what is refused, and that xmlsec1 agrees.
 #[path = "trust/interop.rs"]
 mod interop;
+#[path = "trust/vector.rs"]
+mod vector;
 #[path = "trust/signatures.rs"]
 mod signatures;
 

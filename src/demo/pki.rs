@@ -2,25 +2,20 @@
 //!
 //! Every subject says DEMO. Nothing here may ever be trusted outside a demonstration: the keys
 //! of the authorities lie beside the certificates.
+mod files; // PEM files
+mod issue; // authorities and leaves
+mod signing; // the list's signature
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_lc_rs::digest::SHA256;
-use aws_lc_rs::digest::digest;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use rcgen::CertificateParams;
 use rcgen::DnType;
 use rcgen::ExtendedKeyUsagePurpose;
 use rcgen::KeyPair;
-use rcgen::KeyUsagePurpose;
-use rcgen::SanType;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -31,14 +26,21 @@ use crate::domain::time::Timestamp;
 use crate::infra::trust::SignerRule;
 use crate::proto::trust_list;
 
-/// Like the real authorities, which end in 2033.
-const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 86_400);
+use files::pair;
+use files::read;
+use files::write;
+use issue::BACKDATED;
+use issue::earlier;
+use issue::make;
+use issue::make_authorities;
+
+pub use files::PemPair;
+pub use issue::Leaf;
+pub use signing::sign;
+
 const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 /// A leaf that ends sooner than this is made anew at the start.
 const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 86_400);
-/// Clocks differ; a certificate of this second would not be valid for a peer yet.
-const BACKDATED: Duration = Duration::from_secs(3_600);
-
 /// The signer's names, after the real `alb.mssante.fr`.
 pub const SIGNER_COMMON_NAME: &str = "alb.demo.mssante.test";
 /// The signer's rfc822 SAN, after the real `alb@mssante.fr`.
@@ -55,32 +57,6 @@ pub struct DemoOperator {
     pub structure: String,
     /// Who bears the certificate, e.g. `HOPITAL DEMO`.
     pub organisation: String,
-}
-
-/// A certificate chain and its key, as files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PemPair {
-    /// Chain, leaf first.
-    pub certificate: PathBuf,
-    /// Private key, mode 0600.
-    pub key: PathBuf,
-}
-
-/// What a leaf certificate shall say.
-#[derive(Clone, Debug)]
-pub struct Leaf<'a> {
-    /// Subject, in certificate order (C first).
-    pub subject: &'a [(DnType, &'a str)],
-    /// Alternative names: addresses, hosts, or mail addresses.
-    pub names: &'a [&'a str],
-    /// What it is for.
-    pub purposes: &'a [ExtendedKeyUsagePurpose],
-    /// RSA-2048 instead of P-256.
-    pub rsa: bool,
-    /// From when.
-    pub not_before: Timestamp,
-    /// Until when.
-    pub not_after: Timestamp,
 }
 
 /// The demonstration's certificates.
@@ -197,96 +173,6 @@ impl DemoPki {
     }
 }
 
-/// Signs a canonical list document with any key and certificate.
-///
-/// The text is canonical XML already, and so is the `SignedInfo` below once its namespace is
-/// written on it, so no canonicaliser is needed here; the one that verifies is another's.
-///
-/// # Errors
-/// When the key refuses, or the text has no end tag of a list.
-pub fn sign(
-    canonical: &str,
-    key: &RsaKeyPair,
-    certificate: &CertificateDer<'_>,
-) -> Result<Vec<u8>, anyhow::Error> {
-    let (head, tail) = canonical
-        .rfind("</")
-        .map(|place| canonical.split_at(place))
-        .context("the document has no end tag")?;
-    let digest = BASE64.encode(digest(&SHA256, canonical.as_bytes()));
-    let signed_info = signed_info(&digest);
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed_info.as_bytes(), &mut signature)
-        .context("the list's signature")?;
-    let in_place = signed_info.replacen(&format!(" xmlns=\"{XMLDSIG}\""), "", 1);
-    Ok(format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{head}<Signature xmlns=\"{XMLDSIG}\">{in_place}\
-         <SignatureValue>{}</SignatureValue><KeyInfo><X509Data><X509Certificate>{}\
-         </X509Certificate></X509Data></KeyInfo></Signature>{tail}",
-        BASE64.encode(&signature),
-        BASE64.encode(certificate),
-    )
-    .into_bytes())
-}
-
-const XMLDSIG: &str = trust_list::signature::XMLDSIG;
-
-/// The canonical form of what is signed (RFC 3275 §4.3).
-fn signed_info(digest: &str) -> String {
-    use crate::proto::trust_list::signature as form;
-    format!(
-        "<SignedInfo xmlns=\"{XMLDSIG}\">\
-         <CanonicalizationMethod Algorithm=\"{}\"></CanonicalizationMethod>\
-         <SignatureMethod Algorithm=\"{}\"></SignatureMethod>\
-         <Reference URI=\"\"><Transforms>\
-         <Transform Algorithm=\"{}\"></Transform><Transform Algorithm=\"{}\"></Transform>\
-         </Transforms><DigestMethod Algorithm=\"{}\"></DigestMethod>\
-         <DigestValue>{digest}</DigestValue></Reference></SignedInfo>",
-        form::EXCLUSIVE_C14N,
-        form::RSA_SHA256,
-        form::ENVELOPED,
-        form::EXCLUSIVE_C14N,
-        form::SHA256,
-    )
-}
-
-fn make_authorities(
-    root_files: &PemPair,
-    authority_files: &PemPair,
-    now: Timestamp,
-) -> Result<(), anyhow::Error> {
-    let root_key = KeyPair::generate()?;
-    let root = authority("DEMO AC RACINE IGC-SANTE ELEMENTAIRE", 1, now)?;
-    let root_pem = root.self_signed(&root_key)?.pem();
-    let root_issuer = rcgen::Issuer::from_params(&root, &root_key);
-    let key = KeyPair::generate()?;
-    let intermediate = authority("DEMO AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", 0, now)?;
-    let pem = intermediate.signed_by(&key, &root_issuer)?.pem();
-    write(&root_files.key, &root_key.serialize_pem(), true)?;
-    write(&authority_files.key, &key.serialize_pem(), true)?;
-    write(&authority_files.certificate, &pem, false)?;
-    write(&root_files.certificate, &root_pem, false)
-}
-
-fn authority(
-    common_name: &str,
-    below: u8,
-    now: Timestamp,
-) -> Result<CertificateParams, anyhow::Error> {
-    let mut parameters = CertificateParams::new(Vec::new())?;
-    let mut name = rcgen::DistinguishedName::new();
-    name.push(DnType::CountryName, "FR");
-    name.push(DnType::OrganizationName, "VAGUEMESTRE DEMO");
-    name.push(DnType::OrganizationalUnitName, "IGC-SANTE DEMO");
-    name.push(DnType::CommonName, common_name);
-    parameters.distinguished_name = name;
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(below));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut parameters, earlier(now, BACKDATED), now.after(AUTHORITY_VALIDITY));
-    parameters.use_authority_key_identifier_extension = true;
-    Ok(parameters)
-}
-
 fn make_operator(
     folder: &Path,
     authority: &rcgen::Issuer<'static, KeyPair>,
@@ -357,47 +243,6 @@ fn signer_leaf(now: Timestamp) -> Leaf<'static> {
     }
 }
 
-fn make(
-    authority: &rcgen::Issuer<'static, KeyPair>,
-    authority_pem: &str,
-    leaf: &Leaf<'_>,
-    files: &PemPair,
-) -> Result<(), anyhow::Error> {
-    let key = if leaf.rsa {
-        KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256)?
-    } else {
-        KeyPair::generate()?
-    };
-    let mut parameters = CertificateParams::new(Vec::new())?;
-    parameters.subject_alt_names =
-        leaf.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
-    let mut subject = rcgen::DistinguishedName::new();
-    for (attribute, value) in leaf.subject {
-        subject.push(attribute.clone(), *value);
-    }
-    parameters.distinguished_name = subject;
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    if leaf.purposes.contains(&ExtendedKeyUsagePurpose::EmailProtection) {
-        parameters.key_usages.push(KeyUsagePurpose::ContentCommitment);
-    }
-    parameters.extended_key_usages = leaf.purposes.to_vec();
-    set_validity(&mut parameters, leaf.not_before, leaf.not_after);
-    parameters.use_authority_key_identifier_extension = true;
-    let pem = parameters.signed_by(&key, authority)?.pem();
-    write(&files.key, &key.serialize_pem(), true)?;
-    write(&files.certificate, &(pem + authority_pem), false)
-}
-
-fn alternative_name(name: &str) -> Result<SanType, anyhow::Error> {
-    if let Ok(address) = name.parse() {
-        return Ok(SanType::IpAddress(address));
-    }
-    if name.contains('@') {
-        return Ok(SanType::Rfc822Name(name.try_into()?));
-    }
-    Ok(SanType::DnsName(name.try_into()?))
-}
-
 /// True when the files are not there, cannot be read, end soon, or do not name the host that
 /// clients will connect to.
 fn needs_making(files: &PemPair, host: Option<IpAddr>, now: Timestamp) -> bool {
@@ -438,48 +283,6 @@ fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow
         }
     }
     Ok(())
-}
-
-impl PemPair {
-    fn exists(&self) -> bool {
-        self.certificate.exists() && self.key.exists()
-    }
-}
-
-fn pair(folder: &Path, stem: &str) -> PemPair {
-    PemPair {
-        certificate: folder.join(format!("{stem}.pem")),
-        key: folder.join(format!("{stem}.key")),
-    }
-}
-
-fn read(file: &Path) -> Result<String, anyhow::Error> {
-    std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))
-}
-
-/// A key is never readable for others, not even for the moment between creation and chmod.
-fn write(file: &Path, text: &str, private: bool) -> Result<(), anyhow::Error> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    use std::os::unix::fs::PermissionsExt;
-    let mode = if private { 0o600 } else { 0o644 };
-    let mut open = std::fs::OpenOptions::new();
-    open.write(true).create(true).truncate(true).mode(mode);
-    let mut handle = open.open(file).with_context(|| format!("{}", file.display()))?;
-    handle.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    handle.write_all(text.as_bytes()).with_context(|| format!("{}", file.display()))
-}
-
-/// rcgen counts in a date type of its own; seconds since the epoch say the same.
-fn set_validity(parameters: &mut CertificateParams, from: Timestamp, until: Timestamp) {
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    parameters.not_before = epoch + Duration::from_secs(from.as_seconds());
-    parameters.not_after = epoch + Duration::from_secs(until.as_seconds());
-}
-
-fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
-    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-    Timestamp::from_millis(moment.as_millis().saturating_sub(by))
 }
 
 #[cfg(test)]

@@ -84,13 +84,20 @@ pub struct MailParameters {
     pub envid: Option<String>,
 }
 
-/// What RCPT TO says besides the path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What RCPT TO says besides the path. `Debug` hides ORCPT: it may hold an INS.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RcptParameters {
     /// `NOTIFY=` (RFC 3461 §4.1); `None` when the client did not say.
     pub notify: Option<Notify>,
     /// `ORCPT=addr-type;address`, xtext-decoded (RFC 3461 §4.2).
     pub orcpt: Option<String>,
+}
+
+impl fmt::Debug for RcptParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let orcpt = self.orcpt.as_ref().map(|_| "[hidden]");
+        f.debug_struct("RcptParameters").field("notify", &self.notify).field("orcpt", &orcpt).finish()
+    }
 }
 
 /// One recipient and what was asked for it.

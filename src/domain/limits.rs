@@ -151,6 +151,9 @@ pub const IMAP_STOP_GRACE: Duration = Duration::from_secs(5);
 /// How many times the largest letter a client may go on to send once its letter is refused. We
 /// read to the real end so that no octet of content is taken for a command, but not for ever.
 pub const SMTP_DISCARDED_LETTERS_MAX: u64 = 4;
+/// Commands before a login or an operator's certificate vouches for the client. Twice EHLO,
+/// STARTTLS, AUTH and some errors fit; a stranger who chats for hours does not.
+pub const SMTP_STRANGER_COMMANDS_MAX: usize = 50;
 /// Octets that an SMTP session reads at once: one TLS record.
 pub const SMTP_READ_OCTETS: usize = 16_384;
 /// How long open SMTP sessions may go on with their letter when the relay stops.
@@ -199,3 +202,16 @@ pub const METRICS_CONNECTIONS_MAX: usize = 32;
 pub const EXTRACTION_OCTETS_MAX: u64 = 1_073_741_824;
 /// Mailboxes of a directory extraction: the real one has 535,928.
 pub const EXTRACTION_MAILBOXES_MAX: usize = 4_000_000;
+/// Addresses read from one header field. No honest letter has more, and address headers of a
+/// megabyte are an attack (CVE-2024-23184).
+pub const ADDRESSES_PER_FIELD_MAX: usize = 1_000;
+/// Words read in one element of an address list; a display name has a dozen.
+pub const ADDRESS_WORDS_MAX: usize = 1_000;
+/// Parameters read from one MIME field, continuations counted each (CVE-2026-27859).
+pub const MIME_PARAMETERS_MAX: usize = 256;
+/// Octets of all parameter values of one MIME field.
+pub const MIME_PARAMETERS_OCTETS_MAX: usize = 16_384;
+/// Octets of one decoded text that a page shows; the letter itself can be fetched whole.
+pub const SHOWN_TEXT_OCTETS_MAX: usize = 1_048_576;
+/// Octets of decoded text of one letter that a search looks through.
+pub const SEARCHED_TEXT_OCTETS_MAX: usize = 8_388_608;

@@ -70,7 +70,7 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     let list = office.trust.list();
     let recipients: Vec<Recipient> =
         routed.recipients().iter().map(|each| each.recipient.clone()).collect();
-    let outcomes = operator::hand_over(Handover {
+    let handover = Handover {
         next_hop: address,
         client_name: office.config.operator.hostname.as_str(),
         tls: Arc::clone(&office.tls.towards_operators),
@@ -80,8 +80,8 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         recipients: &recipients,
         content: travels,
         timeout: HANDOVER_TIMEOUT,
-    })
-    .await;
+    };
+    let outcomes = office.operators.hand_over(handover).await;
     Delivery { routed, outcomes, header }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::authenticate::Logins;
+use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
@@ -61,6 +62,8 @@ pub struct Office {
     pub tls: TlsSettings,
     /// Clear text in memory.
     pub clear_memory: ClearMemory,
+    /// Open connections to other operators.
+    pub operators: Pool,
     /// Rung when a queue row becomes due at once.
     pub queue_bell: Notify,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.

@@ -401,18 +401,29 @@ pub fn next_attempt(
     Some(wait.min(give_up.saturating_sub(age).max(Duration::from_secs(1))))
 }
 
-/// How many rows wait, for the gauge.
-pub async fn waiting(office: &Office) -> Result<u64, Refusal> {
+/// How many rows wait, and since when the oldest, for the gauges.
+pub async fn waiting(office: &Office) -> Result<(u64, Option<Timestamp>), Refusal> {
     let mut count = 0;
-    let mut range = store::prefix(rows::DUE);
+    let mut oldest = None;
+    let mut range = store::prefix(rows::RECIPIENTS);
     loop {
         let page = scan(office, range.clone()).await?;
         count += page.rows.len() as u64;
+        if let (None, Some((key, _))) = (oldest, page.rows.first()) {
+            // The id is a UUIDv7: its first octets are the time, so the first row is the oldest.
+            oldest = rows::recipient_of(key).map(|(id, _)| taken_in_at(id));
+        }
         match page.rows.last() {
             Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-            _ => return Ok(count),
+            _ => return Ok((count, oldest)),
         }
     }
+}
+
+/// RFC 9562 §5.7: the first 48 bits of a UUIDv7 are milliseconds since 1970.
+fn taken_in_at(id: QueueId) -> Timestamp {
+    let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet));
+    Timestamp::from_millis(milliseconds)
 }
 
 /// Everything that waits, for tables.

@@ -263,9 +263,9 @@ mod tests {
         assert!(text.contains("vaguemestre_build_info{version=\""), "{text}");
         metrics.login("https", false);
         assert!(
-            metrics.render().contains(
-                "vaguemestre_logins_total{door=\"https\",result=\"failed\"} 1"
-            )
+            metrics
+                .render()
+                .contains("vaguemestre_logins_total{door=\"https\",result=\"failed\"} 1")
         );
     }
 }

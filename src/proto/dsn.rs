@@ -15,8 +15,8 @@ const LINE_OCTETS_MAX: usize = 998;
 /// Octets of one line of quoted-printable (RFC 2045 §6.7).
 const ENCODED_LINE_OCTETS: usize = 76;
 
-/// Everything that a report says.
-#[derive(Clone, Debug)]
+/// Everything that a report says. No `Debug`: it holds patients' addresses and strangers' words.
+#[derive(Clone)]
 pub struct Report<'r> {
     /// The host that reports.
     pub reporting_mta: &'r Domain,
@@ -41,7 +41,7 @@ pub struct Report<'r> {
 }
 
 /// What became of the letter for one recipient.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RecipientReport<'r> {
     /// Where the letter went.
     pub address: &'r Address,
@@ -73,7 +73,7 @@ pub enum Action {
 }
 
 /// RFC 3461 §4.3, `RET`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Returned<'r> {
     /// Nothing.
     Nothing,

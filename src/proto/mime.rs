@@ -5,6 +5,7 @@ pub mod content;
 pub mod date;
 mod address;
 mod decode;
+mod describe;
 mod parameters;
 mod stored;
 mod structure;

@@ -36,32 +36,55 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::domain::limits;
 use crate::flow::office::Office;
+use crate::infra::metrics::Metrics;
 use crate::infra::net::Stop;
 use crate::server::web::desk::House;
-use crate::server::web::desk::OfficeDesk;
+use crate::server::web::desk::office::OfficeDesk;
 use crate::server::web::doorkeeper::Doorkeeper;
 use crate::server::web::site::Site;
 
+/// How many connections a door of pages takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowding {
+    /// In all.
+    pub connections: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
 /// Serves the pages over HTTPS until the relay stops.
 pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
+    let crowding = Crowding {
+        connections: office.config.limits.connections,
+        per_address: office.config.limits.connections_per_address,
+    };
+    let tls = Arc::clone(&office.tls.people);
+    let metrics = Arc::clone(&office.metrics);
+    serve_pages(router(office), listener, &tls, crowding, metrics, stop).await;
+}
+
+/// Serves any router over HTTPS until the relay stops.
+pub async fn serve_pages(
+    router: Router,
+    listener: TcpListener,
+    tls: &ServerConfig,
+    crowding: Crowding,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) {
     // The certificate is shared with the mail doors; the protocols inside are not.
-    let mut tls = rustls::ServerConfig::clone(&office.tls.people);
+    let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
         .handshake_timeout(limits::TLS_HANDSHAKE_TIMEOUT);
-    let bounds = &office.config.limits;
-    let doorkeeper = Doorkeeper::new(
-        acceptor,
-        bounds.connections,
-        bounds.connections_per_address,
-        Some(Arc::clone(&office.metrics)),
-    );
-    let pages = router(office).into_make_service_with_connect_info::<SocketAddr>();
+    let doorkeeper = Doorkeeper::new(acceptor, crowding, Some(metrics));
+    let pages = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = Server::from_listener(listener).acceptor(doorkeeper).handle(stopping(stop));
     bound(server.http_builder());
     ended("https", server.serve(pages).await);
@@ -69,13 +92,15 @@ pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
 
 /// Serves `GET /metrics` (and `/healthz`) in plain HTTP until the relay stops.
 pub async fn serve_metrics(office: Arc<Office>, listener: TcpListener, stop: Stop) {
-    let doorkeeper = Doorkeeper::new(
-        DefaultAcceptor::new(),
-        limits::METRICS_CONNECTIONS_MAX,
-        limits::METRICS_CONNECTIONS_MAX,
-        None,
-    );
-    let pages = public::metrics_router(office).into_make_service();
+    serve_figures(Arc::clone(&office.metrics), listener, stop).await;
+}
+
+/// Serves these metrics in plain HTTP until the relay stops.
+pub async fn serve_figures(metrics: Arc<Metrics>, listener: TcpListener, stop: Stop) {
+    let most = limits::METRICS_CONNECTIONS_MAX;
+    let crowding = Crowding { connections: most, per_address: most };
+    let doorkeeper = Doorkeeper::new(DefaultAcceptor::new(), crowding, None);
+    let pages = public::metrics_router(metrics).into_make_service();
     let mut server = Server::from_listener(listener).acceptor(doorkeeper).handle(stopping(stop));
     bound(server.http_builder());
     ended("metrics", server.serve(pages).await);
@@ -103,10 +128,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/inbox/login", get(inbox::login_page).post(inbox::log_in))
         .route("/inbox/logout", post(inbox::log_out))
         .route("/inbox/{folder}/{uid}", get(inbox::letter::read))
-        .route(
-            "/inbox/{folder}/{uid}/attachment/{index}",
-            get(inbox::letter::attachment),
-        )
+        .route("/inbox/{folder}/{uid}/attachment/{index}", get(inbox::letter::attachment))
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))

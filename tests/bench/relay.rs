@@ -22,7 +22,6 @@ use std::time::Instant;
 use support::letters;
 use support::running::Running;
 use vaguemestre::demo::client::Imap;
-use vaguemestre::demo::client::Submission;
 
 const ACCOUNTS: usize = 64;
 const SIZES: [(&str, usize); 3] = [("4 KB", 4_096), ("50 KB", 51_200), ("1 MB", 1_048_576)];

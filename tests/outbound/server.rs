@@ -16,10 +16,16 @@ use tokio_rustls::TlsAcceptor;
 /// What the server does at a command.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
+    /// Does what a good server does.
+    Usual,
     /// Says these octets.
     Say(&'static str),
     /// Says these octets without waiting for the command: right after the reply before.
     SayEarly(&'static str),
+    /// Says these octets and closes the connection.
+    SayAndClose(&'static str),
+    /// Says these octets and is gone, without TLS's farewell.
+    SayAndVanish(&'static str),
     /// Closes the connection.
     Close,
     /// Says one octet of an endless reply a while.
@@ -64,11 +70,11 @@ impl Script {
     fn act(&self, command: &str) -> Act {
         let found = self.acts.iter().find(|(begin, _)| command.starts_with(begin));
         match found {
-            Some((_, act)) => act.clone(),
-            None if command.starts_with("EHLO") => Act::Say(self.ehlo),
-            None if command == "DATA" => Act::Say("354 go\r\n"),
-            None if command == "QUIT" => Act::Say("221 2.0.0 bye\r\n"),
-            None => Act::Say("250 2.0.0 ok\r\n"),
+            Some((_, act)) if !matches!(act, Act::Usual) => act.clone(),
+            _ if command.starts_with("EHLO") => Act::Say(self.ehlo),
+            _ if command == "DATA" => Act::Say("354 go\r\n"),
+            _ if command == "QUIT" => Act::Say("221 2.0.0 bye\r\n"),
+            _ => Act::Say("250 2.0.0 ok\r\n"),
         }
     }
 
@@ -175,7 +181,17 @@ async fn perform(
             stream.write_all(text.as_bytes()).await.ok()?;
             stream.flush().await.ok()
         }
-        Act::SayEarly(_) => Some(()),
+        Act::SayAndClose(text) => {
+            stream.write_all(text.as_bytes()).await.ok()?;
+            stream.shutdown().await.ok()?;
+            None
+        }
+        Act::SayAndVanish(text) => {
+            stream.write_all(text.as_bytes()).await.ok()?;
+            stream.flush().await.ok()?;
+            None
+        }
+        Act::SayEarly(_) | Act::Usual => Some(()),
         Act::Close => None,
         Act::Drip => loop {
             stream.write_all(b"2").await.ok()?;

@@ -10,9 +10,22 @@ use super::client::RCPT;
 #[tokio::test]
 async fn no_letter_smuggles_another_in_its_content() {
     let ends: [&[u8]; 16] = [
-        b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r",
-        b"\n\n.\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\n.\r\r\n", b"\r\r\n.\n",
-        b"\n\r.\r\n", b"\r\r.\r\n",
+        b"\n.\n",
+        b"\n.\r\n",
+        b"\r\n.\n",
+        b"\r.\r",
+        b"\r.\r\n",
+        b"\r\n.\r",
+        b"\r.\n",
+        b"\n.\r",
+        b"\n\n.\r\n",
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\r\n.\r\0\n",
+        b"\r\n.\r\r\n",
+        b"\r\r\n.\n",
+        b"\n\r.\r\n",
+        b"\r\r.\r\n",
     ];
     let clerk = Clerk::new();
     for end in ends {
@@ -23,7 +36,7 @@ async fn no_letter_smuggles_another_in_its_content() {
         assert!(reply.starts_with("554 5.6.0"), "{end:?}: {reply}");
         // One reply for one letter: no command was found inside.
         client.talk(&[("NOOP", "250 2.0.0 OK"), ("DATA", "503"), ("QUIT", "221")]).await;
-        client.is_closed().await;
+        client.expect_closed().await;
     }
     assert!(clerk.letters().is_empty());
     assert!(clerk.refusals().iter().all(|refusal| *refusal == Refusal::ContentMalformed));
@@ -74,7 +87,7 @@ async fn chunks_out_of_place_are_read_and_never_taken_for_commands() {
     client.expect("503 5.5.1").await;
     client.expect("250 2.0.0 OK").await;
     client.talk(&[("BDAT six", "501 5.5.4")]).await;
-    client.is_closed().await;
+    client.expect_closed().await;
 }
 
 #[tokio::test]
@@ -109,7 +122,7 @@ async fn a_refused_letter_that_never_ends_is_cut() {
     }
     client.expect("421 4.3.4").await;
     assert!(sent >= 400, "cut after {sent} kB");
-    client.is_closed().await;
+    client.expect_closed().await;
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ async fn octets_pipelined_behind_starttls_are_refused_and_never_carried_over() {
         client.talk(&[("EHLO pc.example", "250")]).await;
         client.send(format!("STARTTLS\r\n{injected}")).await;
         client.expect("554 5.5.1").await;
-        client.is_closed().await;
+        client.expect_closed().await;
     }
     // In a second piece they meet the TLS library, which knows no such handshake.
     let mut client = Client::connect(&clerk, SmtpDoor::Submission);
@@ -99,7 +99,9 @@ async fn bad_base64_is_501_and_a_star_cancels() {
     client.talk(&[("not base64", "501 5.5.2"), ("AUTH PLAIN =", "501 5.5.2")]).await;
     client.talk(&[("AUTH LOGIN", "334"), ("*", "501 5.7.0"), ("AUTH CRAM-MD5", "504 5.5.4")]).await;
     client.talk(&[("AUTH LOGIN", "334")]).await;
-    client.send([b"a\rb\r\n".as_slice(), b"AUTH PLAIN\r\n", &[b'A'; 20_000], b"\r\n"].concat()).await;
+    client
+        .send([b"a\rb\r\n".as_slice(), b"AUTH PLAIN\r\n", &[b'A'; 20_000], b"\r\n"].concat())
+        .await;
     for beginning in ["500 5.5.2", "334", "500 5.5.6"] {
         client.expect(beginning).await;
     }
@@ -114,7 +116,7 @@ async fn a_wrong_password_is_535_and_the_third_ends_the_connection() {
     let wrong = "AUTH PLAIN AGx1bmVAaG9waXRhbC5tc3NhbnRlLnRlc3QAd3Jvbmc=";
     client.talk(&[(wrong, "535 5.7.8"), (MAIL, "530"), (wrong, "535 5.7.8")]).await;
     client.talk(&[(wrong, "421 4.7.0")]).await;
-    client.is_closed().await;
+    client.expect_closed().await;
     assert_eq!(clerk.logins(), [false, false, false]);
     assert_eq!(clerk.refusals(), [Refusal::AuthFailed; 3]);
 }
@@ -160,7 +162,7 @@ async fn a_client_that_makes_only_errors_is_sent_away() {
         client.expect("500").await;
     }
     client.expect("421 4.7.0").await;
-    client.is_closed().await;
+    client.expect_closed().await;
 }
 
 #[tokio::test]

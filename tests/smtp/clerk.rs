@@ -194,7 +194,7 @@ impl Desk for Clerk {
 
     fn write(&self, letter: &mut Letter, octets: &[u8]) -> Result<(), Refusal> {
         letter.content.extend_from_slice(octets);
-        let full = letter.content.windows(9).any(|window| window == b"DISK FULL");
+        let full = octets.starts_with(b"DISK FULL");
         if full { Err(Refusal::StoreFull) } else { Ok(()) }
     }
 

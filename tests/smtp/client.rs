@@ -47,7 +47,10 @@ impl Client {
         Self::on(ours, Some((handle, session)))
     }
 
-    pub(super) fn on(stream: impl Stream + 'static, relay: Option<(StopHandle, JoinHandle<()>)>) -> Self {
+    pub(super) fn on(
+        stream: impl Stream + 'static,
+        relay: Option<(StopHandle, JoinHandle<()>)>,
+    ) -> Self {
         Self { stream: Box::new(stream), read: Vec::new(), relay }
     }
 
@@ -146,7 +149,7 @@ impl Client {
     }
 
     /// The connection ends, and the session with it, without a panic.
-    pub(super) async fn is_closed(mut self) {
+    pub(super) async fn expect_closed(mut self) {
         assert_eq!(self.reply().await, "", "the connection is still open");
         drop(self.stream);
         if let Some((_handle, session)) = self.relay {

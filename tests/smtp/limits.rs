@@ -31,7 +31,7 @@ async fn a_client_of_one_octet_a_minute_is_cut_with_421() {
     }
     client.expect("421 4.4.2").await;
     assert!(begun.elapsed() < Duration::from_secs(500));
-    client.is_closed().await;
+    client.expect_closed().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +42,7 @@ async fn a_silent_client_is_cut_after_the_command_timeout() {
     let begun = Instant::now();
     client.expect("421 4.4.2").await;
     assert_eq!(begun.elapsed().as_secs(), 300);
-    client.is_closed().await;
+    client.expect_closed().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn a_content_of_one_octet_a_minute_is_cut_after_the_data_timeout() {
             time::sleep(Duration::from_secs(60)).await;
         }
         client.expect("421 4.4.2").await;
-        client.is_closed().await;
+        client.expect_closed().await;
     }
     assert!(clerk.letters().is_empty());
 }
@@ -70,7 +70,7 @@ async fn a_client_that_shakes_no_hands_is_cut() {
     let clerk = Clerk::new();
     let client = Client::connect(&clerk, SmtpDoor::Submissions);
     let begun = Instant::now();
-    client.is_closed().await;
+    client.expect_closed().await;
     assert_eq!(begun.elapsed().as_secs(), 30);
 }
 
@@ -80,9 +80,8 @@ async fn a_client_that_reads_no_replies_is_cut() {
     let mut client = Client::connect(&clerk, SmtpDoor::Submission);
     let (_handle, session) = client.relay.take().unwrap();
     client.send("EHLO pc\r\n").await;
-    let flood = tokio::spawn(async move {
-        while client.try_send("EHLO pc\r\n".repeat(100)).await {}
-    });
+    let flood =
+        tokio::spawn(async move { while client.try_send("EHLO pc\r\n".repeat(100)).await {} });
     time::timeout(Duration::from_secs(400), session).await.expect("cut in time").unwrap();
     flood.await.unwrap();
 }
@@ -93,7 +92,7 @@ async fn a_bug_ends_one_conversation_with_421_and_no_other() {
     let mut witness = Client::logged_in(&clerk).await;
     let mut client = Client::logged_in(&clerk).await;
     client.talk(&[(MAIL, "250"), ("RCPT TO:<panic@x.fr>", "421 4.3.0")]).await;
-    client.is_closed().await;
+    client.expect_closed().await;
     assert!(witness.letter("x\r\n.\r\n").await.starts_with("250"));
 }
 
@@ -121,10 +120,10 @@ async fn a_stopping_relay_says_421_between_letters_and_lets_an_open_one_end() {
         client.relay.as_ref().unwrap().0.stop();
     }
     idle.expect("421 4.3.2").await;
-    idle.is_closed().await;
+    idle.expect_closed().await;
     busy.talk(&[("DATA", "354"), ("x\r\n.", "250")]).await;
     busy.expect("421 4.3.2").await;
-    busy.is_closed().await;
+    busy.expect_closed().await;
     let begun = Instant::now();
     stuck.expect("421 4.3.2").await;
     assert!(begun.elapsed() <= Duration::from_secs(10));
@@ -150,9 +149,9 @@ async fn one_connection_too_many_is_421_and_a_place_given_back_is_free() {
     second.expect("220").await;
     let mut third = connect().await;
     third.expect("421 4.7.0").await;
-    third.is_closed().await;
+    third.expect_closed().await;
     first.talk(&[("QUIT", "221")]).await;
-    first.is_closed().await;
+    first.expect_closed().await;
     // The place is given back when the task ends, a moment after the connection.
     for attempt in 0.. {
         let mut fourth = connect().await;
@@ -175,7 +174,7 @@ async fn a_stopping_door_ends_when_its_sessions_have_ended() {
     client.expect("220").await;
     handle.stop();
     client.expect("421 4.3.2").await;
-    client.is_closed().await;
+    client.expect_closed().await;
     time::timeout(Duration::from_secs(5), door).await.expect("stopped").unwrap();
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -16,7 +16,11 @@ async fn run(program: &str, arguments: &[&str]) -> String {
         .await
         .unwrap_or_else(|error| panic!("{program} is needed (apt install {program}): {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{program}:\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program}:\n{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     said
 }
 
@@ -28,13 +32,31 @@ async fn swaks_sends_through_both_submission_ports_with_both_mechanisms() {
     for (port, tls) in [(submission.port(), "-tls"), (submissions.port(), "-tlsc")] {
         for mechanism in ["PLAIN", "LOGIN"] {
             let port = port.to_string();
-            run("swaks", &[
-                "--server", "127.0.0.1", "--port", &port, tls, "--auth", mechanism,
-                "--auth-user", "lune@hopital.mssante.test", "--auth-password", "secret",
-                "--from", "lune@hopital.mssante.test",
-                "--to", "martin@cabinet.mssante.test,postmaster@cabinet.mssante.test",
-                "--header", "Subject: swaks", "--body", ".\n..\nfin", "--pipeline",
-            ])
+            run(
+                "swaks",
+                &[
+                    "--server",
+                    "127.0.0.1",
+                    "--port",
+                    &port,
+                    tls,
+                    "--auth",
+                    mechanism,
+                    "--auth-user",
+                    "lune@hopital.mssante.test",
+                    "--auth-password",
+                    "secret",
+                    "--from",
+                    "lune@hopital.mssante.test",
+                    "--to",
+                    "martin@cabinet.mssante.test,postmaster@cabinet.mssante.test",
+                    "--header",
+                    "Subject: swaks",
+                    "--body",
+                    ".\n..\nfin",
+                    "--pipeline",
+                ],
+            )
             .await;
         }
     }
@@ -61,7 +83,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1])) as smtp:
         "lune@hopital.mssante.test", ["martin@x.fr", "unknown@x.fr"], "Subject: x\n\n.\nbye\n",
         mail_options=["RET=HDRS"], rcpt_options=["NOTIFY=SUCCESS"])
     assert refused["unknown@x.fr"][0] == 550, refused
-    smtp.sendmail("lune@hopital.mssante.test", "hélène@x.fr", "Subject: é\n".encode(),
+    smtp.sendmail("lune@hopital.mssante.test", "hélène@x.fr", "Subject: é\r\n".encode(),
         mail_options=["SMTPUTF8", "BODY=8BITMIME"])
 "#;
 

@@ -1,4 +1,5 @@
 //! What goes well, at each door.
+use vaguemestre::domain::address::Address;
 use vaguemestre::domain::envelope::Notify;
 use vaguemestre::domain::envelope::ReturnContent;
 use vaguemestre::flow::accept::Credentials;
@@ -19,7 +20,7 @@ async fn a_clinician_sends_through_submission_with_starttls() {
     let reply = client.letter("Subject: x\r\n\r\n..dot\r\nbye\r\n.\r\n").await;
     assert_eq!(reply, format!("250 2.0.0 Queued as {:032x}\r\n", 1));
     client.talk(&[("QUIT", "221 2.0.0")]).await;
-    client.is_closed().await;
+    client.expect_closed().await;
 
     let letters = clerk.letters();
     assert_eq!(letters[0].content, b"Subject: x\r\n\r\n.dot\r\nbye\r\n");
@@ -82,7 +83,7 @@ async fn an_operator_without_certificate_does_not_get_past_tls() {
     // In TLS 1.3 the client hears of it only at its first read.
     if let Ok(mut client) = client.secure(Shows::Nothing).await {
         client.try_send("EHLO mx.cabinet.mssante.test\r\n").await;
-        client.is_closed().await;
+        client.expect_closed().await;
     }
 }
 
@@ -109,6 +110,7 @@ async fn wishes_for_reports_arrive_with_the_letter() {
         ("hi\r\n.", "250"),
     ]).await;
     let letter = &clerk.letters()[0];
+    assert_eq!(letter.reverse_path.address().map(Address::local_part), Some("lune"));
     assert_eq!(letter.parameters.size, Some(12));
     assert!(letter.parameters.eight_bit);
     assert_eq!(letter.parameters.ret, Some(ReturnContent::Headers));
@@ -140,6 +142,31 @@ async fn a_pipelined_batch_is_answered_in_one_piece() {
 }
 
 #[tokio::test]
+async fn the_same_octets_get_the_same_replies_however_the_network_cuts_them() {
+    let session = format!(
+        "EHLO pc\r\n{LOGIN}\r\n{MAIL}\r\n{RCPT}\r\nRCPT TO:<unknown@x.fr>\r\nDATA\r\n\
+         Subject: x\r\n\r\n..\r\n.a\r\n.\r\nNOOP\nNOOP\r\n{MAIL}\r\n{RCPT}\r\nBDAT 7\r\n.\r\n.\r\na\
+         BDAT 3 LAST\r\nb\r\n{MAIL}\r\n{RCPT}\r\nDATA\r\nbad\n.\r\nbad\r\n.\r\nMAIL FROM:<\r\nQUIT\r\n"
+    );
+    let mut outcomes = Vec::new();
+    for size in [session.len(), 1, 2, 3, 5, 17, 64] {
+        let clerk = Clerk::new();
+        let client = Client::connect(&clerk, SmtpDoor::Submissions);
+        let mut client = client.secure(Shows::Nothing).await.unwrap();
+        client.expect("220").await;
+        for piece in session.as_bytes().chunks(size) {
+            client.send(piece).await;
+        }
+        let replies = String::from_utf8(client.reply_octets().await).unwrap();
+        let contents: Vec<_> = clerk.letters().into_iter().map(|letter| letter.content).collect();
+        assert_eq!(contents, [&b"Subject: x\r\n\r\n.\r\na\r\n"[..], b".\r\n.\r\nab\r\n"]);
+        outcomes.push(replies);
+    }
+    assert!(outcomes[0].contains("\r\n554 5.6.0") && outcomes[0].ends_with("221 2.0.0 Bye\r\n"));
+    assert!(outcomes.iter().all(|replies| *replies == outcomes[0]), "{outcomes:#?}");
+}
+
+#[tokio::test]
 async fn an_empty_letter_and_a_large_one_arrive_as_they_were() {
     let clerk = Clerk::with(|limits| limits.message_octets = 10_000_000);
     let mut client = Client::logged_in(&clerk).await;
@@ -160,7 +187,8 @@ async fn each_letter_on_a_connection_has_its_own_envelope() {
     client.talk(&[("MAIL FROM:<somebody.else@x.fr>", "550 5.7.1"), ("DATA", "503")]).await;
     assert!(client.letter("x\r\n.\r\n").await.starts_with("250"));
     client.talk(&[(RCPT, "503"), ("DATA", "503"), (LOGIN, "503")]).await;
-    let to: Vec<_> = clerk.letters()[0].recipients.iter().map(|to| to.address.to_string()).collect();
+    let to: Vec<_> =
+        clerk.letters()[0].recipients.iter().map(|to| to.address.to_string()).collect();
     assert_eq!(to, ["martin@cabinet.mssante.test"]);
     assert_eq!(clerk.letters().len(), 1);
 }

@@ -54,6 +54,76 @@ async fn a_damaged_file_is_reported_with_advice_and_left_as_it_is() {
     }
 }
 
+#[tokio::test]
+async fn a_part_that_cannot_be_read_costs_only_what_lies_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("truth.redb");
+    let store = RedbStore::open(directory.path()).unwrap();
+    for number in 0..400_u32 {
+        let mut batch = Batch::new();
+        batch.put(number.to_be_bytes(), vec![7; 20_000]);
+        store.commit(batch).await.unwrap();
+    }
+    store.close();
+    drop(store);
+    // With hardly a cache, so that the file is asked again and again.
+    let store = RedbStore::open_with_cache(directory.path(), 65_536).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let octets = file.metadata().unwrap().len();
+    let mut partial = 0;
+    for percent in (1..20).rev().map(|step| step * 5) {
+        file.set_len(octets * percent / 100).unwrap();
+        let (mut whole, mut damaged) = (0, 0);
+        for number in (0..400_u32).step_by(7) {
+            match store.get(&number.to_be_bytes()).await {
+                Ok(Some(row)) => {
+                    assert_eq!(row.value, vec![7; 20_000]);
+                    whole += 1;
+                }
+                Err(StoreError::Damaged(_)) => damaged += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        partial += u32::from(whole > 0 && damaged > 0);
+    }
+    assert!(partial > 0, "either all or nothing could be read");
+}
+
+/// What redb can see it reports; a flipped octet inside a value is for the reader's own checks.
+#[tokio::test]
+async fn a_file_that_rots_never_ends_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(directory.path()).unwrap();
+    for number in 0..300_u32 {
+        let mut batch = Batch::new();
+        batch.put(number.to_be_bytes(), vec![number as u8; 900]);
+        drop(store.submit(batch));
+    }
+    store.close();
+    drop(store);
+    let path = directory.path().join("truth.redb");
+    let whole = fs::read(&path).unwrap();
+    for round in 0..40 {
+        let mut rotten = whole.clone();
+        // All over the file, its first pages more often: there lie the header and the roots.
+        let at = if round % 2 == 0 { round * 223 % 9_000 } else { round * 7_919 % whole.len() };
+        rotten[at..(at + 16).min(whole.len())].fill(0xa5);
+        fs::write(&path, &rotten).unwrap();
+        let Ok(store) = RedbStore::open(directory.path()) else {
+            assert_eq!(fs::read(&path).unwrap().len(), whole.len(), "the file was touched");
+            continue;
+        };
+        let _ = store.scan(vec![]..vec![0xff; 9], 1_000).await;
+        for number in (0..300_u32).step_by(37) {
+            let _ = store.get(&number.to_be_bytes()).await;
+        }
+        let mut batch = Batch::new();
+        batch.put(b"after", vec![1; 3_000]);
+        let _ = store.commit(batch).await;
+        store.close();
+    }
+}
+
 /// Not a proof, a guard against waste: figures are printed with `--nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::disallowed_methods, reason = "measures")]

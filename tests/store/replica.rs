@@ -42,7 +42,9 @@ fn file(directory: &TempDir, text: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-fn archive(directory: &TempDir, entries: &[(&str, &[u8])]) -> PathBuf {
+type Entries<'a> = &'a [(&'a str, &'a [u8])];
+
+fn archive(directory: &TempDir, entries: Entries<'_>) -> PathBuf {
     let path = directory.path().join("Extraction.zip");
     let mut archive = zip::ZipWriter::new(fs::File::create(&path).unwrap());
     for (name, content) in entries {
@@ -215,7 +217,7 @@ fn an_archive_that_is_a_trap_is_refused() {
     bomb.resize(50_000_000, b' ');
     let many: Vec<_> = (0..17).map(|number| format!("{number}.md")).collect();
     let many: Vec<_> = many.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    let traps: [(&[(&str, &[u8])], &str); 5] = [
+    let traps: [(Entries<'_>, &str); 5] = [
         (&[("bomb.txt", &bomb)], "larger than any real"),
         (&[("a.txt", good.as_bytes()), ("b.txt", b"")], "several .txt"),
         (&[("a.exe", good.as_bytes())], "without a .txt"),

@@ -66,7 +66,8 @@ async fn send_canaries(running: &Running, canary: &str) {
     through_imap(running, canary, &letter).await;
     through_the_operators_door(running, canary);
     let door = running.door(0, "submissions");
-    let wrong = vaguemestre::demo::client::Submission::open(door, &running.tls(), FROM, canary);
+    let tls = running.tls();
+    let wrong = vaguemestre::demo::client::Submission::open(door, &tls, FROM, canary);
     assert!(wrong.await.is_err());
 }
 

@@ -26,7 +26,6 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 /// A running demonstration. Killed when dropped.
 pub(crate) struct Running {
     pub(crate) folder: PathBuf,
-    pub(crate) port_base: u16,
     pub(crate) json: Value,
     child: Child,
     _keep: Option<Arc<tempfile::TempDir>>,
@@ -72,7 +71,7 @@ impl Running {
             waited += Duration::from_millis(20);
         }
         let json = serde_json::from_str(&read(&folder.join("demo.json"))).unwrap();
-        Self { folder: folder.to_owned(), port_base, json, child, _keep: None }
+        Self { folder: folder.to_owned(), json, child, _keep: None }
     }
 
     /// SIGKILL: nothing is said, nothing is flushed.

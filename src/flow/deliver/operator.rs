@@ -3,18 +3,17 @@
 //! lettre's own STARTTLS keeps what a man in the middle appended in clear behind the 220 and
 //! takes it for the first reply inside TLS. So everything up to the handshake is done here,
 //! byte by byte accounted for, and lettre gets a stream that lets one reply through for each
-//! command and not an octet more (see [`guarded`]).
+//! command and not an octet more (see `guarded`).
 mod commands; // the text of MAIL and RCPT, and what the server offers
 mod guarded; // a stream that keeps commands and replies in step
 mod opening; // connect, greeting, STARTTLS, TLS
+mod outcomes; // what is known about each recipient
+mod pool; // connections that wait for another letter
 mod reply; // what an answer means, and what of it may be written down
+mod session; // one connection: letters, one after the other
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use lettre::transport::smtp::client::AsyncSmtpConnection;
-use lettre::transport::smtp::commands::Data;
-use lettre::transport::smtp::extension::ClientId;
 
 use crate::domain::address::ReversePath;
 use crate::domain::envelope::MailParameters;
@@ -22,20 +21,11 @@ use crate::domain::envelope::Recipient;
 use crate::domain::operator::OperatorDn;
 use crate::domain::status::EnhancedStatus;
 
-use commands::Needs;
-use commands::Offers;
-use guarded::Gate;
-use guarded::Guarded;
-use reply::Answer;
+use outcomes::Outcomes;
 use reply::Trouble;
+use session::Session;
 
-/// Octets of content that are encoded and written at once.
-const CHUNK_OCTETS: usize = 65_536;
-/// Recipients of one pipelined group: their replies must fit into the socket's buffer while we
-/// still write (RFC 2920 §3.1).
-const PIPELINED_MAX: usize = 50;
-/// How long we wait for the answer to QUIT; nothing depends on it any more.
-const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+pub use pool::Pool;
 
 /// Where and how to hand a letter over.
 pub struct Handover<'a> {
@@ -79,14 +69,27 @@ pub enum HandoverResult {
     Refused(EnhancedStatus),
 }
 
-/// Hands a letter over; one outcome a recipient, in their order. Any doubt (a reply that fits
-/// no command, bytes behind the 220 to STARTTLS, a lost connection after the dot) is `PutOff`.
+/// Hands a letter over on a connection of its own; one outcome a recipient, in their order. Any
+/// doubt (a reply that fits no command, bytes behind the 220 to STARTTLS, a lost connection
+/// after the dot) is `PutOff`.
 ///
 /// Cancelling it is safe for the queue: a letter whose dot was not answered is tried again, so
 /// it may arrive twice but is never lost (RFC 5321 §4.5.4.1 asks for exactly that).
 pub async fn hand_over(handover: Handover<'_>) -> Vec<Outcome> {
-    let mut outcomes = Outcomes::of(&handover);
-    let conversation = converse(&handover, &mut outcomes);
+    converse(&handover, None).await
+}
+
+impl Pool {
+    /// Like [`hand_over`], on a connection that waits for another letter to the same next hop
+    /// if there is one. The trust list is asked again each time.
+    pub async fn hand_over(&self, handover: Handover<'_>) -> Vec<Outcome> {
+        converse(&handover, Some(self)).await
+    }
+}
+
+async fn converse(handover: &Handover<'_>, pool: Option<&Pool>) -> Vec<Outcome> {
+    let mut outcomes = Outcomes::of(handover);
+    let conversation = send(handover, pool, &mut outcomes);
     match tokio::time::timeout(handover.timeout, conversation).await {
         Ok(Ok(())) => {}
         Ok(Err(trouble)) => outcomes.settle(trouble),
@@ -95,189 +98,35 @@ pub async fn hand_over(handover: Handover<'_>) -> Vec<Outcome> {
     outcomes.close()
 }
 
-/// The whole conversation. What was said about single recipients is in `outcomes` at every
-/// moment, so that a conversation that breaks keeps what was certain.
-async fn converse(handover: &Handover<'_>, outcomes: &mut Outcomes) -> Result<(), Trouble> {
+/// What was said about single recipients is in `outcomes` at every moment, so that a
+/// conversation that breaks keeps what was certain.
+async fn send(
+    handover: &Handover<'_>,
+    pool: Option<&Pool>,
+    outcomes: &mut Outcomes,
+) -> Result<(), Trouble> {
     commands::check_content(handover.content)?;
-    let stream = opening::open(handover).await?;
-    let gate = Arc::new(Gate::default());
-    gate.expect(1);
-    let stream = Box::new(Guarded::new(stream, Arc::clone(&gate)));
-    let name = ClientId::Domain(handover.client_name.to_owned());
-    // lettre insists on a greeting, which the guarded stream plays back to it, and says EHLO.
-    let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &name)
-        .await
-        .map_err(|error| reply::of_connection(&gate, error))?;
-    let offers = Offers::read(&gate.last_reply());
-    let said = transaction(handover, &offers, &mut connection, &gate, outcomes).await;
-    if !matches!(said, Err(Trouble::Doubt(_))) {
-        gate.expect(1);
-        // Sends QUIT and closes.
-        let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.abort()).await;
-    }
-    said
-}
-
-/// MAIL, RCPT, DATA, content (RFC 5321 §3.3).
-async fn transaction(
-    handover: &Handover<'_>,
-    offers: &Offers,
-    connection: &mut AsyncSmtpConnection,
-    gate: &Gate,
-    outcomes: &mut Outcomes,
-) -> Result<(), Trouble> {
-    let needs = Needs::of(handover);
-    needs.check(offers, commands::octets_sent(handover.content))?;
-    for (place, recipient) in handover.recipients.iter().enumerate() {
-        if recipient.address.needs_smtputf8() && !offers.smtputf8 {
-            outcomes.refuse(place, commands::utf8_not_offered());
+    if let Some(mut session) = pool.and_then(|pool| pool.take(handover)) {
+        let said = session.letter(handover, outcomes).await;
+        // A server may close a connection that waits whenever it likes. If that broke before
+        // anything was answered, nothing was said, and a new connection may say it all.
+        if !(session.is_broken() && outcomes.nothing_heard()) {
+            outcomes.conclude(said);
+            finish(session, handover, pool).await;
+            return Ok(());
         }
     }
-    let open = outcomes.open();
-    if open.is_empty() {
-        return Ok(());
-    }
-    envelope(handover, offers, &needs, connection, gate, outcomes, &open).await?;
-    if !outcomes.any_accepted() {
-        return Ok(());
-    }
-    gate.expect(1);
-    expect(354, reply::answer(gate, connection.command(Data).await)?)?;
-    // lettre ends the content with CRLF dot CRLF; the content's own last CRLF is part of that.
-    let content = handover.content.strip_suffix(b"\r\n").unwrap_or(handover.content);
-    gate.expect_after_silence();
-    let sent = connection.message_iter(content.chunks(CHUNK_OCTETS)).await;
-    let answer = expect(250, reply::answer(gate, sent)?)?;
-    outcomes.take_accepted(&answer);
+    let mut session = Session::open(handover).await?;
+    let said = session.letter(handover, outcomes).await;
+    outcomes.conclude(said);
+    finish(session, handover, pool).await;
     Ok(())
 }
 
-/// MAIL and every RCPT that is still open, in one breath where the server allows it.
-async fn envelope(
-    handover: &Handover<'_>,
-    offers: &Offers,
-    needs: &Needs,
-    connection: &mut AsyncSmtpConnection,
-    gate: &Gate,
-    outcomes: &mut Outcomes,
-    open: &[usize],
-) -> Result<(), Trouble> {
-    let mail = (None, commands::mail(handover, offers, needs));
-    let rcpt = |place: &usize| (Some(*place), commands::rcpt(&handover.recipients[*place], offers));
-    let steps: Vec<(Option<usize>, String)> =
-        std::iter::once(mail).chain(open.iter().map(rcpt)).collect();
-    let at_once = if offers.pipelining { PIPELINED_MAX } else { 1 };
-    for group in steps.chunks(at_once) {
-        gate.expect(group.len());
-        let text: String = group.iter().map(|(_, text)| text.as_str()).collect();
-        let mut mail_refused = None;
-        for (turn, (place, _)) in group.iter().enumerate() {
-            let result = match turn {
-                0 => connection.command(&text).await,
-                _ => connection.read_response().await,
-            };
-            let answer = reply::answer(gate, result)?;
-            match place {
-                None => match expect(250, answer) {
-                    Err(doubt @ Trouble::Doubt(_)) => return Err(doubt),
-                    said => mail_refused = said.err(),
-                },
-                Some(place) if mail_refused.is_none() => outcomes.hear(*place, answer)?,
-                // RCPT without MAIL: whatever the server says, it is not about the recipient.
-                Some(_) => {}
-            }
-        }
-        if let Some(trouble) = mail_refused {
-            return Err(trouble);
-        }
-    }
-    Ok(())
-}
-
-/// Exactly this code. Another positive one answers some other command: doubt.
-fn expect(code: u16, answer: Answer) -> Result<Answer, Trouble> {
-    if answer.code == code {
-        return Ok(answer);
-    }
-    Err(answer
-        .negative()
-        .unwrap_or_else(|| Trouble::doubt(&format!("{code} was expected, not: {}", answer.code))))
-}
-
-/// What is known about each recipient so far.
-struct Outcomes {
-    known: Vec<Option<Outcome>>,
-    accepted: Vec<usize>,
-    mask: reply::Mask,
-}
-
-impl Outcomes {
-    fn of(handover: &Handover<'_>) -> Self {
-        Self {
-            known: vec![None; handover.recipients.len()],
-            accepted: Vec::new(),
-            mask: reply::Mask::of(handover.reverse_path, handover.recipients),
-        }
-    }
-
-    /// Recipients about whom nothing is known.
-    fn open(&self) -> Vec<usize> {
-        (0..self.known.len()).filter(|place| self.known[*place].is_none()).collect()
-    }
-
-    fn any_accepted(&self) -> bool {
-        !self.accepted.is_empty()
-    }
-
-    /// The reply to one RCPT. RFC 5321 §3.4: 251 accepts and forwards.
-    fn hear(&mut self, place: usize, answer: Answer) -> Result<(), Trouble> {
-        match answer.code {
-            250 | 251 => {
-                self.accepted.push(place);
-                Ok(())
-            }
-            _ => match answer.negative() {
-                Some(refusal) => {
-                    self.refuse(place, refusal);
-                    Ok(())
-                }
-                None => Err(Trouble::doubt(&format!("{} to RCPT", answer.code))),
-            },
-        }
-    }
-
-    fn refuse(&mut self, place: usize, trouble: Trouble) {
-        self.known[place] = Some(self.outcome(&trouble));
-    }
-
-    fn take_accepted(&mut self, answer: &Answer) {
-        let reply = self.mask.clean(&answer.line());
-        for place in std::mem::take(&mut self.accepted) {
-            self.known[place] =
-                Some(Outcome { result: HandoverResult::Taken, reply: reply.clone() });
-        }
-    }
-
-    /// Everybody still open meets this fate. After a doubt nobody's reply is certain, for they
-    /// may have been answers to other commands.
-    fn settle(&mut self, trouble: Trouble) {
-        if matches!(trouble, Trouble::Doubt(_)) {
-            self.known.fill(None);
-        }
-        let outcome = self.outcome(&trouble);
-        for known in self.known.iter_mut().filter(|known| known.is_none()) {
-            *known = Some(outcome.clone());
-        }
-    }
-
-    fn outcome(&self, trouble: &Trouble) -> Outcome {
-        let (result, text) = trouble.verdict();
-        Outcome { result, reply: self.mask.clean(text) }
-    }
-
-    /// A recipient that was forgotten would be lost mail, so it is tried again instead.
-    fn close(mut self) -> Vec<Outcome> {
-        self.settle(Trouble::later(5, 0, "the conversation ended too soon"));
-        self.known.into_iter().flatten().collect()
+/// The outcomes are certain before this: it may be cut short.
+async fn finish(session: Session, handover: &Handover<'_>, pool: Option<&Pool>) {
+    match pool {
+        Some(pool) if session.may_carry_more() => pool.put(handover, session),
+        _ => session.quit().await,
     }
 }

@@ -32,6 +32,9 @@ use crate::infra::config::read::is_from_environment;
 /// Seconds in a day, the longest of most waits.
 const DAY: u64 = 86_400;
 
+/// What the embedded store calls its file, in the data folder.
+const STORE_FILE: &str = "truth.redb";
+
 /// A configuration in the making: complete only when nothing is wrong.
 pub(super) struct Built {
     config: Option<Config>,
@@ -55,6 +58,7 @@ pub(super) fn build(found: Found) -> Built {
     if let Some(config) = &config {
         reader.doors_are_distinct(&config.listen);
         reader.limits_fit_together(config);
+        reader.no_key_is_made_beside_old_mail(&config.storage);
     }
     let mut errors = reader.found.errors;
     errors.sort_by_key(|error| {
@@ -154,14 +158,12 @@ impl Reader {
     }
 
     fn tls(&mut self) -> Option<Tls> {
-        let certificate = self.file("tls.certificate", files::certificates);
-        let key = self.file("tls.key", files::private_key);
+        let (certificate, key) = self.identity("tls.certificate", "tls.key");
         Some(Tls { certificate: certificate?, key: key? })
     }
 
     fn mx(&mut self) -> Option<Mx> {
-        let certificate = self.file("mx.certificate", files::certificates);
-        let key = self.file("mx.key", files::private_key);
+        let (certificate, key) = self.identity("mx.certificate", "mx.key");
         let anchors = self.anchors("mx.anchors");
         let routes = self.routes("mx.routes");
         Some(Mx { certificate: certificate?, key: key?, anchors: anchors?, routes: routes? })
@@ -334,6 +336,19 @@ impl Reader {
         }
     }
 
+    /// A new master key for an old store would leave every letter in it unreadable for ever, and
+    /// the first new one would hide that.
+    fn no_key_is_made_beside_old_mail(&mut self, storage: &Storage) {
+        if !storage.master_key.exists() && storage.data_dir.join(STORE_FILE).exists() {
+            let reason = format!(
+                "{} is missing, but {} holds a store that was sealed with it: put the key back",
+                storage.master_key.display(),
+                storage.data_dir.display()
+            );
+            self.wrong("storage.master_key", &reason);
+        }
+    }
+
     // One key at a time, from here on.
 
     fn required<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
@@ -383,6 +398,20 @@ impl Reader {
             self.wrong(key, &reason);
         }
         Some(path)
+    }
+
+    /// A certificate and its key: each for itself, then whether they belong together.
+    fn identity(&mut self, certificate: &str, key: &str) -> (Option<PathBuf>, Option<PathBuf>) {
+        let errors = self.found.errors.len();
+        let chain = self.file(certificate, |path| files::certificates(path).map(|_| ()));
+        let secret = self.file(key, |path| files::private_key(path).map(|_| ()));
+        if let (Some(chain), Some(secret)) = (&chain, &secret)
+            && self.found.errors.len() == errors
+            && let Err(reason) = files::belong_together(chain, secret)
+        {
+            self.wrong(key, &format!("does not belong to {certificate}: {reason}"));
+        }
+        (chain, secret)
     }
 
     fn anchors(&mut self, key: &str) -> Option<Vec<PathBuf>> {

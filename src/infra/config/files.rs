@@ -6,24 +6,47 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Octets that are read of a PEM file to see what is in it.
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+/// Octets that are read of a PEM file.
 const PEM_OCTETS_MAX: u64 = 1_048_576;
 
-/// A PEM file with at least one certificate.
-pub(super) fn certificates(path: &Path) -> Result<(), String> {
-    holds(path, &["-----BEGIN CERTIFICATE-----"], "no PEM certificate")
+/// A PEM file with at least one certificate that can be read.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let octets = pem(path)?;
+    let unreadable = |error| format!("{}: {error}", path.display());
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&octets).collect::<Result<_, _>>().map_err(unreadable)?;
+    if chain.is_empty() {
+        return Err(format!("no PEM certificate in {}", path.display()));
+    }
+    for certificate in &chain {
+        RootCertStore::empty()
+            .add(certificate.clone())
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(chain)
 }
 
 /// A PEM private key that the world cannot read. A group may: Debian shares keys by `ssl-cert`.
-pub(super) fn private_key(path: &Path) -> Result<(), String> {
-    const KINDS: [&str; 3] = [
-        "-----BEGIN PRIVATE KEY-----",
-        "-----BEGIN EC PRIVATE KEY-----",
-        "-----BEGIN RSA PRIVATE KEY-----",
-    ];
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let metadata = readable(path)?;
     closed_to(&metadata, path, 0o007)?;
-    holds(path, &KINDS, "no unencrypted PEM private key")
+    PrivateKeyDer::from_pem_slice(&pem(path)?)
+        .map_err(|_| format!("no unencrypted PEM private key in {}", path.display()))
+}
+
+/// The key belongs to the first certificate of the chain.
+pub(super) fn belong_together(certificate: &Path, key: &Path) -> Result<(), String> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(certificates(certificate)?, private_key(key)?, &provider)
+        .map(|_| ())
+        .map_err(|error| format!("{}: {error}", key.display()))
 }
 
 /// A file that only its owner may read.
@@ -68,14 +91,12 @@ fn closed_to(metadata: &Metadata, path: &Path, forbidden: u32) -> Result<(), Str
     Err(format!("{} has mode {mode:03o}", path.display()))
 }
 
-fn holds(path: &Path, marks: &[&str], otherwise: &str) -> Result<(), String> {
+/// The file's octets, wiped when dropped: there may be a key in them.
+fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     readable(path)?;
-    let mut octets = Vec::new();
+    let mut octets = Zeroizing::new(Vec::new());
     File::open(path)
         .and_then(|file| file.take(PEM_OCTETS_MAX).read_to_end(&mut octets))
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    let text = String::from_utf8_lossy(&octets);
-    let found = marks.iter().any(|mark| text.contains(mark));
-    zeroize::Zeroize::zeroize(&mut octets);
-    if found { Ok(()) } else { Err(format!("{otherwise} in {}", path.display())) }
+    Ok(octets)
 }

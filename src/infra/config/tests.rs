@@ -12,22 +12,24 @@ use crate::infra::config::keys::KEYS;
 use crate::infra::config::keys::Need;
 
 const ANNOTATED: &str = include_str!("../../../config/vaguemestre.toml");
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
 
 /// A folder with every file that the annotated configuration names.
 struct Place {
     folder: tempfile::TempDir,
+    certificate: String,
+    key: String,
 }
 
 impl Place {
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = certificate_and_key();
+        let place = Self { folder, certificate, key };
         for name in ["people.crt.pem", "operator.crt.pem", "igc-sante.pem"] {
-            place.write(&format!("certs/{name}"), CERTIFICATE, 0o644);
+            place.write(&format!("certs/{name}"), &place.certificate, 0o644);
         }
         for name in ["people.key.pem", "operator.key.pem"] {
-            place.write(&format!("certs/{name}"), KEY, 0o600);
+            place.write(&format!("certs/{name}"), &place.key, 0o600);
         }
         place.write("trust/listeblanchemssante.xml", "<list/>", 0o644);
         place
@@ -66,6 +68,11 @@ impl Place {
         };
         self.load(change).err().unwrap_or_default()
     }
+}
+
+fn certificate_and_key() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["mx.test".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
 fn keys_of(errors: &[ConfigError]) -> Vec<&str> {
@@ -226,7 +233,7 @@ fn an_error_from_the_environment_names_the_variable() {
 #[test]
 fn a_key_file_that_the_world_can_read_is_refused() {
     let place = Place::new();
-    place.write("certs/operator.key.pem", KEY, 0o644);
+    place.write("certs/operator.key.pem", &place.key, 0o644);
     place.write("master.key", "00", 0o640);
     let errors = place.load(|text| text).unwrap_err();
     assert_eq!(keys_of(&errors), ["mx.key", "storage.master_key"]);
@@ -236,7 +243,7 @@ fn a_key_file_that_the_world_can_read_is_refused() {
 #[test]
 fn a_certificate_in_place_of_a_key_is_refused() {
     let place = Place::new();
-    place.write("certs/operator.key.pem", CERTIFICATE, 0o600);
+    place.write("certs/operator.key.pem", &place.certificate, 0o600);
     assert_eq!(keys_of(&place.load(|text| text).unwrap_err()), ["mx.key"]);
 }
 
@@ -312,4 +319,34 @@ fn a_missing_password_file_is_an_error_for_all_but_the_command_that_writes_it() 
     let file = place.folder.path().join("vaguemestre.toml");
     let config = Config::load_before_first_password(&file).unwrap();
     assert!(config.admin.password_file.unwrap().ends_with("here/admin.passwd"));
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let place = Place::new();
+    place.write("certs/operator.key.pem", &certificate_and_key().1, 0o600);
+    let errors = place.load(|text| text).unwrap_err();
+    assert_eq!(keys_of(&errors), ["mx.key"]);
+    assert!(errors[0].expected.contains("does not belong to mx.certificate"), "{}", errors[0]);
+}
+
+#[test]
+fn a_file_with_a_broken_certificate_is_refused() {
+    let place = Place::new();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    place.write("certs/igc-sante.pem", broken, 0o644);
+    let errors = place.load(|text| text).unwrap_err();
+    assert_eq!(keys_of(&errors), ["mx.anchors", "trust.signer_anchors"]);
+}
+
+#[test]
+fn a_lost_master_key_is_an_error_and_not_a_reason_to_make_a_new_one() {
+    let place = Place::new();
+    assert!(place.load(|text| text).is_ok());
+    place.write("data/truth.redb", "", 0o600);
+    let errors = place.load(|text| text).unwrap_err();
+    assert_eq!(keys_of(&errors), ["storage.master_key"]);
+    assert!(errors[0].expected.contains("put the key back"), "{}", errors[0]);
+    place.write("master.key", "00", 0o600);
+    assert!(place.load(|text| text).is_ok());
 }

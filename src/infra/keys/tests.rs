@@ -178,8 +178,10 @@ fn a_content_with_its_packets_changed_around_does_not_open() {
 fn a_compressed_content_is_refused_although_it_is_well_sealed() {
     let keyring = keyring();
     let (certificate, keys) = new_mailbox(&keyring, 1);
-    let bomb = pgp::tests::sealed_with_compression(&certificate.0, &vec![0; 100_000]);
-    assert!(matches!(keys.open_with_secret_key(&bomb), Err(KeyError::Open)));
+    let packed = pgp::tests::sealed_by_the_library(&certificate.0, &vec![0; 10_000], true);
+    assert!(matches!(keys.open_with_secret_key(&packed), Err(KeyError::Open)));
+    let plain = pgp::tests::sealed_by_the_library(&certificate.0, &vec![0; 10_000], false);
+    assert_eq!(keys.open_with_secret_key(&plain).unwrap().expose(), &vec![0; 10_000]);
 }
 
 proptest! {
@@ -206,6 +208,8 @@ proptest! {
         prop_assert_eq!(opened.expose(), &clear);
         let opened = keys.open_with_secret_key(&sealed.ciphertext).unwrap();
         prop_assert_eq!(opened.expose(), &clear);
+        let opened = pgp::tests::opened_by_the_library(&sealed.content_key.0, &sealed.ciphertext);
+        prop_assert_eq!(&opened, &clear);
     }
 
     #[test]

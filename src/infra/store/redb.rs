@@ -7,8 +7,12 @@
 //! the last durable commit back, read on from a shadow of that commit which writes nothing, and
 //! refuse batches with [`CommitError::Full`] or [`CommitError::Engine`]. Before the next group we
 //! try the disk with a file of our own; when that works the store is opened anew and goes on. No
-//! restart is needed. If the process dies before the header is back, the refused group may be
-//! there, whole, after the restart: a caller that was told "later" may then see it twice.
+//! restart is needed; and a start on a full disk gives a store that can be read. If the process
+//! dies before the header is back, the refused group may be there, whole, after the restart: a
+//! caller that was told "later" may then see it twice.
+//!
+//! A sector that cannot be read costs the rows that need it: [`StoreError::Damaged`] for them,
+//! and all others go on.
 mod committer;
 mod device;
 
@@ -67,7 +71,7 @@ const VERSION_OCTETS: usize = 8;
 const CACHE_OCTETS: usize = 134_217_728;
 /// How long a read waits, and how often, for the store to stand up again after a failed commit.
 const READ_RETRY: Duration = Duration::from_millis(20);
-const READ_RETRIES: usize = 500;
+const READ_RETRIES: usize = 250;
 
 /// One redb file and the thread that commits to it.
 pub struct RedbStore {
@@ -99,7 +103,8 @@ impl Shelf {
 }
 
 impl RedbStore {
-    /// Opens or creates `directory/truth.redb` and starts the committing thread.
+    /// Opens or creates `directory/truth.redb` and starts the committing thread. After a crash
+    /// the whole file is read once, which takes about half a second a gigabyte.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         Self::open_with_cache(directory, CACHE_OCTETS)
     }
@@ -112,13 +117,22 @@ impl RedbStore {
         let fresh = file.metadata().map_err(|error| io_failed(&path, &error))?.len() == 0;
         let disk = Disk::new(file).map_err(|error| io_failed(&path, &error))?;
         let opener = Opener { path: path.clone(), disk: Arc::new(disk), cache_octets };
-        let (database, switch) = opener.open().inspect_err(|_| {
-            // What could not be created is not left behind as a damaged file. What was there
-            // before is never touched.
-            if fresh {
-                let _ = opener.disk.restore();
+        let (database, switch, stalled) = match opener.open() {
+            Ok((database, switch)) => (database, switch, false),
+            // People can still read their mail while somebody makes room.
+            Err(StoreError::Full) if !fresh => {
+                tracing::error!("the store's disk is full; mail is put off");
+                (opener.shadow()?, Arc::default(), true)
             }
-        })?;
+            Err(error) => {
+                // What could not be created is not left behind as a damaged file. What was there
+                // before is never touched.
+                if fresh {
+                    let _ = opener.disk.restore();
+                }
+                return Err(error);
+            }
+        };
         if fresh {
             sync_directory(directory).map_err(|error| io_failed(&path, &error))?;
         }
@@ -132,7 +146,7 @@ impl RedbStore {
             switch,
             waiting: Arc::clone(&waiting),
             probe: directory.join("truth.probe"),
-            stalled: false,
+            stalled,
         };
         let thread = thread::Builder::new()
             .name("commit".to_owned())
@@ -163,7 +177,7 @@ impl RedbStore {
         action: impl Fn(&Snapshot) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         for _ in 0..READ_RETRIES {
-            let outcome = self.shelf.with(|database| action(&snapshot(database)?));
+            let outcome = self.shelf.with(|database| unwound(|| action(&snapshot(database)?)));
             match outcome {
                 None => return Err(StoreError::Engine("the store is closed".to_owned())),
                 Some(Err(redb::Error::PreviousIo | redb::Error::DatabaseClosed)) => {
@@ -185,7 +199,7 @@ impl Drop for RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        self.read(|rows| Ok(rows.get(key)?.map(|row| versioned(row.value())).transpose()?)).await
+        self.read(|rows| rows.get(key)?.map(|row| versioned(row.value())).transpose()).await
     }
 
     async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Page, StoreError> {
@@ -240,19 +254,21 @@ impl Opener {
             Some((_, reason)) => StoreError::Engine(format!("{}: {reason}", self.path.display())),
             None => error,
         })?;
+        switch.serve();
         Ok((database, switch))
     }
 
     /// For reading the last durable commit while the disk takes no writes.
     fn shadow(&self) -> Result<Database, StoreError> {
-        let shadow =
+        let (shadow, switch) =
             Shadow::new(Arc::clone(&self.disk)).map_err(|error| io_failed(&self.path, &error))?;
-        self.open_on(shadow)
+        let database = self.open_on(shadow)?;
+        switch.serve();
+        Ok(database)
     }
 
     fn open_on(&self, backend: impl StorageBackend) -> Result<Database, StoreError> {
-        // redb may panic on a file that somebody altered; that is damage, not a bug of ours.
-        panic::catch_unwind(AssertUnwindSafe(|| {
+        unwound(|| {
             let database = Database::builder()
                 .set_cache_size(self.cache_octets)
                 .set_repair_callback(|repair| {
@@ -269,8 +285,7 @@ impl Opener {
                 transaction.commit()?;
             }
             Ok(database)
-        }))
-        .unwrap_or_else(|_| Err(redb::Error::Corrupted("the engine panicked".to_owned())))
+        })
         .map_err(|error| match error {
             // A file that was cut short, or is none of ours, reads as such.
             redb::Error::Io(error)
@@ -293,6 +308,13 @@ impl Opener {
             self.path.display()
         ))
     }
+}
+
+/// redb may panic on a file that somebody altered: that is damage, and must not end a task that
+/// can say so.
+fn unwound<T>(action: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    panic::catch_unwind(AssertUnwindSafe(action))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("the engine panicked".to_owned())))
 }
 
 /// Opens the file, for its owner only, and holds a lock on it for as long as it is open.
@@ -328,7 +350,7 @@ fn snapshot(database: &Database) -> Result<Snapshot, redb::Error> {
 
 /// The bounds of a scan; `None` when nothing can lie between them.
 fn slices(range: &Range<Vec<u8>>) -> Option<Range<&[u8]>> {
-    (range.start < range.end).then(|| range.start.as_slice()..range.end.as_slice())
+    (range.start < range.end).then_some(range.start.as_slice()..range.end.as_slice())
 }
 
 type Row<'a> = (redb::AccessGuard<'a, &'static [u8]>, redb::AccessGuard<'a, &'static [u8]>);

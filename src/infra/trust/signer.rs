@@ -21,6 +21,9 @@ pub(super) fn check<'a>(
     anchors: &[CertificateDer<'static>],
     now: Timestamp,
 ) -> Result<&'a [u8], TrustError> {
+    if rule.common_name.is_none() && rule.email.is_none() {
+        return Err(wrong("no signer is configured, so nobody may sign"));
+    }
     let signer = certificates
         .iter()
         .find(|certificate| is_named(certificate, rule))

@@ -1,9 +1,7 @@
 //! Address lists of header fields (RFC 5322 §3.4), for two kinds of readers: a listing wants
 //! whatever can be shown, policy wants to know when a field can be read in more than one way.
 
-/// Addresses read from one field; what follows is left out and marked. No honest letter has
-/// more (CVE-2024-23184: address headers as an attack).
-pub(super) const ADDRESSES_MAX: usize = 1_000;
+use crate::domain::limits;
 
 /// What a field holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +78,10 @@ impl Reader<'_> {
                 self.rest = &self.rest[1..];
                 continue;
             }
-            if self.list.items.len() >= ADDRESSES_MAX {
+            let words = element.outside.len() + element.inside.as_ref().map_or(0, Vec::len);
+            if self.list.items.len() >= limits::ADDRESSES_PER_FIELD_MAX
+                || words >= limits::ADDRESS_WORDS_MAX
+            {
                 self.list.doubtful = true;
                 return;
             }
@@ -440,7 +441,7 @@ mod tests {
         for unit in ["a@x.fr,", "(", "\"", "<", "g:", "[", "a ", ",", ";", "\\", "@"] {
             let value = unit.repeat(1_000_000 / unit.len());
             let list = parse(value.as_bytes());
-            assert!(list.items.len() <= ADDRESSES_MAX + 2, "{unit}");
+            assert!(list.items.len() <= limits::ADDRESSES_PER_FIELD_MAX + 2, "{unit}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use mail_parser::decoders::html::html_to_text;
 use mail_parser::decoders::html::text_to_html;
 
+use crate::domain::limits;
 use crate::proto::mime::decode;
 use crate::proto::mime::header;
 use crate::proto::mime::parameters;
@@ -12,10 +13,6 @@ use crate::proto::mime::structure::Structure;
 use crate::proto::mime::summary::Part;
 use crate::proto::mime::words;
 
-/// Octets of decoded text that a page shows; the letter itself can be fetched whole.
-const SHOWN_OCTETS_MAX: usize = 1_048_576;
-/// Octets of decoded text that a search looks through.
-const SEARCHED_OCTETS_MAX: usize = 8_388_608;
 /// Characters of a file name.
 const NAME_CHARACTERS_MAX: usize = 120;
 /// Ends a text that was cut.
@@ -82,7 +79,7 @@ pub fn searchable_text(letter: &[u8]) -> String {
     let mut text = String::new();
     let mut waiting = vec![&structure.root];
     while let Some(part) = waiting.pop() {
-        if text.len() >= SEARCHED_OCTETS_MAX {
+        if text.len() >= limits::SEARCHED_TEXT_OCTETS_MAX {
             break;
         }
         waiting.extend(part.children.iter().rev());
@@ -96,7 +93,7 @@ pub fn searchable_text(letter: &[u8]) -> String {
         // RFC 3501 §6.4.4 looks into every body; a report's part is text, whatever its name.
         let is_report = part.kind == "message" && part.message.is_none();
         if is_text || is_report {
-            let left = SEARCHED_OCTETS_MAX - text.len();
+            let left = limits::SEARCHED_TEXT_OCTETS_MAX - text.len();
             let decoded = text_of(letter, part, left);
             let is_html = part.subtype == "html";
             text.push_str(&if is_html { html_to_text(&decoded) } else { decoded });
@@ -237,9 +234,9 @@ fn text_of(letter: &[u8], part: &Part, octets_max: usize) -> String {
 }
 
 fn shown_text(letter: &[u8], part: &Part) -> String {
-    let mut text = text_of(letter, part, SHOWN_OCTETS_MAX + 4);
-    if text.len() > SHOWN_OCTETS_MAX {
-        text.truncate(text.floor_char_boundary(SHOWN_OCTETS_MAX));
+    let mut text = text_of(letter, part, limits::SHOWN_TEXT_OCTETS_MAX + 4);
+    if text.len() > limits::SHOWN_TEXT_OCTETS_MAX {
+        text.truncate(text.floor_char_boundary(limits::SHOWN_TEXT_OCTETS_MAX));
         text.push_str(CUT);
     }
     text

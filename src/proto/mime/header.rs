@@ -6,6 +6,7 @@ use mail_parser::parsers::MessageStream;
 
 use crate::domain::address::Address;
 use crate::domain::envelope::MssHeaders;
+use crate::domain::limits;
 use crate::proto::mime::address;
 use crate::proto::mime::address::AddressList;
 use crate::proto::mime::address::Item;
@@ -149,6 +150,8 @@ pub fn view(header_section: &[u8]) -> HeaderView {
                 view.from_fields += 1;
                 view.unreadable_sender |= !read_addresses(&field, &mut view.from);
             }
+            // An empty Sender or Reply-To names nobody, to any reader.
+            b"sender" | b"reply-to" if field.unfolded().is_empty() => {}
             b"sender" => view.unreadable_sender |= !read_addresses(&field, &mut view.sender),
             b"reply-to" => view.unreadable_sender |= !read_addresses(&field, &mut view.reply_to),
             b"received" => {
@@ -200,6 +203,9 @@ fn hides_a_sender(raw: &[u8]) -> bool {
 /// Adds the addresses of a field; false when it could not be read whole, or when two readers
 /// could disagree.
 fn read_addresses(field: &Field<'_>, into: &mut Vec<Address>) -> bool {
+    if into.len() >= limits::ADDRESSES_PER_FIELD_MAX {
+        return false;
+    }
     let list = address::parse(field.value);
     let mut readable = !list.doubtful && !has_blank_line(field.value);
     let before = into.len();

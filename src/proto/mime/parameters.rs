@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 
 use mail_parser::decoders::charsets::map::charset_decoder;
 
+use crate::domain::limits;
 use crate::proto::mime::content;
-
-/// Parameters read from one field, continuations counted each; what follows is ignored. A flood
-/// of continuations is an attack (CVE-2026-27859).
-pub(super) const PARAMETERS_MAX: usize = 256;
-/// Octets of all values of one field together.
-const VALUES_OCTETS_MAX: usize = 16_384;
 
 /// A value and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,14 +27,14 @@ pub(super) fn parse(unfolded: &[u8]) -> Parameterised {
     let value = scanner.token(b";");
     let mut raw = Vec::new();
     let mut octets = 0;
-    while scanner.skip_to(b';') && raw.len() < PARAMETERS_MAX {
+    while scanner.skip_to(b';') && raw.len() < limits::MIME_PARAMETERS_MAX {
         let name = scanner.token(b"=;");
         if !scanner.take(b'=') {
             continue;
         }
         let content = scanner.value();
         octets += name.len() + content.len();
-        if octets > VALUES_OCTETS_MAX {
+        if octets > limits::MIME_PARAMETERS_OCTETS_MAX {
             break;
         }
         if !name.is_empty() {
@@ -287,8 +282,8 @@ mod tests {
             field.push_str(&format!("; x*{number}*=%41"));
         }
         let parsed = parse(field.as_bytes());
-        assert!(parsed.parameters[0].1.len() <= PARAMETERS_MAX);
+        assert!(parsed.parameters[0].1.len() <= limits::MIME_PARAMETERS_MAX);
         let nested = parse(&b"a/b;x=(".repeat(200_000));
-        assert!(nested.parameters.len() <= PARAMETERS_MAX);
+        assert!(nested.parameters.len() <= limits::MIME_PARAMETERS_MAX);
     }
 }

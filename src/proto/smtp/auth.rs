@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn what_is_not_base64_or_not_of_the_form_is_501() {
-        for response in ["!", "AHUAcHc", "AHUAcHc==", "A", "=", "dQ==", "AHUA", "AABwdw==", "/w=="] {
+        for response in ["!", "AHUAcHc", "AHUAcHc==", "A", "=", "dQ==", "AHUA", "AABwdw==", "/w=="]
+        {
             assert_eq!(run(&format!("AUTH PLAIN {response}"), &[]), "501", "{response}");
         }
         assert_eq!(run("AUTH PLAIN", &[""]), "501");

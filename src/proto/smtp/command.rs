@@ -123,10 +123,14 @@ impl Command {
     pub fn parse(line: &[u8]) -> Result<Self, BadCommand> {
         let (verb, argument) = split_verb(line);
         let word = Verb::parse(verb).ok_or(BadCommand::Unknown)?;
-        let argument = std::str::from_utf8(argument).map_err(|_| BadCommand::NotText)?;
+        let argument = std::str::from_utf8(argument).map_err(|_| match word {
+            Verb::Bdat => BadCommand::Bdat,
+            _ => BadCommand::NotText,
+        })?;
         // Trailing spaces are sent by old devices and mean nothing.
         let argument = argument.trim_matches([' ', '\t']);
-        let alone = |command| if argument.is_empty() { Ok(command) } else { Err(BadCommand::NoArguments) };
+        let alone =
+            |command| if argument.is_empty() { Ok(command) } else { Err(BadCommand::NoArguments) };
         match word {
             Verb::Ehlo => ClientName::parse(argument).map(Self::Ehlo),
             Verb::Helo => ClientName::parse(argument).map(Self::Helo),

@@ -110,7 +110,8 @@ pub(crate) const INJECTED: Reply =
 pub(crate) const CHUNK_HUGE: Reply =
     reply(421, (4, 3, 4), "The chunk is larger than any letter may be; connect again");
 pub(crate) const TIMED_OUT: Reply = reply(421, (4, 4, 2), "Nothing arrived in time; connect again");
-pub(crate) const STOPPING: Reply = reply(421, (4, 3, 2), "The relay is stopping; connect again later");
+pub(crate) const STOPPING: Reply =
+    reply(421, (4, 3, 2), "The relay is stopping; connect again later");
 pub(crate) const TOO_MANY_CONNECTIONS: Reply =
     reply(421, (4, 7, 0), "Too many connections; close some, or try again later");
 pub(crate) const TOO_MANY_ERRORS: Reply =
@@ -153,7 +154,12 @@ impl Reply {
     /// The letter is durable. `said` comes from `Queued::reply`, the only one who may say so.
     pub fn queued(said: &str) -> Self {
         let text = said.chars().filter(|character| !character.is_control()).collect();
-        Self { code: 250, enhanced: Some(EnhancedStatus(2, 0, 0)), text: Cow::Owned(text), more: Vec::new() }
+        Self {
+            code: 250,
+            enhanced: Some(EnhancedStatus(2, 0, 0)),
+            text: Cow::Owned(text),
+            more: Vec::new(),
+        }
     }
 
     /// A chunk that is not the last has arrived (RFC 3030 §2).
@@ -165,7 +171,9 @@ impl Reply {
     /// MAIL names something that is not an address.
     pub(crate) const fn bad_sender(why: BadAddress) -> Self {
         match why {
-            BadAddress::Syntax => reply(501, (5, 1, 7), "The sender is not of the form name@domain"),
+            BadAddress::Syntax => {
+                reply(501, (5, 1, 7), "The sender is not of the form name@domain")
+            }
             BadAddress::TooLong => reply(501, (5, 1, 7), "The sender's address is too long"),
             BadAddress::Literal => {
                 reply(550, (5, 1, 8), "Give the sender's domain; an IP address names no operator")
@@ -180,9 +188,11 @@ impl Reply {
                 reply(501, (5, 1, 3), "The recipient is not of the form name@domain")
             }
             BadAddress::TooLong => reply(501, (5, 1, 3), "The recipient's address is too long"),
-            BadAddress::Literal => {
-                reply(550, (5, 1, 2), "Give the recipient's domain; an IP address names no operator")
-            }
+            BadAddress::Literal => reply(
+                550,
+                (5, 1, 2),
+                "Give the recipient's domain; an IP address names no operator",
+            ),
         }
     }
 
@@ -295,12 +305,12 @@ impl From<Refusal> for Reply {
             Refusal::MailboxSuspended => {
                 reply(550, (5, 2, 1), "The mailbox is closed for now; reach the person otherwise")
             }
-            Refusal::MailboxFull => {
-                reply(452, (4, 2, 2), "The mailbox is full; try again later")
-            }
-            Refusal::MessageTooLarge => {
-                reply(552, (5, 3, 4), "The letter is too large; EHLO tells the limit, send it in parts")
-            }
+            Refusal::MailboxFull => reply(452, (4, 2, 2), "The mailbox is full; try again later"),
+            Refusal::MessageTooLarge => reply(
+                552,
+                (5, 3, 4),
+                "The letter is too large; EHLO tells the limit, send it in parts",
+            ),
             Refusal::TooManyRecipients => {
                 reply(452, (4, 5, 3), "Too many recipients; send to the others in another letter")
             }

@@ -22,11 +22,14 @@ use crate::proto::smtp::command::BadCommand;
 use crate::proto::smtp::command::ClientName;
 use crate::proto::smtp::command::Command;
 use crate::proto::smtp::command::ForwardPath;
+use crate::proto::smtp::command::InitialResponse;
+use crate::proto::smtp::command::Mechanism;
 use crate::proto::smtp::line::Line;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
 
 mod questions;
+mod transaction;
 
 pub use questions::Authenticating;
 pub use questions::Beginning;
@@ -217,9 +220,9 @@ impl<P: Parcels> Session<P> {
 
     /// A line that arrived.
     pub fn line(mut self, line: Line<'_>) -> Turn<P> {
-        let tally = &mut self.standing_mut().tally;
-        tally.commands += 1;
-        if tally.commands > limits::SMTP_COMMANDS_MAX {
+        let standing = self.standing_mut();
+        standing.tally.commands += 1;
+        if standing.tally.commands > standing.commands_max() {
             return Turn::Close(reply::TOO_MANY_COMMANDS);
         }
         match line {
@@ -254,7 +257,7 @@ impl<P: Parcels> Session<P> {
             (session, Command::Helo(name)) => session.hello(Client { name, extended: false }),
             (session, Command::StartTls) => session.start_tls(),
             (session, Command::Auth(mechanism, initial_response)) => {
-                session.auth(|| auth::begin(mechanism, initial_response))
+                session.auth(mechanism, initial_response)
             }
             (session, Command::Vrfy) => match session.obstacle() {
                 Some(obstacle) => session.error(obstacle),
@@ -306,9 +309,8 @@ impl<P: Parcels> Session<P> {
     }
 
     /// A chunk in the wrong place: its octets are on their way and must not become commands.
-    fn discard(mut self, octets: u64, reply: Reply) -> Turn<P> {
-        let standing = self.standing_mut();
-        if octets > standing.rules.discard_max() {
+    fn discard(self, octets: u64, reply: Reply) -> Turn<P> {
+        if octets > self.standing().discard_max() {
             return Turn::Close(reply::CHUNK_HUGE);
         }
         match self.error(reply) {
@@ -339,15 +341,16 @@ impl<P: Parcels> Session<P> {
 
     fn start_tls(self) -> Turn<P> {
         match self {
-            Self::Greeted(Greeted { standing: standing @ Standing { trust: Trust::Clear, .. }, .. }) => {
-                Turn::Upgrade(Upgrading::new(standing), reply::READY_FOR_TLS)
-            }
+            Self::Greeted(Greeted {
+                standing: standing @ Standing { trust: Trust::Clear, .. },
+                ..
+            }) => Turn::Upgrade(Upgrading::new(standing), reply::READY_FOR_TLS),
             Self::Connected(connected) => Self::Connected(connected).error(reply::EHLO_FIRST),
             other => other.error(reply::TLS_TWICE),
         }
     }
 
-    fn auth(self, begin: impl FnOnce() -> AuthStep) -> Turn<P> {
+    fn auth(self, mechanism: Mechanism, response: Option<InitialResponse>) -> Turn<P> {
         if self.standing().rules.door == Door::Operators {
             return self.error(reply::NO_AUTH_HERE);
         }
@@ -356,7 +359,10 @@ impl<P: Parcels> Session<P> {
                 // RFC 4954 §4: a password is never sent in clear, so AUTH is not even listed.
                 Trust::Clear => Self::Greeted(greeted).error(reply::STARTTLS_FIRST),
                 Trust::Vouched(_) => Self::Greeted(greeted).error(reply::AUTH_TWICE),
-                Trust::Secured => Turn::Authenticate(Authenticating::new(greeted), begin()),
+                Trust::Secured => {
+                    let step = auth::begin(mechanism, response);
+                    Turn::Authenticate(Authenticating::new(greeted), step)
+                }
             },
             Self::Connected(_) => self.error(reply::EHLO_FIRST),
             _ => self.error(reply::AUTH_IN_TRANSACTION),
@@ -426,6 +432,21 @@ impl<P: Parcels> Standing<P> {
             Trust::Clear | Trust::Secured => None,
         }
     }
+
+    fn commands_max(&self) -> usize {
+        match self.voucher() {
+            Some(_) => limits::SMTP_COMMANDS_MAX,
+            None => limits::SMTP_STRANGER_COMMANDS_MAX,
+        }
+    }
+
+    /// The largest chunk that is worth reading only to be forgotten.
+    fn discard_max(&self) -> u64 {
+        match self.voucher() {
+            Some(_) => self.rules.octets_max.saturating_mul(limits::SMTP_DISCARDED_LETTERS_MAX),
+            None => limits::SMTP_READ_OCTETS as u64,
+        }
+    }
 }
 
 impl<P: Parcels> Greeted<P> {
@@ -462,83 +483,6 @@ impl<P: Parcels> Greeted<P> {
             (_, Door::Operators) => {}
         }
         keywords
-    }
-}
-
-impl<P: Parcels> Mail<P> {
-    fn rcpt(mut self, to: ForwardPath, parameters: RcptParameters) -> Turn<P> {
-        let address = match &to {
-            ForwardPath::Mailbox(address) => Some(address),
-            ForwardPath::Postmaster => None,
-        };
-        let refusal = if self.recipients.len() >= self.before.standing.rules.recipients_max {
-            Some(Refusal::TooManyRecipients)
-        } else if address.is_some_and(Address::needs_smtputf8) && !self.smtputf8 {
-            Some(Refusal::Utf8NotAnnounced)
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            self.refused_recipients = true;
-            let address = address.cloned();
-            return Turn::Refuse(Session::Mail(self), refusal, address);
-        }
-        Turn::AskRecipient(Recipient::new(self), to, parameters)
-    }
-
-    fn data(self) -> Turn<P> {
-        match self.without_recipients() {
-            Some(reply) => Session::Mail(self).error(reply),
-            None => Turn::Begin(Beginning::data(self.before), self.sender, self.recipients),
-        }
-    }
-
-    fn bdat(self, octets: u64, last: bool) -> Turn<P> {
-        if let Some(reply) = self.without_recipients() {
-            return Session::Mail(self).discard(octets, reply);
-        }
-        if octets > self.before.standing.rules.discard_max() {
-            return Turn::Close(reply::CHUNK_HUGE);
-        }
-        Turn::Begin(Beginning::chunk(self.before, octets, last), self.sender, self.recipients)
-    }
-
-    fn without_recipients(&self) -> Option<Reply> {
-        match (self.recipients.is_empty(), self.refused_recipients) {
-            (false, _) => None,
-            (true, true) => Some(reply::NO_VALID_RECIPIENTS),
-            (true, false) => Some(reply::RCPT_FIRST),
-        }
-    }
-}
-
-impl<P: Parcels> Chunks<P> {
-    fn bdat(self, octets: u64, last: bool) -> Turn<P> {
-        if octets > self.before.standing.rules.discard_max() {
-            return Turn::Close(reply::CHUNK_HUGE);
-        }
-        match (self.content, last) {
-            (Ok(content), false) => Turn::ReadChunk(Chunk::new(self.before, octets), Ok(content)),
-            (Ok(content), true) => {
-                Turn::ReadLastChunk(Content::new(self.before), octets, Ok(content))
-            }
-            // RFC 3030 §2: chunks behind a refused one were pipelined. They get the same
-            // answer, which is on record already.
-            (Err(refusal), false) => {
-                let chunks = Self { before: self.before, content: Err(refusal) };
-                Turn::Discard(Session::Chunks(chunks), octets, refusal.into())
-            }
-            (Err(refusal), true) => {
-                Turn::Discard(Session::Greeted(self.before), octets, refusal.into())
-            }
-        }
-    }
-}
-
-impl Rules {
-    /// The largest chunk that is worth reading only to be forgotten.
-    fn discard_max(&self) -> u64 {
-        self.octets_max.saturating_mul(limits::SMTP_DISCARDED_LETTERS_MAX)
     }
 }
 

@@ -122,9 +122,10 @@ async fn listen(path: &Path) -> Result<ControlSocket, ControlError> {
 /// The data folder holds sealed mail: nobody else has business in it.
 fn keep_others_out(folder: &Path) -> Result<(), ControlError> {
     let system = |error| ControlError::System { path: folder.to_owned(), error };
-    let metadata = fs::symlink_metadata(folder).map_err(system)?;
+    // A link is followed: administrators put large folders on other disks.
+    let metadata = fs::metadata(folder).map_err(system)?;
     if !metadata.is_dir() {
-        let reason = "not a folder (a link to one will not do)".to_owned();
+        let reason = "not a folder".to_owned();
         return Err(ControlError::Unsafe { path: folder.to_owned(), reason });
     }
     if metadata.permissions().mode() & 0o077 != 0 {

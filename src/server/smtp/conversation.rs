@@ -64,21 +64,13 @@ pub(super) struct Visit<D> {
     pub(super) stop: Stop,
 }
 
-/// How a conversation ended, unless it was lost.
-pub(super) enum Ended<D: Desk> {
-    /// With a last word.
-    Closed,
-    /// The client begins the TLS handshake now.
-    Upgrade(Upgrading<Talk<D>>),
-}
-
 impl<D: Desk> Visit<D> {
-    /// Talks until the connection ends or changes to TLS.
+    /// Talks until the last word is said, or until the client begins the TLS handshake.
     pub(super) async fn converse<S>(
         &self,
         wire: &mut Wire<S>,
         mut session: Session<Talk<D>>,
-    ) -> Result<Ended<D>, Lost>
+    ) -> Result<Option<Upgrading<Talk<D>>>, Lost>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -96,7 +88,7 @@ impl<D: Desk> Visit<D> {
                     Turn::Say(session, reply) => {
                         wire.say(&reply);
                         if reply.closes() {
-                            return Ok(Ended::Closed);
+                            return Ok(None);
                         }
                         break session;
                     }
@@ -106,7 +98,7 @@ impl<D: Desk> Visit<D> {
                     }
                     Turn::Close(reply) => {
                         wire.say(&reply);
-                        return Ok(Ended::Closed);
+                        return Ok(None);
                     }
                     Turn::Upgrade(upgrading, _) if !wire.arrived().is_empty() => {
                         tracing::warn!("octets were pipelined behind STARTTLS");
@@ -115,7 +107,7 @@ impl<D: Desk> Visit<D> {
                     Turn::Upgrade(upgrading, reply) => {
                         wire.say(&reply);
                         wire.flush().await?;
-                        return Ok(Ended::Upgrade(upgrading));
+                        return Ok(Some(upgrading));
                     }
                     Turn::AskPeer(introducing) => introducing.answer(self.judge_peer()),
                     Turn::Authenticate(authenticating, step) => {

@@ -31,8 +31,8 @@ use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::session::Door;
 use crate::proto::smtp::session::Rules;
 use crate::proto::smtp::session::Session;
+use crate::proto::smtp::session::Upgrading;
 use crate::server::smtp::SmtpDoor;
-use crate::server::smtp::conversation::Ended;
 use crate::server::smtp::conversation::Talk;
 use crate::server::smtp::conversation::Visit;
 use crate::server::smtp::desk::Desk;
@@ -126,8 +126,7 @@ where
     }
     let mut wire = Wire::new(stream, patience);
     wire.say(&Reply::greeting(&rules.hostname));
-    let Some(Ended::Upgrade(upgrading)) = talk(&visit, &mut wire, Session::clear(rules)).await
-    else {
+    let Some(upgrading) = talk(&visit, &mut wire, Session::clear(rules)).await else {
         return;
     };
     let Some((visit, stream)) = handshake(visit, wire.into_stream()).await else { return };
@@ -154,13 +153,13 @@ async fn talk<D: Desk, S>(
     visit: &Visit<D>,
     wire: &mut Wire<S>,
     session: Session<Talk<D>>,
-) -> Option<Ended<D>>
+) -> Option<Upgrading<Talk<D>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let last_word = match caught(visit.converse(wire, session)).await {
-        Ok(Ok(upgrade @ Ended::Upgrade(_))) => return Some(upgrade),
-        Ok(Ok(Ended::Closed)) => None,
+        Ok(Ok(Some(upgrading))) => return Some(upgrading),
+        Ok(Ok(None)) => None,
         Ok(Err(Lost::HungUp)) => {
             tracing::debug!("hung up");
             return None;
@@ -211,10 +210,8 @@ where
     };
     let (_, connection) = stream.get_ref();
     visit.tls = tls_name(connection);
-    visit.peer = connection
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .map(|leaf| leaf.clone().into_owned());
+    visit.peer =
+        connection.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.clone().into_owned());
     tracing::debug!(tls = visit.tls, "TLS");
     Some((visit, stream))
 }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::time;
 use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::domain::limits;
 use crate::proto::smtp::line::Expecting;
@@ -39,7 +40,8 @@ pub(super) enum Lost {
 /// A stream with its buffers.
 pub(super) struct Wire<S> {
     stream: S,
-    inbox: Box<[u8]>,
+    /// Wiped in the end: letters pass through it in clear.
+    inbox: Zeroizing<Vec<u8>>,
     /// What has arrived and is not used stands at `begin..end` of the inbox.
     begin: usize,
     end: usize,
@@ -54,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
-            inbox: vec![0; limits::SMTP_READ_OCTETS].into_boxed_slice(),
+            inbox: Zeroizing::new(vec![0; limits::SMTP_READ_OCTETS]),
             begin: 0,
             end: 0,
             finder: LineFinder::default(),
@@ -143,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Forgets the octets that were used: there was a password among them.
     pub(super) fn wipe_used(&mut self) {
         self.inbox[..self.begin].zeroize();
+        self.inbox[self.end..].zeroize();
     }
 
     /// The stream alone. What has arrived and was not used is lost: the caller has made sure

@@ -75,7 +75,7 @@ fn login_form(
     let open = site.house.admin_password_file.is_some();
     let form_token = login::form_token(site, headers);
     let template = LoginPage {
-        frame: Frame::new(lang, t.admin_login_title, LOGIN),
+        frame: Frame::new(lang, t.admin_login_title, LOGIN).with_error(error.is_some()),
         heading: t.admin_login_heading,
         intro: t.admin_login_intro,
         action: LOGIN,
@@ -251,7 +251,8 @@ fn admin_page(
 /// What an operator looks at first.
 fn state_rows(state: &RelayState, logins: usize, now: Timestamp, lang: Lang) -> Vec<StateRow> {
     let t = lang.texts();
-    let line = |label: &str, value: String| StateRow { label: label.to_owned(), value, warning: None };
+    let line =
+        |label: &str, value: String| StateRow { label: label.to_owned(), value, warning: None };
     let (waiting, oldest) = state.queue;
     let mut queue = match waiting {
         0 => t.admin_queue_empty.to_owned(),

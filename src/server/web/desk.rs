@@ -2,53 +2,31 @@
 //!
 //! One narrow trait: the pages above it know letters and figures, the relay below it knows
 //! keys, stores and stations. Tests put a paper relay in its place.
+pub mod office;
+
 use std::net::IpAddr;
-use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use x509_parser::pem::Pem;
 
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
-use crate::domain::address::ReversePath;
-use crate::domain::envelope::MailParameters;
-use crate::domain::envelope::RcptParameters;
-use crate::domain::envelope::Recipient;
-use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
-use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
-use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
-use crate::flow;
-use crate::flow::accept;
-use crate::flow::accept::Accepted;
-use crate::flow::accept::Caller;
-use crate::flow::accept::Credentials;
-use crate::flow::accept::Door;
-use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
-use crate::flow::mailbox::NewMessage;
-use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
-use crate::flow::office::Office;
 use crate::infra::config::Config;
 use crate::infra::directory::Account;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
-use crate::proto::mime::content;
 use crate::proto::mime::content::Attachment;
 use crate::proto::mime::content::Readable;
-use crate::proto::mime::header;
 use crate::proto::mime::header::HeaderView;
-use crate::proto::mime::summary::EnvelopeAddress;
-use crate::proto::mime::summary::Summary;
 
 /// What the pages know of the house; fixed while the relay runs.
 #[derive(Clone, Debug)]
@@ -85,7 +63,7 @@ pub enum Slice {
 /// A part of the list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    /// At most `limits::INBOX_PAGE_LETTERS`.
+    /// At most `domain::limits::INBOX_PAGE_LETTERS`.
     pub rows: Vec<Row>,
     /// There are older ones.
     pub older: bool,
@@ -178,29 +156,55 @@ pub trait Desk: Send + Sync + 'static {
     /// A share of the memory for clear text.
     async fn reserve(&self, octets: u64) -> Result<Option<ClearPermit>, Refusal>;
     /// The mailbox that name and password open.
-    async fn login(&self, ip: Option<IpAddr>, name: &str, password: &Secret<String>)
-    -> Result<Account, Refusal>;
+    async fn login(
+        &self,
+        ip: Option<IpAddr>,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Account, Refusal>;
     /// A part of the list of received letters.
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError>;
     /// One letter, opened.
-    async fn letter(&self, account: &Account, folder: FolderId, uid: Uid)
-    -> Result<Letter, MailboxError>;
+    async fn letter(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+    ) -> Result<Letter, MailboxError>;
     /// True when this correspondent closed the exchange with, or after, this letter and did not
     /// write again.
     async fn is_closed(&self, account: &Account, letter: &Letter) -> Result<bool, MailboxError>;
     /// One attachment of a letter.
-    async fn attachment(&self, account: &Account, folder: FolderId, uid: Uid, index: usize)
-    -> Result<Option<Download>, MailboxError>;
+    async fn attachment(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        index: usize,
+    ) -> Result<Option<Download>, MailboxError>;
     /// Adds marks to a letter.
-    async fn mark(&self, account: &Account, folder: FolderId, uid: Uid, flags: Flags)
-    -> Result<(), MailboxError>;
+    async fn mark(
+        &self,
+        account: &Account,
+        folder: FolderId,
+        uid: Uid,
+        flags: Flags,
+    ) -> Result<(), MailboxError>;
     /// Sends a letter of this patient to one recipient. `Ok` only when the relay has taken
     /// responsibility for it.
-    async fn send(&self, account: &Account, ip: Option<IpAddr>, to: &Address, letter: &[u8])
-    -> Result<(), Refusal>;
+    async fn send(
+        &self,
+        account: &Account,
+        ip: Option<IpAddr>,
+        to: &Address,
+        letter: &[u8],
+    ) -> Result<(), Refusal>;
     /// Files the copy of a sent letter.
-    async fn file_sent(&self, account: &Account, letter: Secret<Vec<u8>>)
-    -> Result<(), MailboxError>;
+    async fn file_sent(
+        &self,
+        account: &Account,
+        letter: Secret<Vec<u8>>,
+    ) -> Result<(), MailboxError>;
     /// Statistics, from the facts.
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError>;
     /// The relay at this moment.
@@ -220,320 +224,5 @@ impl House {
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
             trust_list: config.trust.list.clone(),
         }
-    }
-}
-
-/// The real relay.
-pub struct OfficeDesk(Arc<Office>);
-
-#[async_trait]
-impl Desk for OfficeDesk {
-    fn now(&self) -> Timestamp {
-        self.0.clock.now()
-    }
-
-    fn random_token(&self) -> Secret<String> {
-        self.0.keys.random_token()
-    }
-
-    fn trusts(&self, domain: &Domain) -> bool {
-        self.0.trust.list().lists(domain) || self.0.config.operator.domains.contains(domain)
-    }
-
-    fn count_login(&self, succeeded: bool) {
-        self.0.metrics.login("https", succeeded);
-    }
-
-    async fn reserve(&self, octets: u64) -> Result<Option<ClearPermit>, Refusal> {
-        self.0.clear_memory.reserve(octets).await.map(Some)
-    }
-
-    async fn login(&self, ip: Option<IpAddr>, name: &str, password: &Secret<String>)
-    -> Result<Account, Refusal> {
-        self.0.logins.login(ip, name, password).await
-    }
-
-    async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
-        let mailbox = self.0.mailboxes.open(account).await?;
-        let inbox = mailbox.folder(FolderId::INBOX).await?;
-        let newest = inbox.uid_next.0.saturating_sub(1);
-        let wanted = limits::INBOX_PAGE_LETTERS + 1;
-        let (mut entries, backwards) = match slice {
-            Slice::Newest => (newest_entries(&mailbox, newest, wanted).await?, true),
-            Slice::Before(Uid(uid)) => {
-                let last = uid.saturating_sub(1).min(newest);
-                (newest_entries(&mailbox, last, wanted).await?, true)
-            }
-            Slice::After(Uid(uid)) => {
-                let range = uid.saturating_add(1)..=u32::MAX;
-                (mailbox.entries(FolderId::INBOX, range, wanted).await?, false)
-            }
-        };
-        let more = entries.len() == wanted;
-        entries.truncate(limits::INBOX_PAGE_LETTERS);
-        if !backwards {
-            entries.reverse();
-        }
-        let mut rows = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let summary = mailbox.summary(FolderId::INBOX, entry).await?;
-            rows.push(row(entry, &summary));
-        }
-        let (older, newer) = if backwards {
-            (more, slice != Slice::Newest)
-        } else {
-            (true, more)
-        };
-        Ok(Rows { rows, older, newer, unseen: inbox.unseen })
-    }
-
-    async fn letter(&self, account: &Account, folder: FolderId, uid: Uid)
-    -> Result<Letter, MailboxError> {
-        let (mailbox, entry) = find(&self.0, account, folder, uid).await?;
-        // The letter itself and its decoded texts.
-        let memory = reserve(&self.0, entry.size.saturating_mul(2)).await?;
-        let summary = mailbox.summary(folder, &entry).await?;
-        let clear = mailbox.content(&entry).await?;
-        let (readable, header) = tokio::task::spawn_blocking(move || {
-            let letter = clear.expose();
-            (content::readable(letter), header::view(header_section(letter)))
-        })
-        .await
-        .map_err(|_| MailboxError::Unreadable("its structure".to_owned()))?;
-        let of = |list: &[EnvelopeAddress]| list.iter().filter_map(correspondent).collect();
-        Ok(Letter {
-            row: row(&entry, &summary),
-            reply_to: of(&summary.envelope.reply_to),
-            to: of(&summary.envelope.to),
-            readable,
-            header,
-            is_report: summary.structure.kind == "multipart"
-                && summary.structure.subtype == "report",
-            memory,
-        })
-    }
-
-    async fn is_closed(&self, account: &Account, letter: &Letter) -> Result<bool, MailboxError> {
-        let closes = |header: &HeaderView| header.mss.closes_exchange || header.subject_is_fin;
-        let Some(author) = letter.row.from.as_ref().and_then(|from| from.address.as_ref()) else {
-            return Ok(closes(&letter.header));
-        };
-        // The last word counts: FIN closes, a later letter of the same author opens again.
-        let mailbox = self.0.mailboxes.open(account).await?;
-        let newest = mailbox.folder(FolderId::INBOX).await?.uid_next.0.saturating_sub(1);
-        let lookback = limits::WEB_EXCHANGE_LOOKBACK;
-        for entry in newest_entries(&mailbox, newest, lookback).await? {
-            if entry.uid <= letter.row.uid {
-                break;
-            }
-            let summary = mailbox.summary(FolderId::INBOX, &entry).await?;
-            let from = row(&entry, &summary).from.and_then(|from| from.address);
-            if from.as_ref() != Some(author) {
-                continue;
-            }
-            let _memory = reserve(&self.0, entry.size).await?;
-            return match mailbox.content(&entry).await {
-                Ok(clear) => Ok(closes(&header::view(header_section(clear.expose())))),
-                // What nobody can read closes nothing; the policy station has its own record.
-                Err(MailboxError::Unreadable(_)) => continue,
-                Err(error) => Err(error),
-            };
-        }
-        Ok(closes(&letter.header))
-    }
-
-    async fn attachment(&self, account: &Account, folder: FolderId, uid: Uid, index: usize)
-    -> Result<Option<Download>, MailboxError> {
-        let (mailbox, entry) = find(&self.0, account, folder, uid).await?;
-        let memory = reserve(&self.0, entry.size.saturating_mul(2)).await?;
-        let clear = mailbox.content(&entry).await?;
-        let found = tokio::task::spawn_blocking(move || {
-            let letter = clear.expose();
-            let attachment =
-                content::readable(letter).attachments.into_iter().find(|a| a.index == index)?;
-            content::attachment(letter, index).map(|octets| (attachment, Secret::new(octets)))
-        })
-        .await
-        .map_err(|_| MailboxError::Unreadable("an attachment".to_owned()))?;
-        Ok(found.map(|(attachment, octets)| Download { attachment, octets, memory }))
-    }
-
-    async fn mark(&self, account: &Account, folder: FolderId, uid: Uid, flags: Flags)
-    -> Result<(), MailboxError> {
-        let mailbox = self.0.mailboxes.open(account).await?;
-        mailbox.store_flags(folder, &[uid], &FlagChange::Add(flags)).await.map(|_| ())
-    }
-
-    async fn send(&self, account: &Account, ip: Option<IpAddr>, to: &Address, letter: &[u8])
-    -> Result<(), Refusal> {
-        let caller = Caller {
-            ip,
-            client_name: self.0.config.operator.hostname.as_str().to_owned(),
-            protocol: "HTTPS",
-            tls: None,
-            credentials: Credentials::Login(account.clone()),
-        };
-        let accepted = accept::accept(Door::Portal, caller);
-        let sent = hand_in(&self.0, &accepted, account, to, letter).await;
-        if let Err(refusal) = sent {
-            flow::refused(&self.0, &accepted, Some(to), refusal);
-        }
-        sent
-    }
-
-    async fn file_sent(&self, account: &Account, letter: Secret<Vec<u8>>)
-    -> Result<(), MailboxError> {
-        let mailbox = self.0.mailboxes.open(account).await?;
-        let sent = mailbox
-            .folders()
-            .await?
-            .into_iter()
-            .find(|folder| folder.special_use == Some(SpecialUse::Sent))
-            .ok_or(MailboxError::NoSuchFolder)?;
-        let flags = Flags { seen: true, ..Flags::default() };
-        let message = NewMessage { content: letter, flags, internal_date: None };
-        mailbox.append(sent.id, message).await.map(|_| ())
-    }
-
-    async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {
-        self.0.ledger.statistics(from, to).await
-    }
-
-    async fn state(&self, house: &House) -> RelayState {
-        let list = self.0.trust.list();
-        let mut certificates = [None; 2];
-        for (end, file) in certificates.iter_mut().zip(&house.certificates) {
-            *end = certificate_end(file).await;
-        }
-        RelayState {
-            queue: self.0.metrics.queue(),
-            trust: (list.generated, list.domains.len()),
-            certificates,
-            sessions: self.0.metrics.open_sessions(),
-        }
-    }
-}
-
-/// Walks a patient's letter through the stations, as any other letter.
-async fn hand_in(
-    office: &Arc<Office>,
-    accepted: &Accepted,
-    account: &Account,
-    to: &Address,
-    letter: &[u8],
-) -> Result<(), Refusal> {
-    // RFC 6531 §3.2: an address beyond ASCII, and then header fields beyond ASCII.
-    let smtputf8 = to.needs_smtputf8() || account.address.needs_smtputf8();
-    let parameters = MailParameters {
-        size: u64::try_from(letter.len()).ok(),
-        eight_bit: smtputf8,
-        smtputf8,
-        ..MailParameters::default()
-    };
-    let reverse_path = ReversePath::Address(account.address.clone());
-    let recipient = Recipient { address: to.clone(), parameters: RcptParameters::default() };
-
-    let authenticated = flow::sender(office, accepted.clone(), reverse_path, parameters)?;
-    let approved = flow::recipient(office, &authenticated, recipient).await?;
-    let mut sealing = flow::begin(office, authenticated, vec![approved]).await?;
-    for octets in letter.chunks(HANDED_IN_AT_ONCE) {
-        sealing.write(octets)?;
-    }
-    let queued = flow::finish(office, sealing).await?;
-    tracing::info!(letter = %queued.queue_id(), "a patient's answer was taken in");
-    Ok(())
-}
-
-/// Octets handed to the seal at once.
-const HANDED_IN_AT_ONCE: usize = 65_536;
-
-/// Opens the mailbox and finds the letter's row.
-async fn find(office: &Office, account: &Account, folder: FolderId, uid: Uid)
--> Result<(OpenMailbox, Entry), MailboxError> {
-    let mailbox = office.mailboxes.open(account).await?;
-    let entry = mailbox.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
-    Ok((mailbox, entry))
-}
-
-async fn reserve(office: &Office, octets: u64) -> Result<Option<ClearPermit>, MailboxError> {
-    office.clear_memory.reserve(octets).await.map(Some).map_err(MailboxError::Temporary)
-}
-
-/// The last `wanted` rows with a UID up to `last`, newest first.
-///
-/// Rows are read in ascending order, so we look at windows from the end, each twice as wide as
-/// the one before: a folder of which most was expunged still needs few reads.
-async fn newest_entries(mailbox: &OpenMailbox, last: u32, wanted: usize)
--> Result<Vec<Entry>, MailboxError> {
-    let mut found: Vec<Entry> = Vec::new();
-    let mut end = last;
-    let mut width = u32::try_from(wanted).unwrap_or(u32::MAX);
-    while end > 0 && found.len() < wanted {
-        let start = end.saturating_sub(width.saturating_sub(1)).max(1);
-        let mut window = entries_between(mailbox, start, end).await?;
-        window.reverse();
-        found.append(&mut window);
-        end = start - 1;
-        width = width.saturating_mul(2);
-    }
-    found.truncate(wanted);
-    Ok(found)
-}
-
-/// All rows of a window, page by page.
-async fn entries_between(mailbox: &OpenMailbox, start: u32, end: u32)
--> Result<Vec<Entry>, MailboxError> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut next = start;
-    while next <= end {
-        let page = mailbox.entries(FolderId::INBOX, next..=end, limits::SCAN_ROWS_MAX).await?;
-        let full = page.len() == limits::SCAN_ROWS_MAX;
-        next = page.last().map_or(end, |entry| entry.uid.0).saturating_add(1);
-        entries.extend(page);
-        if !full {
-            break;
-        }
-    }
-    Ok(entries)
-}
-
-fn row(entry: &Entry, summary: &Summary) -> Row {
-    Row {
-        uid: entry.uid,
-        at: entry.internal_date,
-        flags: entry.flags.clone(),
-        from: summary.envelope.from.iter().find_map(correspondent),
-        subject: summary.subject.clone(),
-        attachments: summary.attachments,
-    }
-}
-
-/// `None` for the marks of a group.
-fn correspondent(field: &EnvelopeAddress) -> Option<Correspondent> {
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    let (mailbox, host) = (field.mailbox.as_deref()?, field.host.as_deref()?);
-    let shown = format!("{}@{}", text(mailbox), text(host));
-    let name = field.name.as_deref().map(content::decoded_header).unwrap_or_default();
-    Some(Correspondent { name, address: Address::parse(&shown).ok(), shown })
-}
-
-/// The letter up to its first empty line.
-fn header_section(letter: &[u8]) -> &[u8] {
-    let end = letter.windows(4).position(|window| window == b"\r\n\r\n");
-    end.map_or(letter, |end| &letter[..end + 2])
-}
-
-/// When the first certificate of a PEM file ends.
-async fn certificate_end(file: &Path) -> Option<Timestamp> {
-    let text = tokio::fs::read(file).await.ok()?;
-    let pem = Pem::iter_from_buffer(&text).find_map(Result::ok)?;
-    let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
-    Some(Timestamp::from_seconds(u64::try_from(end).ok()?))
-}
-
-impl OfficeDesk {
-    /// The desk of this office.
-    pub fn new(office: Arc<Office>) -> Self {
-        Self(office)
     }
 }

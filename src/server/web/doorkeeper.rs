@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::AsyncRead;
@@ -21,6 +22,7 @@ use tokio::time::Sleep;
 use crate::domain::limits;
 use crate::infra::metrics::Metrics;
 use crate::infra::metrics::SessionGuard;
+use crate::server::web::Crowding;
 
 /// Lets connections in, counts them, and hands them to `inner` (TLS, or nothing).
 #[derive(Clone)]
@@ -32,8 +34,7 @@ pub struct Doorkeeper<A> {
 
 /// Who stands here.
 struct Crowd {
-    all_max: usize,
-    per_address_max: usize,
+    crowding: Crowding,
     open: Mutex<(usize, HashMap<IpAddr, usize>)>,
 }
 
@@ -44,15 +45,9 @@ struct Place {
 }
 
 impl<A> Doorkeeper<A> {
-    /// Lets in at most `all_max` connections, `per_address_max` of them from one address. With
-    /// `metrics` each counts as a session of `https`.
-    pub fn new(
-        inner: A,
-        all_max: usize,
-        per_address_max: usize,
-        metrics: Option<Arc<Metrics>>,
-    ) -> Self {
-        let crowd = Crowd { all_max, per_address_max, open: Mutex::default() };
+    /// Lets in as many as `crowding` allows. With `metrics` each counts as a session of `https`.
+    pub fn new(inner: A, crowding: Crowding, metrics: Option<Arc<Metrics>>) -> Self {
+        let crowd = Crowd { crowding, open: Mutex::default() };
         Self { inner, crowd: Arc::new(crowd), metrics }
     }
 }
@@ -62,7 +57,7 @@ impl Crowd {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, by_address) = &mut *open;
         let mine = by_address.get(&ip).copied().unwrap_or(0);
-        if *all >= self.all_max || mine >= self.per_address_max {
+        if *all >= self.crowding.connections || mine >= self.crowding.per_address {
             return None;
         }
         *all += 1;
@@ -108,7 +103,7 @@ where
         let guard = self.metrics.as_ref().map(|metrics| metrics.session("https"));
         Box::pin(async move {
             let (stream, service) = entered.await?;
-            Ok((Visit::new(stream, place, guard), service))
+            Ok((Visit::new(stream, limits::WEB_IDLE_TIMEOUT, place, guard), service))
         })
     }
 }
@@ -119,6 +114,7 @@ where
 /// and while a browser reads an answer, only this does.
 pub struct Visit<S> {
     stream: S,
+    patience: Duration,
     idle: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
     _place: Place,
@@ -126,10 +122,11 @@ pub struct Visit<S> {
 }
 
 impl<S> Visit<S> {
-    fn new(stream: S, place: Place, guard: Option<SessionGuard>) -> Self {
+    fn new(stream: S, patience: Duration, place: Place, guard: Option<SessionGuard>) -> Self {
         Self {
             stream,
-            idle: Box::pin(tokio::time::sleep(limits::WEB_IDLE_TIMEOUT)),
+            idle: Box::pin(tokio::time::sleep(patience)),
+            patience,
             end: Box::pin(tokio::time::sleep(limits::WEB_CONNECTION_LIFETIME)),
             _place: place,
             _guard: guard,
@@ -137,16 +134,20 @@ impl<S> Visit<S> {
     }
 
     /// What a finished or waiting operation means for the clocks.
-    fn timed<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn timed<T>(
+        &mut self,
+        poll: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         let over = || Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
         if self.end.as_mut().poll(context).is_ready() {
             return over();
         }
         match poll {
             Poll::Ready(done) => {
-                #[allow(clippy::disallowed_methods, reason = "tokio's own timer, not the time")]
                 let now = Instant::now();
-                self.idle.as_mut().reset(now + limits::WEB_IDLE_TIMEOUT);
+                let later = now + self.patience;
+                self.idle.as_mut().reset(later);
                 Poll::Ready(done)
             }
             Poll::Pending if self.idle.as_mut().poll(context).is_ready() => over(),
@@ -205,9 +206,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Visit<S> {
 mod tests {
     use super::*;
 
+    fn crowd(connections: usize, per_address: usize) -> Arc<Crowd> {
+        let crowding = Crowding { connections, per_address };
+        Arc::new(Crowd { crowding, open: Mutex::default() })
+    }
+
     #[test]
     fn a_crowd_is_bounded_in_all_and_by_address() {
-        let crowd = Arc::new(Crowd { all_max: 3, per_address_max: 2, open: Mutex::default() });
+        let crowd = crowd(3, 2);
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let first = crowd.enter(ip("192.0.2.1"));
         let second = crowd.enter(ip("192.0.2.1"));
@@ -222,13 +228,13 @@ mod tests {
         assert_eq!(crowd.open.lock().unwrap().1.len(), 0, "addresses are forgotten");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_connection_is_closed() {
         use tokio::io::AsyncReadExt;
-        let crowd = Arc::new(Crowd { all_max: 1, per_address_max: 1, open: Mutex::default() });
+        let crowd = crowd(1, 1);
         let place = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
         let (_peer, stream) = tokio::io::duplex(64);
-        let mut visit = Visit::new(stream, place, None);
+        let mut visit = Visit::new(stream, Duration::from_millis(20), place, None);
         let error = visit.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

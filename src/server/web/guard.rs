@@ -42,11 +42,12 @@ pub async fn watch(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
 
-    let response = if reads || is_own_form(request.headers(), request.uri().authority().map(|a| a.as_str())) {
-        next.run(request).await
-    } else {
-        StatusCode::FORBIDDEN.into_response()
-    };
+    let response =
+        if reads || is_own_form(request.headers(), request.uri().authority().map(|a| a.as_str())) {
+            next.run(request).await
+        } else {
+            StatusCode::FORBIDDEN.into_response()
+        };
     let mut response = as_page(response, lang, &path);
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

@@ -78,7 +78,7 @@ fn login_form(
     let t = lang.texts();
     let form_token = login::form_token(site, headers);
     let template = LoginPage {
-        frame: Frame::new(lang, t.login_title, LOGIN),
+        frame: Frame::new(lang, t.login_title, LOGIN).with_error(error.is_some()),
         heading: t.login_heading,
         intro: t.login_intro,
         action: LOGIN,
@@ -100,7 +100,8 @@ pub async fn log_in(
     Form(mut form): Form<LoginForm>,
 ) -> Response {
     let t = visitor.lang.texts();
-    let again = |status, error| login_form(&site, visitor.lang, &headers, status, Some(error), None);
+    let again =
+        |status, error| login_form(&site, visitor.lang, &headers, status, Some(error), None);
     let password = form.take_password();
     if !login::is_confirmed(&form, &headers) {
         return again(StatusCode::FORBIDDEN, t.login_stale);
@@ -229,7 +230,13 @@ fn letter_path(folder: FolderId, uid: Uid) -> String {
     format!("/inbox/{}/{}", folder.0, uid.0)
 }
 
-/// A correspondent for a page. Software writes names with underscores (ANS Ref2 §2.2.7).
+/// The one folder that has pages. Elsewhere numbers mean other letters: what "later" is, and so
+/// whether an exchange is closed, could not be told.
+fn has_pages(folder: FolderId) -> bool {
+    folder == FolderId::INBOX
+}
+
+/// A correspondent for a page. Software writes names with underscores (rule ECO.2.2.7).
 fn sender(correspondent: Option<&Correspondent>, lang: Lang) -> Sender {
     let Some(correspondent) = correspondent else {
         let name = lang.texts().inbox_no_sender.to_owned();

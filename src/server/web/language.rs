@@ -7,12 +7,32 @@ use crate::server::web::texts::Lang;
 use crate::server::web::texts::Texts;
 
 const MONTHS_FR: [&str; 12] = [
-    "janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre",
-    "octobre", "novembre", "décembre",
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
+    "décembre",
 ];
 const MONTHS_EN: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS_FR: [&str; 7] =
     ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"];
@@ -112,8 +132,7 @@ const XDM_MARK: &str = "XDM/1.0/DDM+";
 /// A subject for people: the mark of documents is hidden on screen and kept in the letter, also
 /// behind `Re:` or a bracketed remark such as `[Annule et remplace]`.
 pub fn shown_subject(subject: &str) -> String {
-    let subject: String =
-        subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let subject: String = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let Some(place) = subject.find(XDM_MARK) else { return subject.trim().to_owned() };
     let (before, after) = (&subject[..place], &subject[place + XDM_MARK.len()..]);
     if !is_reply_mark(before) {

@@ -42,6 +42,15 @@ pub struct SignedIn {
 }
 
 impl Frame {
+    /// Says in the title that something is wrong: it is the first thing that is read out.
+    #[must_use]
+    pub fn with_error(mut self, error: bool) -> Self {
+        if error {
+            self.title.insert_str(0, self.t.error_prefix);
+        }
+        self
+    }
+
     /// A frame for somebody who is not logged in. `path`: where the page is.
     pub fn new(lang: Lang, title: &str, path: &str) -> Self {
         Self {
@@ -173,6 +182,14 @@ pub struct AnswerForm {
     pub error: Option<&'static str>,
     /// The files must be chosen again.
     pub files_again: bool,
+}
+
+/// An answer that came after its session had ended: the text is not lost.
+#[derive(Template)]
+#[template(path = "kept.html")]
+pub struct KeptPage {
+    pub frame: Frame,
+    pub text: String,
 }
 
 /// The dashboard.

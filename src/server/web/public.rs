@@ -12,8 +12,8 @@ use axum::routing::get;
 use tokio::io::AsyncReadExt;
 
 use crate::domain::limits;
-use crate::flow::office::Office;
-use crate::infra::metrics;
+use crate::infra::metrics::Metrics;
+use crate::infra::metrics::OPENMETRICS;
 use crate::server::web::pages::Frame;
 use crate::server::web::pages::LandingPage;
 use crate::server::web::pages::page;
@@ -67,13 +67,13 @@ fn typed(body: impl IntoResponse, kind: &'static str, cache: &'static str) -> Re
 }
 
 /// `/metrics` and `/healthz` for machines, on a private address.
-pub fn metrics_router(office: Arc<Office>) -> Router {
+pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(healthz))
-        .with_state(office)
+        .with_state(metrics)
 }
 
-async fn show_metrics(State(office): State<Arc<Office>>) -> Response {
-    typed(office.metrics.render(), metrics::OPENMETRICS, "no-store")
+async fn show_metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+    typed(metrics.render(), OPENMETRICS, "no-store")
 }

@@ -82,7 +82,13 @@ pub fn same_token(one: &str, other: &str) -> bool {
 
 impl Sessions {
     /// Begins a login under a fresh token, never under one that the browser brought.
-    pub fn begin(&self, token: &Secret<String>, csrf: Secret<String>, person: Person, now: Timestamp) {
+    pub fn begin(
+        &self,
+        token: &Secret<String>,
+        csrf: Secret<String>,
+        person: Person,
+        now: Timestamp,
+    ) {
         let mut open = lock(&self.open);
         open.retain(|_, session| session.alive(now));
         let mine = |session: &Session| session.person.id() == person.id();

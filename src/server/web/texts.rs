@@ -110,14 +110,16 @@ texts! {
     landing_professional: "Professionnels : utilisez votre logiciel de messagerie habituel (SMTP et IMAP).",
                           "Professionals: use your usual mail software (SMTP and IMAP).";
 
+    landing_operator: "Opérateur :", "Operator:";
+
     // Logging in.
     login_title: "Ma messagerie – connexion", "My inbox – log in";
     login_heading: "Ma messagerie", "My inbox";
     login_intro: "Lisez les messages de vos soignants et répondez-leur.",
                  "Read the messages of your health professionals and answer them.";
     login_name: "Votre matricule INS", "Your INS number";
-    login_name_hint: "15 caractères, sans espaces : votre numéro de sécurité sociale et sa clé. Vous pouvez aussi saisir l’adresse complète.",
-                     "15 characters, without spaces: your social security number and its key. You may also type the whole address.";
+    login_name_hint: "15 caractères : votre numéro de sécurité sociale et sa clé. Vous pouvez aussi saisir l’adresse complète.",
+                     "15 characters: your social security number and its key. You may also type the whole address.";
     login_password: "Mot de passe", "Password";
     login_button: "Se connecter", "Log in";
     login_wrong: "Le matricule ou le mot de passe n’est pas correct. Vérifiez-les et recommencez.",
@@ -136,6 +138,7 @@ texts! {
     logged_out: "Vous êtes déconnecté. Fermez le navigateur si d’autres personnes l’utilisent.",
                 "You are logged out. Close the browser if other people use it.";
     error_summary: "Il y a un problème", "There is a problem";
+    error_prefix: "Erreur – ", "Error – ";
 
     // Administrators' login.
     admin_login_title: "Tableau de bord – connexion", "Dashboard – log in";
@@ -217,6 +220,9 @@ texts! {
                       "Your attachments are over the allowed size. Remove some, then send again.";
     answer_too_many: "Il y a trop de pièces jointes. Retirez-en, puis envoyez de nouveau.",
                      "There are too many attachments. Remove some, then send again.";
+    answer_kept_title: "Votre session est terminée", "Your session has ended";
+    answer_kept: "Votre réponse n’a pas été envoyée. Copiez votre texte, connectez-vous de nouveau, puis rouvrez le message.",
+                 "Your answer was not sent. Copy your text, log in again, then reopen the message.";
     answer_files_again: "Choisissez de nouveau vos pièces jointes : le navigateur ne peut pas les garder.",
                         "Choose your attachments again: the browser cannot keep them.";
 
@@ -298,7 +304,7 @@ texts! {
     admin_health: "État du relais", "State of the relay";
     admin_queue: "File d’attente", "Queue";
     admin_queue_empty: "vide", "empty";
-    admin_queue_oldest: "le plus ancien depuis", "the oldest since";
+    admin_queue_oldest: "le plus ancien depuis", "the oldest for";
     admin_trust: "Liste de confiance", "Trust list";
     admin_trust_domains: "domaines, publiée il y a", "domains, published";
     admin_trust_ago: "", "ago";

@@ -17,17 +17,17 @@ const ORCPT_CHARACTERS_MAX: usize = 500;
 /// What the reply to EHLO offers (RFC 5321 §4.1.1.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offers {
-    /// RFC 3207.
+    /// TLS may begin (RFC 3207 §2).
     pub(super) starttls: bool,
-    /// RFC 2920.
+    /// Commands may follow without waiting (RFC 2920 §3.1).
     pub(super) pipelining: bool,
-    /// RFC 6152.
+    /// Octets over 127 in the content (RFC 6152 §2).
     pub(super) eight_bit: bool,
-    /// RFC 6531.
+    /// Internationalised addresses and headers (RFC 6531 §3.1).
     pub(super) smtputf8: bool,
-    /// RFC 3461.
+    /// Reports on request (RFC 3461 §3).
     pub(super) dsn: bool,
-    /// RFC 1870: `None` when not offered, `Some(0)` when offered without a limit.
+    /// The largest letter (RFC 1870 §4): `None` when not offered, `Some(0)` when offered without a limit.
     pub(super) size: Option<u64>,
 }
 

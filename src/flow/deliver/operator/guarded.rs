@@ -90,6 +90,12 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection is gone; without a farewell, often, and without TLS's either.
+    fn lost(&self, error: io::Error) -> io::Error {
+        self.state().closed = true;
+        error
+    }
+
     fn fail(&self, reason: &str) -> io::Error {
         self.state().doubt.get_or_insert_with(|| reason.to_owned());
         io::Error::other(reason.to_owned())
@@ -134,6 +140,10 @@ impl Guarded {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut state = self.gate.state();
+        if state.due == 0 && is_farewell(line) {
+            state.closed = true;
+            return Ok(());
+        }
         state.octets += line.len();
         let reason = if line.len() < 3 || !line[..3].iter().all(u8::is_ascii_digit) {
             Some("not a reply")
@@ -179,14 +189,19 @@ impl Guarded {
         let mut buffer = ReadBuf::new(&mut octets);
         match Pin::new(&mut self.inner).poll_read(context, &mut buffer) {
             Poll::Pending => Ok(()),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                self.gate.state().closed = true;
-                Err(io::ErrorKind::ConnectionAborted.into())
+            Poll::Ready(Err(error)) => Err(self.gate.lost(error)),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() || is_farewell(buffer.filled()) => {
+                Err(self.gate.lost(io::ErrorKind::ConnectionAborted.into()))
             }
             Poll::Ready(Ok(())) => Err(self.gate.fail("a reply before the end of the command")),
         }
     }
+}
+
+/// RFC 5321 §3.8: 421 is the one reply that may come to no command; the server hangs up. It can
+/// be taken for no good news.
+fn is_farewell(line: &[u8]) -> bool {
+    line.starts_with(b"421")
 }
 
 impl AsyncRead for Guarded {
@@ -201,7 +216,8 @@ impl AsyncRead for Guarded {
             this.read = 0;
             let mut octets = [0; 2_048];
             let mut below = ReadBuf::new(&mut octets);
-            std::task::ready!(Pin::new(&mut this.inner).poll_read(context, &mut below))?;
+            std::task::ready!(Pin::new(&mut this.inner).poll_read(context, &mut below))
+                .map_err(|error| this.gate.lost(error))?;
             if below.filled().is_empty() {
                 this.gate.state().closed = true;
                 return Poll::Ready(Ok(()));
@@ -224,7 +240,8 @@ impl AsyncWrite for Guarded {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.check_silence(context)?;
-        Pin::new(&mut this.inner).poll_write(context, octets)
+        let written = Pin::new(&mut this.inner).poll_write(context, octets);
+        written.map_err(|error| this.gate.lost(error))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

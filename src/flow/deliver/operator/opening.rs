@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::domain::limits::TLS_HANDSHAKE_TIMEOUT;
+use crate::domain::operator::OperatorDn;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::commands::Offers;
 use crate::flow::deliver::operator::guarded::REPLY_OCTETS_MAX;
@@ -19,7 +20,9 @@ use crate::infra::net::peer_identity;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A TLS connection to a listed operator, ready for EHLO. There is no way without TLS.
-pub(super) async fn open(handover: &Handover<'_>) -> Result<TlsStream<TcpStream>, Trouble> {
+pub(super) async fn open(
+    handover: &Handover<'_>,
+) -> Result<(TlsStream<TcpStream>, OperatorDn), Trouble> {
     let (host, port) = host_and_port(handover.next_hop)?;
     if !is_host_name(handover.client_name) {
         return Err(Trouble::later(3, 5, "our own name is not a host name"));
@@ -41,8 +44,8 @@ pub(super) async fn open(handover: &Handover<'_>) -> Result<TlsStream<TcpStream>
         Ok(Err(error)) => return Err(Trouble::later(7, 5, &format!("no TLS: {error}"))),
         Err(_) => return Err(Trouble::later(7, 5, "no TLS handshake in time")),
     };
-    check_peer(handover, &stream)?;
-    Ok(stream)
+    let peer = check_peer(handover, &stream)?;
+    Ok((stream, peer))
 }
 
 /// In clear: the greeting, EHLO, STARTTLS (RFC 3207 §4).
@@ -120,7 +123,10 @@ fn whole_reply(octets: &[u8]) -> Result<Option<(u16, Vec<String>)>, Trouble> {
 }
 
 /// The chain was verified by the handshake; the trust list says whose name may be here.
-fn check_peer(handover: &Handover<'_>, stream: &TlsStream<TcpStream>) -> Result<(), Trouble> {
+fn check_peer(
+    handover: &Handover<'_>,
+    stream: &TlsStream<TcpStream>,
+) -> Result<OperatorDn, Trouble> {
     let leaf = stream
         .get_ref()
         .1
@@ -129,7 +135,7 @@ fn check_peer(handover: &Handover<'_>, stream: &TlsStream<TcpStream>) -> Result<
         .ok_or_else(|| Trouble::later(7, 5, "the server showed no certificate"))?;
     let peer = peer_identity(leaf).map_err(|error| Trouble::later(7, 5, &error.to_string()))?;
     if (handover.is_listed)(&peer.subject) {
-        return Ok(());
+        return Ok(peer.subject);
     }
     Err(Trouble::later(
         7,

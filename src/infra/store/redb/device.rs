@@ -99,6 +99,7 @@ pub(super) struct Device {
 #[derive(Debug, Default)]
 pub(super) struct Switch {
     severed: AtomicBool,
+    serving: AtomicBool,
     fault: Mutex<Option<(io::ErrorKind, String)>>,
 }
 
@@ -106,6 +107,22 @@ impl Switch {
     /// From now on nothing reaches the file through this opening, whatever redb attempts.
     pub(super) fn sever(&self) {
         self.severed.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on a sector that cannot be read does not make redb refuse all others: it reads
+    /// as zeros, which are no page of redb's, so that only who needs it hears of damage.
+    pub(super) fn serve(&self) {
+        self.serving.store(true, Ordering::SeqCst);
+    }
+
+    /// What a read gives when it fails.
+    fn bear(&self, out: &mut [u8], error: io::Error) -> io::Result<()> {
+        if !self.serving.load(Ordering::SeqCst) {
+            return Err(error);
+        }
+        tracing::error!(%error, "a part of the store cannot be read");
+        out.fill(0);
+        Ok(())
     }
 
     /// The first error that the file gave.
@@ -138,7 +155,7 @@ impl StorageBackend for Device {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.file.read_exact_at(out, offset)
+        self.disk.file.read_exact_at(out, offset).or_else(|error| self.switch.bear(out, error))
     }
 
     fn set_len(&self, octets: u64) -> io::Result<()> {
@@ -168,6 +185,7 @@ impl StorageBackend for Device {
 #[derive(Debug)]
 pub(super) struct Shadow {
     disk: Arc<Disk>,
+    switch: Arc<Switch>,
     overlay: Mutex<Overlay>,
 }
 
@@ -179,16 +197,33 @@ struct Overlay {
 
 impl Shadow {
     /// Looks at the disk as it was after the last durable commit.
-    pub(super) fn new(disk: Arc<Disk>) -> io::Result<Self> {
+    pub(super) fn new(disk: Arc<Disk>) -> io::Result<(Self, Arc<Switch>)> {
         let octets = disk.file.metadata()?.len();
         let mut header = disk.headers().durable.clone();
         header.resize(PAGE_OCTETS, 0);
         let pages = BTreeMap::from([(0, header)]);
-        Ok(Self { disk, overlay: Mutex::new(Overlay { octets, pages }) })
+        let switch = Arc::<Switch>::default();
+        let overlay = Mutex::new(Overlay { octets, pages });
+        Ok((Self { disk, switch: Arc::clone(&switch), overlay }, switch))
     }
 
     fn overlay(&self) -> MutexGuard<'_, Overlay> {
         self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_overlaid(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_file(offset, out)?;
+        let overlay = self.overlay();
+        if offset + out.len() as u64 > overlay.octets {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (page, inside, part) in pieces(offset, out.len()) {
+            if let Some(octets) = overlay.pages.get(&page) {
+                let octets = &octets[inside..inside + part.len()];
+                out[part].copy_from_slice(octets);
+            }
+        }
+        Ok(())
     }
 
     /// Reads what the file has; behind its end there are zeros.
@@ -236,18 +271,7 @@ impl StorageBackend for Shadow {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.read_file(offset, out)?;
-        let overlay = self.overlay();
-        if offset + out.len() as u64 > overlay.octets {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        for (page, inside, part) in pieces(offset, out.len()) {
-            if let Some(octets) = overlay.pages.get(&page) {
-                let octets = &octets[inside..inside + part.len()];
-                out[part].copy_from_slice(octets);
-            }
-        }
-        Ok(())
+        self.read_overlaid(offset, out).or_else(|error| self.switch.bear(out, error))
     }
 
     fn set_len(&self, octets: u64) -> io::Result<()> {

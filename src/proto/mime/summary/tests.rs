@@ -283,37 +283,6 @@ fn what_is_not_a_stored_summary_is_refused() {
     assert!(decode(&other_format).is_none());
 }
 
-#[test]
-fn the_sample_letters_have_the_parts_that_another_parser_sees() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/mail");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "eml") {
-            continue;
-        }
-        let letter = std::fs::read(&path).unwrap();
-        let summary = summarise(&letter);
-        assert!(!summary.over_budget);
-        assert_eq!(decode(&encode(&summary)).as_ref(), Some(&summary), "{}", path.display());
-        let theirs = mail_parser::MessageParser::default().parse(&letter).unwrap();
-        let ours: Vec<_> = own_parts(&summary.structure);
-        let theirs: Vec<_> = theirs.parts.iter().collect();
-        assert_eq!(ours.len(), theirs.len(), "{}", path.display());
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert_eq!(ours.header_start, u64::from(theirs.offset_header), "{}", path.display());
-            assert_eq!(ours.body_start, u64::from(theirs.offset_body), "{}", path.display());
-            if ours.children.is_empty() && ours.message.is_none() {
-                assert_eq!(ours.body_end, u64::from(theirs.offset_end), "{}", path.display());
-            }
-        }
-    }
-}
-
-/// Parts in the order of the letter, without those of letters inside.
-fn own_parts(part: &Part) -> Vec<&Part> {
-    std::iter::once(part).chain(part.children.iter().flat_map(own_parts)).collect()
-}
-
 fn check_sane(letter: &[u8], part: &Part, within: (u64, u64)) {
     assert!(within.0 <= part.header_start && part.header_start <= part.body_start);
     assert!(part.body_start <= part.body_end && part.body_end <= within.1);

@@ -8,10 +8,10 @@ use crate::domain::envelope::Notify;
 use crate::domain::envelope::RcptParameters;
 use crate::domain::envelope::ReturnContent;
 
-/// Octets of an encoded ENVID (RFC 3461 §5.4).
+/// Octets of an encoded ENVID (RFC 3461 §4.4).
 const ENVID_OCTETS_MAX: usize = 100;
-/// Octets of a decoded ORCPT (RFC 3461 §5.4 says 500 encoded, but its UTF-8 forms differ in
-/// length and every one of them must fit).
+/// Octets of a decoded ORCPT. RFC 3461 §4.2 says 500 encoded, but the UTF-8 forms of one address
+/// differ in length and every one of them must fit.
 const ORCPT_OCTETS_MAX: usize = 500;
 
 /// The parameters of MAIL.
@@ -74,14 +74,14 @@ fn valid<T>(value: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<T,
     value.filter(|value| !value.is_empty()).and_then(parse).ok_or(BadCommand::ParameterValue)
 }
 
-/// Decimal digits only (`str::parse` would take a sign), at most twenty: RFC 1870 §4, RFC 3030
+/// Decimal digits only (`str::parse` would take a sign), at most twenty: RFC 1870 §3, RFC 3030
 /// §2. What does not fit 64 bits is too large for any door, and stays so.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = (1..=20).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// RFC 6152 §3. True for eight bits.
+/// RFC 6152 §2. True for eight bits.
 fn parse_body(text: &str) -> Option<Result<bool, BadCommand>> {
     match text.to_ascii_uppercase().as_str() {
         "7BIT" => Some(Ok(false)),

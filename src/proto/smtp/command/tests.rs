@@ -55,7 +55,10 @@ fn mail_and_rcpt_are_read_with_their_parameters() {
     reads("MAIL FROM:<a@b.fr> BODY=7BIT AUTH=<>", "MAIL FROM:<a@b.fr>");
     reads("MAIL FROM:<é@b.fr> SMTPUTF8", "MAIL FROM:<é@b.fr> SMTPUTF8");
     reads("MAIL FROM:<a@hôpital.fr>", "MAIL FROM:<a@xn--hpital-ixa.fr>");
-    reads("MAIL FROM:<a@b.fr> RET=hdrs ENVID=a+2Bb+20c", "MAIL FROM:<a@b.fr> RET=HDRS ENVID=a+2Bb+20c");
+    reads(
+        "MAIL FROM:<a@b.fr> RET=hdrs ENVID=a+2Bb+20c",
+        "MAIL FROM:<a@b.fr> RET=HDRS ENVID=a+2Bb+20c",
+    );
     reads("RCPT TO:<\"a > b\"@b.fr>", "RCPT TO:<\"a > b\"@b.fr>");
     reads("RCPT TO:<\"a\\\"b\"@b.fr>", "RCPT TO:<\"a\\\"b\"@b.fr>");
     reads("RCPT TO:<\"a.b\"@b.fr>", "RCPT TO:<a.b@b.fr>");
@@ -76,14 +79,15 @@ fn mail_and_rcpt_are_read_with_their_parameters() {
 #[test]
 fn a_size_beyond_counting_is_read_and_stays_too_large() {
     let Ok(Command::Mail(_, parameters)) = parse("MAIL FROM:<> SIZE=99999999999999999999") else {
-        panic!("twenty digits are allowed by RFC 1870 §4");
+        panic!("twenty digits are allowed by RFC 1870 §3");
     };
     assert_eq!(parameters.size, Some(u64::MAX));
 }
 
 #[test]
 fn what_is_no_command_is_refused() {
-    for line in ["", " ", "EHLOx y", "DAT", "MAILFROM:<>", "GET / HTTP/1.1", "\u{e9}", " NOOP", "*"] {
+    for line in ["", " ", "EHLOx y", "DAT", "MAILFROM:<>", "GET / HTTP/1.1", "\u{e9}", " NOOP", "*"]
+    {
         refused(line, BadCommand::Unknown);
     }
     assert_eq!(Command::parse(b"\x16\x03\x01\x02\x00"), Err(BadCommand::Unknown));
@@ -95,9 +99,16 @@ fn what_is_no_command_is_refused() {
     for line in ["EHLO", "HELO ", "EHLO a b", "EHLO a\tb", "EHLO <a>", "EHLO é", "EHLO a(b"] {
         refused(line, BadCommand::Hello);
     }
-    for line in ["BDAT", "BDAT x", "BDAT -1", "BDAT +1", "BDAT 1 FIRST", "BDAT 1 LAST x", "BDAT 0x10"] {
+    for line in
+        ["BDAT", "BDAT x", "BDAT -1", "BDAT +1", "BDAT 1 FIRST", "BDAT 1 LAST x", "BDAT 0x10"]
+    {
         refused(line, BadCommand::Bdat);
     }
+    assert_eq!(
+        Command::parse(b"BDAT \xff"),
+        Err(BadCommand::Bdat),
+        "its octets follow all the same"
+    );
     refused("EXPN list", BadCommand::NotOffered);
     refused("VRFY", BadCommand::Vrfy);
     refused("AUTH", BadCommand::Auth);
@@ -108,16 +119,26 @@ fn what_is_no_command_is_refused() {
 #[test]
 fn a_path_that_is_none_is_refused() {
     for line in [
-        "MAIL", "MAIL FROM", "MAIL FROM:", "MAIL FROM:a@b.fr", "MAIL FROM :<a@b.fr>",
-        "MAIL TO:<a@b.fr>", "MAIL FROM:<a@b.fr", "MAIL FROM:<a@b.fr>SIZE=1", "MAIL FROM:a<a@b.fr>",
-        "MAIL FROM:<\"a>b@b.fr>", "MAIL FROM:<a@b.fr>\tSIZE=1",
+        "MAIL",
+        "MAIL FROM",
+        "MAIL FROM:",
+        "MAIL FROM:a@b.fr",
+        "MAIL FROM :<a@b.fr>",
+        "MAIL TO:<a@b.fr>",
+        "MAIL FROM:<a@b.fr",
+        "MAIL FROM:<a@b.fr>SIZE=1",
+        "MAIL FROM:a<a@b.fr>",
+        "MAIL FROM:<\"a>b@b.fr>",
+        "MAIL FROM:<a@b.fr>\tSIZE=1",
     ] {
         refused(line, BadCommand::Mail);
     }
     for line in ["RCPT", "RCPT TO", "RCPT TO:", "RCPT FROM:<a@b.fr>", "RCPT TO:a@b.fr"] {
         refused(line, BadCommand::Rcpt);
     }
-    for path in ["a", "@b.fr", "a@", "a@b..fr", "<a@b.fr", "a b@b.fr", "@x.fr,a@b.fr", "@x fr:a@b.fr"] {
+    for path in
+        ["a", "@b.fr", "a@", "a@b..fr", "<a@b.fr", "a b@b.fr", "@x.fr,a@b.fr", "@x fr:a@b.fr"]
+    {
         refused(&format!("MAIL FROM:<{path}>"), BadCommand::Sender(BadAddress::Syntax));
     }
     refused("RCPT TO:<>", BadCommand::Recipient(BadAddress::Syntax));
@@ -137,23 +158,51 @@ fn a_parameter_is_known_given_once_and_of_its_form() {
         assert!(matches!(unknown, BadCommand::ParameterUnknown | BadCommand::ParameterValue));
     }
     for text in [
-        "SIZE=1 SIZE=1", "BODY=7BIT BODY=8BITMIME", "SMTPUTF8 SMTPUTF8", "RET=FULL RET=FULL",
-        "ENVID=a ENVID=b", "AUTH=<> AUTH=<>",
+        "SIZE=1 SIZE=1",
+        "BODY=7BIT BODY=8BITMIME",
+        "SMTPUTF8 SMTPUTF8",
+        "RET=FULL RET=FULL",
+        "ENVID=a ENVID=b",
+        "AUTH=<> AUTH=<>",
     ] {
         refused(&format!("MAIL FROM:<> {text}"), BadCommand::ParameterTwice);
     }
     let long = format!("ENVID={}", "a".repeat(101));
     for text in [
-        "SIZE", "SIZE=", "SIZE=-1", "SIZE=+1", "SIZE=1k", "SIZE=111111111111111111111", "BODY=9BIT",
-        "SMTPUTF8=yes", "RET=SOME", "ENVID=", "ENVID=a+2", "ENVID=a+2b", "ENVID=a+0D+0A", "ENVID=é",
-        "AUTH=+", &long,
+        "SIZE",
+        "SIZE=",
+        "SIZE=-1",
+        "SIZE=+1",
+        "SIZE=1k",
+        "SIZE=111111111111111111111",
+        "BODY=9BIT",
+        "SMTPUTF8=yes",
+        "RET=SOME",
+        "ENVID=",
+        "ENVID=a+2",
+        "ENVID=a+2b",
+        "ENVID=a+0D+0A",
+        "ENVID=é",
+        "AUTH=+",
+        &long,
     ] {
         refused(&format!("MAIL FROM:<> {text}"), BadCommand::ParameterValue);
     }
     for text in [
-        "NOTIFY=", "NOTIFY=NEVER,SUCCESS", "NOTIFY=DELAY,DELAY", "NOTIFY=SOMETIMES", "NOTIFY=SUCCESS,",
-        "ORCPT=a@b.fr", "ORCPT=;a", "ORCPT=rfc822;", "ORCPT=rfc822;a+0Ab", "ORCPT=rfc822;é",
-        "ORCPT=utf-8;\\x{0A}", "ORCPT=utf-8;\\x{D800}", "ORCPT=utf-8;\\x{e9}", "ORCPT=x400;a",
+        "NOTIFY=",
+        "NOTIFY=NEVER,SUCCESS",
+        "NOTIFY=DELAY,DELAY",
+        "NOTIFY=SOMETIMES",
+        "NOTIFY=SUCCESS,",
+        "ORCPT=a@b.fr",
+        "ORCPT=;a",
+        "ORCPT=rfc822;",
+        "ORCPT=rfc822;a+0Ab",
+        "ORCPT=rfc822;é",
+        "ORCPT=utf-8;\\x{0A}",
+        "ORCPT=utf-8;\\x{D800}",
+        "ORCPT=utf-8;\\x{e9}",
+        "ORCPT=x400;a",
     ] {
         refused(&format!("RCPT TO:<a@b.fr> {text}"), BadCommand::ParameterValue);
     }
@@ -205,9 +254,10 @@ fn mail_parameters() -> impl Strategy<Value = MailParameters> {
 }
 
 fn rcpt_parameters() -> impl Strategy<Value = RcptParameters> {
-    let notify = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(success, failure, delay)| {
-        Notify { never: !(success || failure || delay), success, failure, delay }
-    });
+    let notify =
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(success, failure, delay)| {
+            Notify { never: !(success || failure || delay), success, failure, delay }
+        });
     let orcpt = prop_oneof!["rfc822;[ -~]{1,60}", "utf-8;[ -~à-ÿ😀]{1,60}"];
     (option::of(notify), option::of(orcpt))
         .prop_map(|(notify, orcpt)| RcptParameters { notify, orcpt })
@@ -272,7 +322,6 @@ fn comparable(command: &Command) -> Option<String> {
         Command::Mail(path, parameters) => {
             let address = path.address().map(Address::to_string).unwrap_or_default();
             let size = parameters.size.unwrap_or(0);
-            // A SIZE beyond their integer and xtext of theirs that keeps spaces apart.
             if !plain(&address) || size > i64::MAX as u64 {
                 return None;
             }
@@ -322,13 +371,24 @@ fn theirs<T: std::fmt::Display + AsRef<str>>(request: &Request<T>) -> String {
             from.flags,
             from.env_id.as_ref().map(|envid| envid.as_ref().to_owned())
         ),
-        Request::Rcpt { to } => format!(
-            "RCPT {} {} {:?}",
-            to.address,
-            to.flags,
-            to.orcpt.as_ref().map(AsRef::as_ref)
-        ),
+        Request::Rcpt { to } => {
+            format!("RCPT {} {} {:?}", to.address, to.flags, to.orcpt.as_ref().map(AsRef::as_ref))
+        }
         Request::Bdat { chunk_size, is_last } => format!("BDAT {chunk_size} {is_last}"),
         _ => "another command".to_owned(),
     }
+}
+
+/// Where the other parser is wrong for a server, and ours is right. When an upgrade of it fails
+/// this test, the differential test above can be widened.
+#[test]
+fn known_defects_of_the_other_parser_are_not_ours() {
+    let other =
+        |line: &str| Request::parse(&mut line.as_bytes().iter()).map(|request| theirs(&request));
+    assert_eq!(other("RCPT TO:<postmaster>\r\n"), Ok("RCPT  0 None".to_owned()));
+    reads("RCPT TO:<postmaster>", "RCPT TO:<Postmaster>");
+    assert_eq!(other("RCPT TO:<\"a b\"@x.fr>\r\n"), Ok("RCPT a b@x.fr 0 None".to_owned()));
+    reads("RCPT TO:<\"a b\"@x.fr>", "RCPT TO:<\"a b\"@x.fr>");
+    // A bare LF ends a line for it; for us `line` refuses it before the parser is asked.
+    assert_eq!(other("DATA\n"), Ok("another command".to_owned()));
 }

@@ -95,9 +95,26 @@ fn an_empty_letter_ends_at_once() {
 fn no_other_sequence_ends_a_letter_and_each_refuses_it() {
     // The variants of published smuggling tools, each with a second letter hidden behind it.
     let ends: [&[u8]; 21] = [
-        b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r.\n", b"\n.\r",
-        b"\n\n.\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\0\n", b"\r\n.\r\r\n", b"\r\r\n.\n",
-        b"\n\r.\r\n", b"\r\r.\r\n", b"\0\r\n.\n", b"\r\n.\n\r\n", b"\x00\n.\r\n", b"\n.\r\r\n",
+        b"\n.\n",
+        b"\n.\r\n",
+        b"\r\n.\n",
+        b"\r.\r",
+        b"\r.\r\n",
+        b"\r\n.\r",
+        b"\r.\n",
+        b"\n.\r",
+        b"\n\n.\r\n",
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\r\n.\r\0\n",
+        b"\r\n.\r\r\n",
+        b"\r\r\n.\n",
+        b"\n\r.\r\n",
+        b"\r\r.\r\n",
+        b"\0\r\n.\n",
+        b"\r\n.\n\r\n",
+        b"\x00\n.\r\n",
+        b"\n.\r\r\n",
         b"\r\n\r.\r\n",
     ];
     for end in ends {

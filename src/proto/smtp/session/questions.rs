@@ -165,10 +165,7 @@ impl<P: Parcels> Recipient<P> {
     }
 
     /// The flow's word on the recipient, whose address a refusal is recorded with.
-    pub fn answer(
-        self,
-        verdict: Result<P::Recipient, (Refusal, Address)>,
-    ) -> Turn<P> {
+    pub fn answer(self, verdict: Result<P::Recipient, (Refusal, Address)>) -> Turn<P> {
         let mut mail = self.0;
         match verdict {
             Ok(recipient) => {

@@ -156,8 +156,15 @@ fn ehlo_lists_what_this_client_may_use_now() {
         reply.write_to(&mut wire);
         String::from_utf8(wire).unwrap()
     };
-    let always =
-        ["SIZE 1000", "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"];
+    let always = [
+        "SIZE 1000",
+        "PIPELINING",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        "DSN",
+        "CHUNKING",
+    ];
     let clear = keywords(Session::clear(rules(Door::Submission)), "EHLO c");
     let secured = keywords(Session::secured(rules(Door::Submission)), "EHLO c");
     for keyword in always {
@@ -258,6 +265,17 @@ fn a_client_that_makes_only_errors_is_sent_away() {
     let (last, others) = codes.split_last().unwrap();
     assert!(others.iter().all(|code| *code == 500));
     assert_eq!(*last, 421);
+}
+
+#[test]
+fn a_stranger_may_say_little_and_a_client_with_a_login_much() {
+    let mut driver = Driver::new(Session::clear(rules(Door::Submission)));
+    let said = (0..1000).take_while(|_| driver.say("NOOP") == 250).count();
+    assert_eq!(said, limits::SMTP_STRANGER_COMMANDS_MAX);
+    let mut driver = Driver::new(Session::clear(rules(Door::Submission)));
+    driver.check(&[("EHLO c", 250), ("BDAT 100000", 421), ("NOOP", 0)]);
+    let mut driver = Driver::vouched();
+    assert!((0..1000).all(|_| driver.say("NOOP") == 250));
 }
 
 #[test]

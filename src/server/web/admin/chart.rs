@@ -59,11 +59,16 @@ const TOP: u32 = 12;
 const BOTTOM: u32 = 28;
 const SERIES: [&str; 3] = ["sent", "received", "refused"];
 
+/// More letters a day than there will ever be; keeps the arithmetic inside its range.
+const VALUE_MAX: u64 = 1_000_000_000_000_000;
+
 /// Draws the days.
 pub fn chart(days: &[(Day, Counts)], lang: Lang) -> Chart {
     let t = lang.texts();
     let names = [t.admin_sent, t.admin_received, t.admin_refused];
-    let highest = days.iter().flat_map(|(_, counts)| SERIES.map(|series| counts.of(series))).max();
+    let shown = |counts: &Counts, series| counts.of(series).min(VALUE_MAX);
+    let highest =
+        days.iter().flat_map(|(_, counts)| SERIES.map(|series| shown(counts, series))).max();
     let step = grid_step(highest.unwrap_or(0));
     let lines = highest.unwrap_or(0).div_ceil(step).max(1);
     let top_value = step * lines;
@@ -86,7 +91,7 @@ pub fn chart(days: &[(Day, Counts)], lang: Lang) -> Chart {
         let start = LEFT + slot * u32::try_from(place).unwrap_or(0);
         let inset = (slot - (bar * 3).min(slot)) / 2;
         for (number, (series, name)) in SERIES.iter().zip(names).enumerate() {
-            let value = counts.of(series);
+            let value = shown(counts, series);
             if value == 0 {
                 continue;
             }
@@ -107,10 +112,8 @@ pub fn chart(days: &[(Day, Counts)], lang: Lang) -> Chart {
             ticks.push(Tick { x: start + slot / 2, label });
         }
     }
-    let grid = (0..=lines).map(|line| GridLine {
-        y: y_of(step * line),
-        label: language::number(step * line, lang),
-    });
+    let grid = (0..=lines)
+        .map(|line| GridLine { y: y_of(step * line), label: language::number(step * line, lang) });
     Chart { width: WIDTH, height: HEIGHT, left: LEFT, grid: grid.collect(), bars, ticks }
 }
 

@@ -59,8 +59,13 @@ impl Counts {
 /// Column heads of [`EVENTS`].
 fn event_heads(t: &Texts) -> [&'static str; EVENTS.len()] {
     [
-        t.admin_accepted, t.admin_sent, t.admin_received, t.admin_refused, t.admin_relayed,
-        t.admin_deferred, t.admin_failed,
+        t.admin_accepted,
+        t.admin_sent,
+        t.admin_received,
+        t.admin_refused,
+        t.admin_relayed,
+        t.admin_deferred,
+        t.admin_failed,
     ]
 }
 
@@ -118,7 +123,12 @@ fn in_order(
     sums
 }
 
-fn table(caption: &'static str, head: &'static str, sums: Vec<(String, Counts)>, lang: Lang) -> Table {
+fn table(
+    caption: &'static str,
+    head: &'static str,
+    sums: Vec<(String, Counts)>,
+    lang: Lang,
+) -> Table {
     let mut heads = vec![head];
     heads.extend(event_heads(lang.texts()));
     let rows = sums.into_iter().map(|(name, counts)| TableRow { name, cells: counts.cells(lang) });
@@ -173,9 +183,17 @@ fn counterpart(counterpart: Counterpart, t: &Texts) -> &'static str {
 /// The rows as they stand, for a spreadsheet. Names are the ledger's and do not follow the
 /// page's language, so that programs can rely on them.
 pub fn csv(rows: &[StatRow]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(vec![]);
     writer.write_record([
-        "day", "domain", "mailbox_kind", "counterpart", "event", "reason", "count", "octets",
+        "day",
+        "domain",
+        "mailbox_kind",
+        "counterpart",
+        "event",
+        "reason",
+        "count",
+        "octets",
     ])?;
     for row in rows {
         writer.write_record([
@@ -214,7 +232,7 @@ pub(crate) mod tests {
             event: event.to_owned(),
             reason: reason.to_owned(),
             count,
-            octets: count * 4096,
+            octets: count.saturating_mul(4096),
         }
     }
 

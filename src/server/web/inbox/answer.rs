@@ -28,6 +28,9 @@ use crate::server::web::inbox::compose::File;
 use crate::server::web::inbox::letter;
 use crate::server::web::inbox::letter::Draft;
 use crate::server::web::login;
+use crate::server::web::pages::Frame;
+use crate::server::web::pages::KeptPage;
+use crate::server::web::pages::page;
 use crate::server::web::session::Notice;
 use crate::server::web::site::Site;
 use crate::server::web::site::Visitor;
@@ -62,18 +65,26 @@ pub async fn send(
     headers: HeaderMap,
     form: Multipart,
 ) -> Response {
-    let Some(patient) = Patient::of(&visitor) else { return inbox::to_login(&visitor) };
+    let Some(patient) = Patient::of(&visitor) else { return keep(&visitor, form).await };
     let (folder, uid) = (FolderId(folder), Uid(uid));
     let path = inbox::letter_path(folder, uid);
     let t = visitor.lang.texts();
+    if !inbox::has_pages(folder) {
+        return guard::error(StatusCode::NOT_FOUND, visitor.lang, "/inbox");
+    }
 
     // The files as they arrive, as a letter, and that letter's copy on its way.
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     let octets: u64 = announced.unwrap_or_else(|| body_octets_max(&site) as u64);
-    let Ok(_memory) = site.desk.reserve(octets.saturating_mul(3)).await else {
+    let kept = octets.min(site.house.message_octets);
+    let Ok(_memory) = site.desk.reserve(kept.saturating_mul(3)).await else {
         return guard::error(StatusCode::SERVICE_UNAVAILABLE, visitor.lang, &path);
     };
-    let mut typed = read(&site, form).await;
+    let mut typed = read(letter::room_for_files(&site), form).await;
+    if typed.csrf.is_empty() && typed.problem == Some(Problem::TooLarge) {
+        // So much came at once that not even the form's token could be read.
+        return guard::error(StatusCode::PAYLOAD_TOO_LARGE, visitor.lang, &path);
+    }
     if !login::is_own(patient.session, &typed.csrf) {
         return guard::error(StatusCode::FORBIDDEN, visitor.lang, &path);
     }
@@ -108,6 +119,18 @@ pub async fn send(
     }
 }
 
+/// Somebody wrote for longer than a session lasts: show them their text, so that they need not
+/// write it again. It goes nowhere else; files are not kept.
+async fn keep(visitor: &Visitor, form: Multipart) -> Response {
+    let typed = read(0, form).await;
+    if typed.text.trim().is_empty() {
+        return inbox::to_login(visitor);
+    }
+    let title = visitor.lang.texts().answer_kept_title;
+    let frame = Frame::new(visitor.lang, title, "/inbox/login");
+    page(StatusCode::UNAUTHORIZED, &KeptPage { frame, text: typed.text })
+}
+
 impl Problem {
     fn status_and_text(self, t: &Texts) -> (StatusCode, &'static str) {
         match self {
@@ -129,9 +152,10 @@ pub fn body_octets_max(site: &Site) -> usize {
 const TEXT_OCTETS_MAX: usize = limits::WEB_ANSWER_CHARACTERS_MAX * 8;
 
 /// Reads the form field by field. The text stands before the files, so that it survives them.
-async fn read(site: &Site, mut form: Multipart) -> Typed {
+/// `room`: octets of files that are kept; the others are read on and thrown away.
+async fn read(room: u64, mut form: Multipart) -> Typed {
     let mut typed = Typed::default();
-    let mut room = usize::try_from(letter::room_for_files(site)).unwrap_or(usize::MAX);
+    let mut room = usize::try_from(room).unwrap_or(usize::MAX);
     loop {
         let field = match form.next_field().await {
             Ok(Some(field)) => field,

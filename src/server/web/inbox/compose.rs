@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn another_parser_reads_what_was_written() {
         let subject = "XDM/1.0/DDM+CR d'imagerie médicale EXEMPLIER ADA 03/02/1988 éèàçœ et plus";
-        let text = "Bonjour,\r\n\r\nFrom ici : é = 1 \n.\n.fin\n" .to_owned() + &"long ".repeat(60);
+        let text = "Bonjour,\r\n\r\nFrom ici : é = 1 \n.\n.fin\n".to_owned() + &"long ".repeat(60);
         let files = vec![File {
             name: "C:\\temp\\Résumé \"é\".pdf".to_owned(),
             octets: Secret::new((0..=255).collect()),

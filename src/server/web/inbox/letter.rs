@@ -48,6 +48,9 @@ pub async fn read(
 ) -> Response {
     let Some(patient) = Patient::of(&visitor) else { return inbox::to_login(&visitor) };
     let (folder, uid) = (FolderId(folder), Uid(uid));
+    if !inbox::has_pages(folder) {
+        return guard::error(StatusCode::NOT_FOUND, visitor.lang, "/inbox");
+    }
     let letter = match site.desk.letter(patient.account, folder, uid).await {
         Ok(letter) => letter,
         Err(MailboxError::Unreadable(_)) => return unreadable(&visitor, &patient),
@@ -96,13 +99,15 @@ pub(super) async fn show(
         size: language::size(attachment.octets, lang),
     });
     let attachments = attachments.collect();
+    let has_error = matches!(&answer, AnswerPart::Open(form) if form.error.is_some());
     // Parsing strangers' HTML is work for a thread that may be busy for a while.
-    let Ok((body, remarks)) = tokio::task::spawn_blocking(move || body(readable, lang)).await else {
+    let Ok((body, remarks)) = tokio::task::spawn_blocking(move || body(readable, lang)).await
+    else {
         return guard::error(StatusCode::INTERNAL_SERVER_ERROR, lang, &path);
     };
     let subject = inbox::subject(&row.subject, lang);
     let template = LetterPage {
-        frame: patient.frame(visitor, t.letter_body, &path),
+        frame: patient.frame(visitor, t.letter_body, &path).with_error(has_error),
         subject,
         from: inbox::sender(row.from.as_ref(), lang),
         to: recipients(&to, patient, lang),
@@ -214,6 +219,9 @@ pub async fn attachment(
     Path((folder, uid, index)): Path<(u32, u32, usize)>,
 ) -> Response {
     let Some(patient) = Patient::of(&visitor) else { return inbox::to_login(&visitor) };
+    if !inbox::has_pages(FolderId(folder)) {
+        return guard::error(StatusCode::NOT_FOUND, visitor.lang, "/inbox");
+    }
     let found = site.desk.attachment(patient.account, FolderId(folder), Uid(uid), index).await;
     match found {
         Ok(Some(download)) => send_file(download),
