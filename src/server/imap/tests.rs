@@ -560,6 +560,11 @@ async fn a_mailbox_that_is_deleted_under_a_session_ends_it() {
     two.ok("a DELETE x").await;
     one.send("a NOOP\r\n").await;
     assert_eq!(one.closed().await, "* BYE The selected mailbox was deleted\r\n<closed>");
+    // But who deletes it goes on.
+    two.ok("a CREATE y").await;
+    two.ok("a SELECT y").await;
+    check(&mut two, "a DELETE y", "a OK Deleted\n").await;
+    check(&mut two, "a FETCH 1:* UID", "a BAD Select a mailbox first\n").await;
 }
 
 #[tokio::test]
