@@ -780,6 +780,7 @@ impl Belief {
 
 /// RFC 3501 §5.5 and §7.4.1: however sessions interleave, each client that only listens to its
 /// own responses ends up with the true mailbox.
+#[allow(clippy::print_stdout, reason = "a random test names its seed")]
 #[tokio::test]
 async fn sessions_that_change_one_mailbox_never_lose_count() {
     let seed: u64 = std::env::var("VAGUEMESTRE_TEST_SEED")
