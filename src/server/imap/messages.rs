@@ -22,6 +22,7 @@ use crate::proto::imap::search::SearchKey;
 use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
 use crate::proto::mime::summary::Summary;
+use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
@@ -210,6 +211,8 @@ async fn answers<D: Desk>(
     if let Some(answer) = query.matches(&facts) {
         return Ok(answer);
     }
+    // The decoded and the folded text are as large as the letter, or larger.
+    let room = desk.reserve(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
     let letter = match fetch::open(desk, shelf, entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
         Ok(opened) => {
@@ -224,7 +227,10 @@ async fn answers<D: Desk>(
         Err(_) => None,
     };
     facts.text = letter.as_ref().map_or(Known::Never, Known::Yes);
-    Ok(query.matches(&facts).unwrap_or(false))
+    let answer = query.matches(&facts).unwrap_or(false);
+    drop(letter);
+    drop(room);
+    Ok(answer)
 }
 
 /// APPEND.

@@ -266,6 +266,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             }
             Body::Select { mailbox, access } => return self.select(&mailbox, access).await,
             Body::Close => return self.close().await,
+            Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
                 self.selected()?;
                 self.unselect();
@@ -290,11 +291,6 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             }
             Body::Create { mailbox, special_use } => {
                 folders::create(shelf, &mailbox, &special_use).await
-            }
-            Body::Delete(mailbox) => {
-                let folder = folders::find(shelf, &mailbox).await?;
-                shelf.delete_folder(folder.id).await?;
-                Ok(Answer::ok("Deleted"))
             }
             Body::Rename { from, to } => folders::rename(shelf, &from, &to).await,
             Body::Subscribe(mailbox) => {
@@ -361,6 +357,17 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             self.state = State::Selected(shelf, Box::new(opened.view));
         }
         Ok(Answer::ok(text).code(code.to_owned()))
+    }
+
+    async fn delete(&mut self, mailbox: &MailboxName) -> Done {
+        let shelf = self.shelf()?;
+        let folder = folders::find(shelf, mailbox).await?;
+        shelf.delete_folder(folder.id).await?;
+        // Who deletes the mailbox that they have open need not be told that it is gone.
+        if self.selected().is_ok_and(|(_, view)| view.folder == folder.id) {
+            self.unselect();
+        }
+        Ok(Answer::ok("Deleted"))
     }
 
     /// RFC 3501 §6.4.2: removes what is marked `\Deleted`, without a word, if it may.

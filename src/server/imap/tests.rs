@@ -560,6 +560,11 @@ async fn a_mailbox_that_is_deleted_under_a_session_ends_it() {
     two.ok("a DELETE x").await;
     one.send("a NOOP\r\n").await;
     assert_eq!(one.closed().await, "* BYE The selected mailbox was deleted\r\n<closed>");
+    // But who deletes it goes on.
+    two.ok("a CREATE y").await;
+    two.ok("a SELECT y").await;
+    check(&mut two, "a DELETE y", "a OK Deleted\n").await;
+    check(&mut two, "a FETCH 1:* UID", "a BAD Select a mailbox first\n").await;
 }
 
 #[tokio::test]
@@ -738,6 +743,102 @@ async fn pipelined_commands_are_answered_in_order() {
         answer,
         "* 1 FETCH (UID 1)\r\na OK Done\r\n* 2 FETCH (UID 2)\r\nb OK Done\r\nc OK Done\r\n* BYE Until next time\r\nd OK Done\r\n<closed>"
     );
+}
+
+/// What a client believes of the mailbox, from nothing but the responses.
+#[derive(Default)]
+struct Belief {
+    uids: Vec<Option<String>>,
+    flags: std::collections::BTreeMap<String, String>,
+}
+
+impl Belief {
+    /// Takes in the untagged responses. A client that is told what cannot be is lost.
+    fn hear(&mut self, answer: &str) {
+        for line in answer.lines().filter_map(|line| line.strip_prefix("* ")) {
+            let Some((number, rest)) = line.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            if rest == "EXISTS" {
+                assert!(number >= self.uids.len(), "EXISTS {number} below {}", self.uids.len());
+                self.uids.resize(number, None);
+            } else if rest == "EXPUNGE" {
+                assert!((1..=self.uids.len()).contains(&number), "EXPUNGE {number}");
+                self.uids.remove(number - 1);
+            } else if let Some(items) = rest.strip_prefix("FETCH (UID ") {
+                let (uid, items) = items.split_once([' ', ')']).unwrap();
+                let known = &mut self.uids[number - 1];
+                assert!(known.is_none() || known.as_deref() == Some(uid), "{number} is {uid}");
+                *known = Some(uid.to_owned());
+                if let Some(flags) = items.strip_prefix("FLAGS (") {
+                    let flags = flags.split_once(')').unwrap().0;
+                    self.flags.insert(uid.to_owned(), flags.to_owned());
+                }
+            }
+        }
+    }
+}
+
+/// RFC 3501 §5.5 and §7.4.1: however sessions interleave, each client that only listens to its
+/// own responses ends up with the true mailbox.
+#[allow(clippy::print_stdout, reason = "a random test names its seed")]
+#[tokio::test]
+async fn sessions_that_change_one_mailbox_never_lose_count() {
+    let seed: u64 = std::env::var("VAGUEMESTRE_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
+    println!("VAGUEMESTRE_TEST_SEED={seed}");
+    let mut state = seed;
+    let mut dice = move |bound: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let house = House::new().await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = house.login().await;
+        let mut belief = Belief::default();
+        belief.hear(&client.ok("a SELECT INBOX").await);
+        clients.push((client, belief));
+    }
+    for _ in 0..300 {
+        let (client, belief) = &mut clients[dice(3) as usize];
+        let exists = belief.uids.len() as u64;
+        let one = dice(exists.max(1)) + 1;
+        let command = match dice(12) {
+            0..=2 => format!("a APPEND INBOX {{3+}}\r\na{}b", dice(10)),
+            _ if exists == 0 => "a NOOP".to_owned(),
+            3 => format!("a UID STORE {one}:* +FLAGS (\\Deleted)"),
+            4 => format!("a UID STORE {one} -FLAGS (\\Deleted)"),
+            5 => format!("a UID STORE 1:{one} +FLAGS (\\Seen $x{})", dice(3)),
+            6 => "a EXPUNGE".to_owned(),
+            7 => format!("a MOVE {one} INBOX"),
+            8 => format!("a COPY {one} INBOX"),
+            9 => format!("a UID FETCH {one}:* (UID FLAGS)"),
+            10 => "a SEARCH ALL".to_owned(),
+            _ => "a NOOP".to_owned(),
+        };
+        let answer = client.say(&command).await;
+        let may_say_no = answer.contains("EXPUNGEISSUED") && command.contains("PY");
+        assert!(answer.contains("a OK") || may_say_no, "{command}: {answer}");
+        belief.hear(&answer);
+    }
+    let mut truth = Belief::default();
+    let mut fresh = house.login().await;
+    truth.hear(&fresh.ok("a SELECT INBOX").await);
+    truth.hear(&fresh.ok("a UID FETCH 1:* FLAGS").await);
+    for (mut client, mut belief) in clients {
+        belief.hear(&client.ok("a NOOP").await);
+        assert_eq!(belief.uids.len(), truth.uids.len());
+        let told = client.ok("a UID FETCH 1:* UID").await;
+        belief.hear(&told);
+        assert_eq!(belief.uids, truth.uids);
+        for (uid, flags) in &belief.flags {
+            let is_there = truth.uids.iter().flatten().any(|known| known == uid);
+            assert!(!is_there || truth.flags.get(uid) == Some(flags), "flags of {uid}");
+        }
+    }
 }
 
 impl House {
