@@ -1,6 +1,7 @@
 //! The nouns of health mail. Plain values: no I/O, no async, no serde.
 pub mod address;
 pub mod delivery;
+pub mod door;
 pub mod envelope;
 pub mod fact;
 pub mod folder;

@@ -43,7 +43,7 @@ use crate::infra::store::Batch;
 use accept::Accepted;
 use accept::Caller;
 use accept::Credentials;
-use accept::Door;
+use crate::domain::door::Door;
 use authenticate::Authenticated;
 use deliver::Delivery;
 use office::Office;

@@ -1,21 +1,9 @@
 //! Station 1, accept: a caller stands at one of our doors.
 use std::net::IpAddr;
 
+use crate::domain::door::Door;
 use crate::infra::directory::Account;
 use crate::infra::net::PeerIdentity;
-
-/// Which door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// Our own users (RFC 6409): they must log in.
-    Submission,
-    /// Other operators: their certificate speaks for them.
-    Mx,
-    /// A patient who answers on the inbox page.
-    Portal,
-    /// The relay itself: reports.
-    House,
-}
 
 /// What the caller has shown of themselves.
 #[derive(Clone, Debug)]

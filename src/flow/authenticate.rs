@@ -13,7 +13,7 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
-use crate::flow::accept::Door;
+use crate::domain::door::Door;
 use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;

@@ -8,9 +8,7 @@ use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::flow::accept::Accepted;
-use crate::flow::accept::Credentials;
-use crate::flow::accept::Door;
+use crate::domain::door::Door;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::exchange;
 use crate::flow::office::Office;
@@ -205,11 +203,6 @@ impl Cleared {
         &self.approved
     }
 
-    /// Who stands at the door.
-    pub fn accepted(&self) -> &Accepted {
-        self.authenticated.accepted()
-    }
-
     /// The envelope.
     pub fn envelope(&self) -> Envelope {
         let recipients = self.approved.iter().map(|each| each.recipient.clone()).collect();
@@ -223,6 +216,6 @@ impl Cleared {
 
     /// True when the relay itself wrote the letter.
     pub fn is_from_the_house(&self) -> bool {
-        matches!(self.accepted().caller().credentials, Credentials::House)
+        self.authenticated.accepted().door() == Door::House
     }
 }

@@ -3,7 +3,7 @@ use vaguemestre::domain::address::Address;
 use vaguemestre::domain::envelope::Notify;
 use vaguemestre::domain::envelope::ReturnContent;
 use vaguemestre::flow::accept::Credentials;
-use vaguemestre::flow::accept::Door;
+use vaguemestre::domain::door::Door;
 use vaguemestre::server::smtp::SmtpDoor;
 
 use super::clerk::Clerk;

@@ -18,7 +18,7 @@ use crate::flow;
 use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
-use crate::flow::accept::Door;
+use crate::domain::door::Door;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::office::Office;
 use crate::flow::policy::Approved;

@@ -27,7 +27,7 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
-use crate::flow::accept::Door;
+use crate::domain::door::Door;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
