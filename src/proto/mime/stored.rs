@@ -78,6 +78,11 @@ pub(super) fn encode(summary: &Summary) -> Vec<u8> {
     if encoded.len() <= limits::SUMMARY_OCTETS_MAX {
         return encoded;
     }
+    encode_short(summary)
+}
+
+/// Writes the stored form of the safe summary.
+pub(super) fn encode_short(summary: &Summary) -> Vec<u8> {
     write(&safe(summary))
 }
 

@@ -115,6 +115,12 @@ pub fn encode(summary: &Summary) -> Vec<u8> {
     stored::encode(summary)
 }
 
+/// Stored form of what is left of a summary that is too large: short texts, few addresses, one
+/// opaque part; marked `over_budget`.
+pub fn encode_short(summary: &Summary) -> Vec<u8> {
+    stored::encode_short(summary)
+}
+
 /// Reads the stored form; `None` when it is not one.
 pub fn decode(stored: &[u8]) -> Option<Summary> {
     stored::decode(stored)

@@ -81,7 +81,7 @@ pub(super) async fn open<D: Desk>(
     shelf: &D::Shelf,
     entry: &Entry,
 ) -> Result<Opened, MailboxError> {
-    let room = desk.reserve(entry.size).await.map_err(MailboxError::Temporary)?;
+    let room = desk.reserve_reading(entry.size).await.map_err(MailboxError::Temporary)?;
     let letter = shelf.content(entry).await?;
     Ok(Opened { letter, _room: room })
 }

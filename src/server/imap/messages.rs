@@ -212,7 +212,7 @@ async fn answers<D: Desk>(
         return Ok(answer);
     }
     // The decoded and the folded text are as large as the letter, or larger.
-    let room = desk.reserve(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
+    let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
     let letter = match fetch::open(desk, shelf, entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
         Ok(opened) => {

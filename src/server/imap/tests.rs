@@ -57,6 +57,7 @@ struct OneDesk {
     mailboxes: Mailboxes,
     account: Account,
     memory: ClearMemory,
+    reading: ClearMemory,
     times: Times,
 }
 
@@ -80,6 +81,10 @@ impl Desk for OneDesk {
 
     async fn reserve(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.memory.reserve(octets).await
+    }
+
+    async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
+        self.reading.reserve(octets).await
     }
 
     fn message_octets_max(&self) -> u64 {
@@ -127,7 +132,8 @@ impl House {
         mailboxes.create(&account).await.unwrap();
         let memory = ClearMemory::new(10_000_000);
         let (stop, stopped) = Stop::new();
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, times });
+        let reading = ClearMemory::new(10_000_000);
+        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 
