@@ -316,3 +316,6 @@ pub fn commit_refusal(error: &CommitError) -> Refusal {
         CommitError::ValueTooLarge(_) | CommitError::Engine(_) => Refusal::StoreFailed,
     }
 }
+
+#[cfg(test)]
+mod tests;
