@@ -23,6 +23,7 @@ use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 use crate::infra::store::StoreError;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::summary;
 use crate::proto::mime::summary::EnvelopeFields;
 use crate::proto::mime::summary::Part;
@@ -543,6 +544,7 @@ pub(super) fn safe_summary(entry: &Entry) -> Summary {
         subject: String::new(),
         attachments: 0,
         over_budget: true,
+        header_forms: HeaderForms::default(),
     }
 }
 

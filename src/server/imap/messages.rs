@@ -21,6 +21,7 @@ use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::search::SearchKey;
 use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
@@ -197,6 +198,7 @@ async fn answers<D: Desk>(
         internal_date: entry.internal_date,
         size: entry.size,
         envelope: Known::NotYet,
+        header_forms: HeaderForms::default(),
         text: Known::NotYet,
     };
     if let Some(answer) = query.matches(&facts) {
@@ -207,6 +209,7 @@ async fn answers<D: Desk>(
         Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
         Err(_) => None,
     };
+    facts.header_forms = summary.as_ref().map(|summary| summary.header_forms).unwrap_or_default();
     facts.envelope = summary.as_ref().map_or(Known::Never, |summary| Known::Yes(&summary.envelope));
     if let Some(answer) = query.matches(&facts) {
         return Ok(answer);

@@ -666,6 +666,9 @@ async fn a_letter_that_cannot_be_opened_does_not_hide_the_others() {
         answer.ends_with("a NO [UNAVAILABLE] A message cannot be opened; the others were sent\r\n")
     );
     check(&mut client, "a SEARCH BODY bonjour", "* SEARCH 1 3\na OK Done\n").await;
+    // Fields that the sealed summary has are not looked for in the letters.
+    let by_id = "a SEARCH HEADER Message-ID <1@x> HEADER to b@ NOT HEADER cc \"\"";
+    check(&mut client, by_id, "* SEARCH 1 2 3\na OK Done\n").await;
     check(&mut client, "a FETCH 2 BODY[]", "* 2 FETCH (BODY[] NIL)\na NO [UNAVAILABLE] A message cannot be opened; the others were sent\n").await;
     check(&mut client, "a FETCH 2 FLAGS", "* 2 FETCH (FLAGS ())\na OK Done\n").await;
     client.ok("a STORE 2 FLAGS (\\Deleted)").await;
