@@ -48,7 +48,9 @@ impl OpenMailbox {
             let name = names.remove(&counters.id);
             folders.push(folder(counters, name.unwrap_or_else(|| placeholder(counters.id))));
         }
-        folders.sort_by(|a, b| (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name)));
+        folders.sort_by(|a, b| {
+            (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name))
+        });
         Ok(folders)
     }
 
@@ -154,7 +156,8 @@ impl OpenMailbox {
         let _gate = self.slot.gate.lock().await;
         let name = checked_name(name)?;
         let folders = self.folders().await?;
-        let old = folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
+        let old =
+            folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
         if folders.iter().any(|folder| folder.name == name) {
             return Err(MailboxError::FolderExists);
         }

@@ -33,7 +33,9 @@ impl Shelf {
             match row.as_ref().map(|row| rows::decode(&row.value)) {
                 Some(Some(head)) => return Ok((head, version)),
                 None if self.has_no_rows(&slot.id).await? => return Ok((Head::default(), None)),
-                _ => tracing::error!(mailbox = ?slot.id, "a mailbox head is damaged; counting anew"),
+                _ => {
+                    tracing::error!(mailbox = ?slot.id, "a mailbox head is damaged; counting anew")
+                }
             }
             let head = self.count_anew(slot).await?;
             let mut batch = Batch::new();

@@ -237,7 +237,8 @@ async fn a_letter_of_many_parts_for_a_hundred_mailboxes_fits_one_commit() {
         .to_vec();
     for part in 0..700 {
         let description = "d".repeat(250);
-        let part = format!("--b\r\nContent-ID: {part}\r\nContent-Description: {description}\r\n\r\nx\r\n");
+        let part =
+            format!("--b\r\nContent-ID: {part}\r\nContent-Description: {description}\r\n\r\nx\r\n");
         letter.extend(part.into_bytes());
     }
     letter.extend(b"--b--\r\n");

@@ -27,7 +27,6 @@ use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
-use crate::server::imap::fetch;
 use crate::server::imap::folders;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
@@ -214,12 +213,13 @@ async fn answers<D: Desk>(
     if let Some(answer) = query.matches(&facts) {
         return Ok(answer);
     }
-    // The decoded and the folded text are as large as the letter, or larger.
+    // The decoded and the folded text are as large as the letter, or larger. All is asked for at
+    // once: who holds some and waits for more may wait for those who do the same.
     let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
-    let letter = match fetch::open(desk, shelf, entry).await {
+    let letter = match shelf.content(entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
-        Ok(opened) => {
-            tokio::task::spawn_blocking(move || FoldedLetter::new(opened.letter.expose()))
+        Ok(letter) => {
+            tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
                 .await
                 .inspect_err(|_| {
                     tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")
