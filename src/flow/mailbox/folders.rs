@@ -45,8 +45,16 @@ impl OpenMailbox {
         }
         let mut folders: Vec<Folder> = Vec::with_capacity(head.folders.len());
         for counters in &head.folders {
-            let name = names.remove(&counters.id);
-            folders.push(folder(counters, name.unwrap_or_else(|| placeholder(counters.id))));
+            let name = names.get(&counters.id).cloned();
+            let name = name.unwrap_or_else(|| {
+                let mut name = placeholder(counters.id);
+                // Somebody may have called another folder so.
+                while names.values().any(|other| other.name == name.name) {
+                    name.name.push('-');
+                }
+                name
+            });
+            folders.push(folder(counters, name));
         }
         folders.sort_by(|a, b| {
             (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name))
