@@ -81,10 +81,7 @@ fn say(text: &str) {
 }
 
 /// One line of progress: what, and how it went.
-async fn step<T>(
-    what: &str,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
+async fn step<T>(what: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     {
         let mut out = std::io::stdout().lock();
         let _ = write!(out, "  {what:<58} ");

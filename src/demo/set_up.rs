@@ -138,7 +138,8 @@ impl Demo {
         for person in &PEOPLE {
             let address = person.address();
             let password = Secret::new(self.password(person).to_owned());
-            self.add(person.operator, &address, person.kind, person.display_name, &password).await?;
+            self.add(person.operator, &address, person.kind, person.display_name, &password)
+                .await?;
         }
         let password = Secret::new("secret".to_owned());
         for number in 0..extra {
@@ -265,7 +266,8 @@ fn random_password() -> String {
 
 pub(super) fn write_private(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+    let opened =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
     opened
         .and_then(|mut opened| opened.write_all(octets))
         .with_context(|| format!("{}", file.display()))
@@ -304,7 +306,8 @@ fn write_config(
             format!("{door} = \"{}\"", std::net::SocketAddr::new(options.host, port))
         })
         .collect();
-    let citizens = if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
+    let citizens =
+        if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
     let (people, mx) = (pki.people(operator), pki.mx(operator));
     let ca = pki.ca_file();
     let text = format!(

@@ -1,6 +1,7 @@
 //! Station 3, policy: may this sender write to these people, and this content?
 use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
+use crate::domain::door::Door;
 use crate::domain::envelope::Envelope;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -8,7 +9,6 @@ use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::domain::door::Door;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::exchange;
 use crate::flow::office::Office;
@@ -58,7 +58,8 @@ pub async fn approve(
     check_domain(office, by, address)?;
     check_patient_address(office, address)?;
     check_patient_answers_only(office, by, address).await?;
-    let home = if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
+    let home =
+        if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
     Ok(Approved { recipient, home })
 }
 
@@ -170,7 +171,9 @@ async fn check_reply_to(
     }
     match office.accounts.find(reply_to).await {
         Ok(Some(named)) => match named.kind {
-            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => Ok(()),
+            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => {
+                Ok(())
+            }
             // Software writes for a person, who then answers for it.
             MailboxKind::Personal if account.kind == MailboxKind::Applicative => Ok(()),
             MailboxKind::Personal | MailboxKind::Citizen => Err(Refusal::HeaderSenderNotYours),

@@ -98,8 +98,7 @@ impl Ledger {
             BTreeMap::new();
         self.each(from, to, |row| {
             let day = Day::in_france(Timestamp::from_millis(row.at));
-            let key =
-                (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
+            let key = (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
             let sum = sums.entry(key).or_default();
             sum.0 += 1;
             sum.1 += row.size;

@@ -45,7 +45,8 @@ impl Running {
     pub(crate) fn start(folder: &Path, port_base: u16, arguments: &[&str]) -> Self {
         fs::create_dir_all(folder).unwrap();
         let _ = fs::remove_file(folder.join("demo.json"));
-        let open = |name| File::options().create(true).append(true).open(folder.join(name)).unwrap();
+        let open =
+            |name| File::options().create(true).append(true).open(folder.join(name)).unwrap();
         // What it tells people (the table of addresses) is not a log.
         let (out, log) = (open("out.txt"), open("log.txt"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
@@ -104,7 +105,8 @@ impl Running {
 
     /// Password of an account or patient.
     pub(crate) fn password(&self, address: &str) -> String {
-        let all = ["accounts", "patients"].into_iter().flat_map(|of| self.json[of].as_array().unwrap());
+        let all =
+            ["accounts", "patients"].into_iter().flat_map(|of| self.json[of].as_array().unwrap());
         let found = all.into_iter().find(|each| each["address"] == address);
         found.unwrap()["password"].as_str().unwrap().to_owned()
     }

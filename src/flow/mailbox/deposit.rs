@@ -228,9 +228,8 @@ impl OpenMailbox {
             (std::sync::Arc::clone(&self.shelf.keys), self.slot.certificate.clone());
         // Sealing megabytes takes tens of milliseconds: not on a thread that serves others.
         let sealing = tokio::task::spawn_blocking(move || seal(&keyring, certificate, &content));
-        let (sealed, summary) = sealing
-            .await
-            .map_err(|_| MailboxError::Unreadable("sealing stopped".to_owned()))??;
+        let (sealed, summary) =
+            sealing.await.map_err(|_| MailboxError::Unreadable("sealing stopped".to_owned()))??;
         let blob = BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let staged = self.shelf.blobs.stage(blob, sealed.ciphertext.into()).await?;
         let letter = Letter {

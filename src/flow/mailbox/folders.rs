@@ -37,7 +37,9 @@ impl OpenMailbox {
             let Some(counters) = head.folder(FolderId(number)) else { continue };
             folders.push(folder(counters, self.open_name(FolderId(number), &row.value)?));
         }
-        folders.sort_by(|a, b| (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name)));
+        folders.sort_by(|a, b| {
+            (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name))
+        });
         Ok(folders)
     }
 
@@ -130,7 +132,8 @@ impl OpenMailbox {
         let _gate = self.slot.gate.lock().await;
         let name = checked_name(name)?;
         let folders = self.folders().await?;
-        let old = folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
+        let old =
+            folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
         if folders.iter().any(|folder| folder.name == name) {
             return Err(MailboxError::FolderExists);
         }

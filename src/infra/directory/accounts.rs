@@ -146,7 +146,8 @@ impl Accounts {
         let mut accounts = Vec::new();
         let mut range = store::prefix(BY_ID);
         loop {
-            let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await.map_err(failed)?;
+            let page =
+                self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await.map_err(failed)?;
             for (key, row) in &page.rows {
                 accounts.push(self.decode(key, &row.value)?.0);
             }
@@ -331,7 +332,8 @@ impl Directory for Accounts {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Option<Account>, DirectoryError> {
-        let full = if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.home) };
+        let full =
+            if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.home) };
         let found = match Address::parse(&full) {
             Ok(address) => self.load(&address).await?,
             Err(_) => None,

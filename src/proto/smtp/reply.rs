@@ -270,6 +270,9 @@ impl From<Refusal> for Reply {
             Refusal::HeaderSenderMissing => {
                 reply(550, (5, 6, 0), "The letter needs exactly one From header field; correct it")
             }
+            Refusal::NoRoute => {
+                reply(451, (4, 4, 4), "No route to this operator is known yet; try again later")
+            }
             Refusal::PeerCertificateMissing => {
                 reply(554, (5, 7, 1), "Show your operator certificate in the TLS handshake")
             }
