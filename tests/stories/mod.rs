@@ -5,3 +5,4 @@ mod s03_killed_at_any_moment;
 mod s04_nothing_readable_on_disk_or_in_logs;
 mod s05_bad_input_at_the_doors;
 mod s08_another_operator_is_away;
+mod s09_the_disk_fails;

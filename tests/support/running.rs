@@ -43,6 +43,16 @@ impl Running {
 
     /// Starts (again) in a folder; returns when `demo.json` says that everything listens.
     pub(crate) fn start(folder: &Path, port_base: u16, arguments: &[&str]) -> Self {
+        Self::start_with(folder, port_base, arguments, &[])
+    }
+
+    /// [`Running::start`] with environment variables.
+    pub(crate) fn start_with(
+        folder: &Path,
+        port_base: u16,
+        arguments: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Self {
         fs::create_dir_all(folder).unwrap();
         let _ = fs::remove_file(folder.join("demo.json"));
         let open =
@@ -54,6 +64,7 @@ impl Running {
             .args(["--data-dir", folder.to_str().unwrap()])
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(log)
