@@ -137,6 +137,7 @@ fn taken(sealed: &Sealed) -> count::Taken<'_> {
         at: sealed.accepted_at(),
         size: sealed.size(),
         automatic: sealed.header().automatic || cleared.is_from_the_house(),
+        from_house: cleared.is_from_the_house(),
         account: cleared.authenticated().account(),
         sender: cleared.authenticated().reverse_path().address(),
         recipients: approved.map(|each| (&each.recipient().address, each.home())).collect(),
