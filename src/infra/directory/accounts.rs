@@ -150,7 +150,8 @@ impl Accounts {
         let mut accounts = Vec::new();
         let mut range = store::prefix(BY_ID);
         loop {
-            let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await.map_err(failed)?;
+            let page =
+                self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await.map_err(failed)?;
             for (key, row) in &page.rows {
                 accounts.push(self.decode(key, &row.value)?.0);
             }
@@ -412,3 +413,6 @@ fn failed(error: store::StoreError) -> DirectoryError {
 fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '<' | '>') && !c.is_control()).collect()
 }
+
+#[cfg(test)]
+mod tests;
