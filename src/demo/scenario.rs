@@ -117,7 +117,8 @@ impl Scenario {
         let tls = client::trusting(&demo.pki.ca_file())?;
         let mut report = Report { text: String::new(), failures: 0 };
         let heading = ("letter", "from", "to");
-        let _ = writeln!(report.text, "  {:<44} {:<17} {:<17} result", heading.0, heading.1, heading.2);
+        let _ =
+            writeln!(report.text, "  {:<44} {:<17} {:<17} result", heading.0, heading.1, heading.2);
         for letter in &self.sent {
             wait_for(demo, &tls, letter).await?;
         }
@@ -207,7 +208,8 @@ fn addressed(
     let mut letter =
         format!("From: {name} <{}>\r\nTo: {}\r\n", from.address(), to.address()).into_bytes();
     for reply_to in sample.reply_to {
-        letter.extend_from_slice(format!("Reply-To: {}\r\n", person(reply_to)?.address()).as_bytes());
+        letter
+            .extend_from_slice(format!("Reply-To: {}\r\n", person(reply_to)?.address()).as_bytes());
     }
     letter.extend_from_slice(format!("Message-ID: {message_id}\r\n").as_bytes());
     letter.extend_from_slice(&kept);

@@ -314,7 +314,8 @@ pub(super) fn write_whole(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
 
 fn write_private(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+    let opened =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
     opened
         .and_then(|mut opened| opened.write_all(octets))
         .with_context(|| format!("{}", file.display()))
@@ -353,7 +354,8 @@ fn write_config(
             format!("{door} = \"{}\"", std::net::SocketAddr::new(options.host, port))
         })
         .collect();
-    let citizens = if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
+    let citizens =
+        if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
     let (people, mx) = (pki.people(operator), pki.mx(operator));
     let ca = pki.ca_file();
     let text = format!(

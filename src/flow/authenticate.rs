@@ -10,13 +10,13 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::domain::address::ReversePath;
+use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
-use crate::domain::door::Door;
 use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;

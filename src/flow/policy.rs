@@ -1,6 +1,7 @@
 //! Station 3, policy: may this sender write to these people, and this content?
 use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
+use crate::domain::door::Door;
 use crate::domain::envelope::Envelope;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -8,7 +9,6 @@ use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::domain::door::Door;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::exchange;
 use crate::flow::office::Office;
@@ -58,7 +58,8 @@ pub async fn approve(
     check_domain(office, by, address)?;
     check_patient_address(office, address)?;
     check_patient_answers_only(office, by, address).await?;
-    let home = if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
+    let home =
+        if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
     Ok(Approved { recipient, home })
 }
 
@@ -153,12 +154,12 @@ pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Res
     let Some(account) = cleared.authenticated.account() else {
         return check_shown_patients(office, cleared, header).await;
     };
-    if header.unreadable_sender {
-        return Err(Refusal::HeaderSenderNotYours);
-    }
     // RFC 5322 §3.6: just one From field. Two readers would choose differently between two.
-    if header.from_fields != 1 || header.from.is_empty() {
+    if header.from_fields != 1 {
         return Err(Refusal::HeaderSenderMissing);
+    }
+    if header.unreadable_sender || header.from.is_empty() {
+        return Err(Refusal::HeaderSenderNotYours);
     }
     let mut shown = header.from.iter().chain(&header.sender);
     if shown.any(|address| *address != account.address) {
@@ -210,7 +211,9 @@ async fn check_reply_to(
     }
     match office.accounts.find(reply_to).await {
         Ok(Some(named)) => match named.kind {
-            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => Ok(()),
+            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => {
+                Ok(())
+            }
             // Software writes for a person, who then answers for it.
             MailboxKind::Personal if account.kind == MailboxKind::Applicative => Ok(()),
             MailboxKind::Personal | MailboxKind::Citizen => Err(Refusal::HeaderSenderNotYours),

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::domain::address::Address;
+use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
-use crate::domain::door::Door;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
@@ -188,7 +188,8 @@ impl Sealing {
         let view = header::view(&self.clear[..end]);
         let (return_path, trace) = self.trace(&view);
         let trace_octets = return_path.len() + trace.len();
-        let mut whole = Vec::with_capacity(capacity(self.reserved).max(self.clear.len() + trace_octets));
+        let mut whole =
+            Vec::with_capacity(capacity(self.reserved).max(self.clear.len() + trace_octets));
         whole.extend_from_slice(return_path.as_bytes());
         whole.extend_from_slice(trace.as_bytes());
         whole.extend_from_slice(&self.clear);
@@ -213,7 +214,8 @@ impl Sealing {
             "Received: from {}{ip}{tls}\r\n\tby {hostname} with {} id {};\r\n\t{date}\r\n",
             caller.client_name, caller.protocol, self.queue_id,
         );
-        if matches!(self.cleared.authenticated().accepted().door(), Door::Submission | Door::Portal) {
+        if matches!(self.cleared.authenticated().accepted().door(), Door::Submission | Door::Portal)
+        {
             if view.message_id.is_none() {
                 trace.push_str(&format!("Message-ID: <{}@{hostname}>\r\n", self.queue_id));
             }
@@ -240,7 +242,8 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         Refusal::DependencyFailed
     })?;
     // Another relay that did not hear our 250 sends the same octets again: know them.
-    let is_relayed = sealing.cleared.authenticated().accepted().door() == Door::Mx && header.view.relayed;
+    let is_relayed =
+        sealing.cleared.authenticated().accepted().door() == Door::Mx && header.view.relayed;
     let identity = is_relayed.then(|| {
         let octets = digest::digest(&digest::SHA256, &sealing.clear[header.trace_octets..]);
         <[u8; 32]>::try_from(octets.as_ref()).expect("SHA-256 has 32 octets")
