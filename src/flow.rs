@@ -136,6 +136,7 @@ fn taken(sealed: &Sealed) -> count::Taken<'_> {
         at: sealed.accepted_at(),
         size: sealed.size(),
         automatic: sealed.header().automatic || cleared.is_from_the_house(),
+        from_house: cleared.is_from_the_house(),
         account: cleared.authenticated().account(),
         sender: cleared.authenticated().reverse_path().address(),
         recipients: approved.map(|each| (&each.recipient().address, each.home())).collect(),
@@ -174,7 +175,7 @@ pub fn refused(
     let fact = count::refused(office, domain.to_string(), kind, recipient, refusal);
     office.metrics.count(&fact);
     tracing::info!(door = ?accepted.door(), ip = ?accepted.caller().ip, %refusal, "refused");
-    if office.refusals.take(fact.at) {
+    if office.refusals.take_for(&accepted.caller().credentials, fact.at) {
         let mut batch = Batch::new();
         office.ledger.ride(&fact, &mut batch);
         // Not waited for: a stranger's refused letter must not cost a disk sync of our time.

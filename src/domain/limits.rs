@@ -72,7 +72,7 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 2_000;
 /// Connections of one door from one address by default.
 pub const CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 50;
 /// Octets of clear text in memory in the whole process by default.
-pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 268_435_456;
+pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 536_870_912;
 /// How long a letter waits for that memory before it is put off with 4xx.
 pub const CLEAR_WAIT: Duration = Duration::from_secs(30);
 
@@ -93,7 +93,8 @@ pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
 
-/// Failed logins from one network address in a minute before logins from it are put off.
+/// Failed logins with one name from one network in a minute before they are put off; ten times
+/// as many with any names. Never counted by name alone: a stranger could lock a clinician out.
 pub const LOGINS_FAILED_PER_MINUTE_DEFAULT: u32 = 10;
 /// How often the trust list is read again: additions are wanted within the hour.
 pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
