@@ -71,7 +71,8 @@ pub const KEYWORD_OCTETS_MAX: usize = 128;
 pub const CONNECTIONS_MAX_DEFAULT: usize = 2_000;
 /// Connections of one door from one address by default.
 pub const CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 50;
-/// Octets of clear text in memory in the whole process by default.
+/// Octets of letters in memory in the whole process by default: clear text, and ciphertext that
+/// is not durable yet. About ten letters of the largest size at a time, thousands of usual ones.
 pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 536_870_912;
 /// How long a letter waits for that memory before it is put off with 4xx.
 pub const CLEAR_WAIT: Duration = Duration::from_secs(30);

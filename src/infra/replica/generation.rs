@@ -40,8 +40,8 @@ const QUERY_WORDS_MAX: usize = 16;
 const MORE_LINES_MAX: usize = 32;
 const ALL_MORE_LINES_MAX: usize = 100_000;
 /// How often, and how long, the lock of an earlier handle is waited for: two seconds in all.
-const LOCK_TRIES: u32 = 100;
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+pub(super) const LOCK_TRIES: u32 = 100;
+pub(super) const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 /// Memory that sled may use for pages.
 const CACHE_OCTETS: u64 = 33_554_432;
 

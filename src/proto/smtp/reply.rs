@@ -320,7 +320,7 @@ impl From<Refusal> for Reply {
             Refusal::ContentMalformed => reply(
                 554,
                 (5, 6, 0),
-                "The content has a bare CR, bare LF, NUL or overlong line; send lines with CRLF",
+                "Bare CR or LF, NUL, an overlong line, or white space first; send lines with CRLF",
             ),
             Refusal::Utf8NotAnnounced => {
                 reply(553, (5, 6, 7), "The address needs SMTPUTF8; say so in MAIL")
