@@ -210,6 +210,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     };
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
+        reading_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         clock,
         blobs,

@@ -74,6 +74,9 @@ pub const CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 50;
 /// Octets of letters in memory in the whole process by default: clear text, and ciphertext that
 /// is not durable yet. About ten letters of the largest size at a time, thousands of usual ones.
 pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 536_870_912;
+/// Octets of clear text in memory by default: so many of letters that are taken in, in the whole
+/// process, and so many of letters that are read.
+pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 268_435_456;
 /// How long a letter waits for that memory before it is put off with 4xx.
 pub const CLEAR_WAIT: Duration = Duration::from_secs(30);
 
@@ -217,3 +220,14 @@ pub const MIME_PARAMETERS_OCTETS_MAX: usize = 16_384;
 pub const SHOWN_TEXT_OCTETS_MAX: usize = 1_048_576;
 /// Octets of decoded text of one letter that a search looks through.
 pub const SEARCHED_TEXT_OCTETS_MAX: usize = 8_388_608;
+/// Octets that one COPY puts into one batch. It happens whole or not at all, so it must fit
+/// below [`BATCH_OCTETS_MAX`], with some room for what is counted roughly.
+pub const TRANSFER_OCTETS_MAX: usize = 12_582_912;
+/// Octets of the sealed summaries of one letter for all its recipients here: they share a batch
+/// with the letter and its queue rows. Over it, each mailbox gets a shorter summary.
+pub const DELIVERED_SUMMARIES_OCTETS_MAX: usize = 8_388_608;
+/// How long a mailbox knows a letter again that another relay sends a second time. Relays give
+/// up after five days or so; what comes later was sent again on purpose.
+pub const DUPLICATES_KNOWN_FOR: Duration = Duration::from_secs(864_000);
+/// Letters that were known for too long and are looked for when another letter arrives.
+pub const DUPLICATES_SWEPT_AT_ONCE: usize = 16;

@@ -5,6 +5,7 @@
 //! reads rows in order to change them passes the mailbox's gate one at a time.
 mod deposit;
 mod folders;
+mod head;
 mod messages;
 mod rows;
 mod slot;
@@ -43,6 +44,7 @@ use crate::infra::store::blobs::Blobs;
 pub use deposit::Deposit;
 pub use deposit::Letter;
 pub use deposit::Placed;
+pub use messages::COPIED_AT_ONCE;
 
 /// Mailboxes kept in memory with their keys; beyond it, those that nobody uses are let go.
 const SLOTS_MAX: usize = 10_000;
@@ -191,8 +193,8 @@ impl Mailboxes {
         Ok(OpenMailbox { shelf, slot })
     }
 
-    /// Gives a new account its folders; does nothing when it has them.
-    pub async fn create(&self, account: &Account) -> Result<(), MailboxError> {
+    /// Gives a new account its folders; false, and nothing is done, when it has them.
+    pub async fn create(&self, account: &Account) -> Result<bool, MailboxError> {
         self.open(account).await?.create_standard_folders().await
     }
 }
@@ -225,13 +227,15 @@ impl OpenMailbox {
         Watch(self.slot.news.subscribe())
     }
 
-    /// The head as it lies on disk: what a reader may know of.
+    /// The head as it lies on disk: what a reader may know of. A mailbox that never got its
+    /// folders gets them now.
     async fn durable_head(&self) -> Result<Head, MailboxError> {
-        match self.shelf.store.get(&rows::head_key(&self.slot.id)).await? {
-            None => Ok(Head::default()),
-            Some(row) => rows::decode(&row.value)
-                .ok_or_else(|| MailboxError::Unreadable("damaged mailbox head".to_owned())),
+        let (head, _) = self.shelf.head(&self.slot).await?;
+        if !head.folders.is_empty() {
+            return Ok(head);
         }
+        self.create_standard_folders().await?;
+        Ok(self.shelf.head(&self.slot).await?.0)
     }
 
     /// One durable change: `build` edits the head and fills the batch. It is called again on
@@ -241,11 +245,12 @@ impl OpenMailbox {
         mut build: impl FnMut(&mut Head, &mut Batch) -> Result<T, MailboxError>,
     ) -> Result<T, MailboxError> {
         for _ in 0..ATTEMPTS_MAX {
-            self.slot.load(&self.shelf.store).await?;
+            self.slot.load(&self.shelf).await?;
             let (result, epoch, committing) = {
                 let mut state = self.slot.lock();
                 let Some(mut head) = state.head().cloned() else { continue };
                 let mut batch = Batch::new();
+                self.add_missing_folders(&mut head, &mut batch);
                 let result = build(&mut head, &mut batch)?;
                 let epoch = state.foretell(&self.slot.id, head, &mut batch);
                 // Submitted under the lock: the order of heads is the order of commits.
@@ -311,3 +316,6 @@ pub fn commit_refusal(error: &CommitError) -> Refusal {
         CommitError::ValueTooLarge(_) | CommitError::Engine(_) => Refusal::StoreFailed,
     }
 }
+
+#[cfg(test)]
+mod tests;

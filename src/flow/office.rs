@@ -63,6 +63,9 @@ pub struct Office {
     pub tls: TlsSettings,
     /// Clear text in memory.
     pub clear_memory: ClearMemory,
+    /// Clear text of letters that people read. A budget of its own: whoever reads slowly must
+    /// not keep letters from being taken in.
+    pub reading_memory: ClearMemory,
     /// Open connections to other operators.
     pub operators: Pool,
     /// Rung when a queue row becomes due at once.

@@ -1,4 +1,5 @@
 //! What the relay must know of a letter's inside: header fields, structure, text; within budgets.
+pub mod forms;
 pub mod header;
 pub mod summary;
 pub mod content;

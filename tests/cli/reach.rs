@@ -8,6 +8,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use vaguemestre::domain::address::Address;
+use vaguemestre::domain::mailbox::Listing;
+use vaguemestre::domain::mailbox::MailboxKind;
+use vaguemestre::domain::secret::Secret;
+use vaguemestre::infra::config::Config;
+use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::NewAccount;
 
 use crate::cli::vaguemestre;
 
@@ -125,8 +132,38 @@ fn mailboxes_statistics_and_queue_are_reached_running_and_stopped() {
     run(&config, "mailbox add new.two@hopital.mssante.test --kind ORG --generate --json", "");
     assert!(addresses(&config).contains(&"new.two@hopital.mssante.test".to_owned()));
     run(&config, "queue list", "");
+    an_account_that_was_cut_off_is_finished(&config);
     let stopped = rows(&run(&config, "stats show --json", ""));
     assert!(stopped >= running, "{running} rows while it ran, {stopped} after it stopped");
+}
+
+/// As a kill between the account and its folders leaves it.
+fn an_account_that_was_cut_off_is_finished(config: &str) {
+    let loaded = Config::load(Path::new(config)).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let address = "cut.off@hopital.mssante.test";
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let office = vaguemestre::relay::offline(&loaded).await.unwrap();
+        let new = NewAccount {
+            address: Address::parse(address).unwrap(),
+            kind: MailboxKind::Personal,
+            listing: Listing::Public,
+            display_name: "Cut Off".to_owned(),
+            password: &Secret::new("the first attempt".to_owned()),
+        };
+        office.accounts.add(new).await.unwrap();
+    });
+    let add = format!("mailbox add {address} --kind PER --password-stdin");
+    run(config, &add, "the second attempt\n");
+    let again: Vec<&str> = add.split(' ').chain(["--config", config]).collect();
+    let output = vaguemestre(&again, "the third attempt\n");
+    assert!(!output.status.success(), "a mailbox that is whole is taken");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let office = vaguemestre::relay::offline(&loaded).await.unwrap();
+        let password = Secret::new("the second attempt".to_owned());
+        let account = office.accounts.login(address, &password).await.unwrap().unwrap();
+        let mailbox = office.mailboxes.open(&account).await.unwrap();
+        assert_eq!(mailbox.folders().await.unwrap().len(), 5);
+    });
 }
 
 /// How many rows the statistics have, once the sample letters have been counted.

@@ -106,6 +106,9 @@ async fn through_imap(running: &Running, canary: &str, letter: &[u8]) {
     let append = format!("APPEND \"{canary}\" (\\Seen) {{{}+}}\r\n{text}", text.len());
     imap.command(&append).await.unwrap();
     imap.command(&format!("SELECT \"{canary}\"")).await.unwrap();
+    imap.command(&format!("STORE 1 +FLAGS ({canary})")).await.unwrap();
+    let marked = imap.command(&format!("SEARCH KEYWORD {canary}")).await.unwrap();
+    assert!(String::from_utf8(marked.concat()).unwrap().contains("* SEARCH 1"));
     let found = imap.command(&format!("SEARCH TEXT {canary}")).await.unwrap();
     assert!(String::from_utf8(found.concat()).unwrap().contains("* SEARCH 1"));
     assert!(imap.command(&format!("{canary} {canary}")).await.is_err());

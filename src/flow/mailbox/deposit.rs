@@ -1,5 +1,6 @@
 //! Putting letters into mailboxes: several at once, in one durable commit with whatever else
 //! must happen then (queue rows, facts), and never the same letter twice.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::domain::envelope::BlobId;
@@ -22,8 +23,10 @@ use crate::flow::mailbox::rows;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::keys::ContentKey;
 use crate::infra::keys::KeyError;
+use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
+use crate::infra::store::Version;
 use crate::proto::mime::summary;
 
 /// One letter for one mailbox, sealed and ready.
@@ -33,6 +36,20 @@ pub struct Deposit {
     entry: Entry,
     sealed_summary: Vec<u8>,
     digest: Option<[u8; 32]>,
+}
+
+/// Which deposits bring something new.
+struct Freshness {
+    fresh: Vec<bool>,
+    /// Versions of rows that say so of a letter too long ago to count; they are overwritten.
+    outlived: Vec<Option<Version>>,
+}
+
+/// Why a commit did not come about.
+enum Failure {
+    Commit(CommitError),
+    /// The mailbox itself says no.
+    Mailbox(MailboxError),
 }
 
 /// What became of a deposit.
@@ -97,7 +114,10 @@ impl Mailboxes {
         deposits: &[Deposit],
         build: impl FnMut(&[bool]) -> Result<Batch, CommitError>,
     ) -> Result<Vec<Placed>, CommitError> {
-        self.shelf.commit(deposits, build).await
+        self.shelf.commit(deposits, build).await.map_err(|failure| match failure {
+            Failure::Commit(error) => error,
+            Failure::Mailbox(error) => CommitError::Engine(error.to_string()),
+        })
     }
 }
 
@@ -106,47 +126,75 @@ impl Shelf {
         &self,
         deposits: &[Deposit],
         mut build: impl FnMut(&[bool]) -> Result<Batch, CommitError>,
-    ) -> Result<Vec<Placed>, CommitError> {
+    ) -> Result<Vec<Placed>, Failure> {
+        let summaries = fitting_summaries(deposits);
         for _ in 0..super::ATTEMPTS_MAX {
-            let fresh = self.fresh(deposits).await?;
-            let mut batch = build(&fresh)?;
-            let Some((placed, slots, committing)) = self.submit(deposits, &fresh, &mut batch)?
-            else {
-                continue;
-            };
+            let freshness = self.freshness(deposits).await?;
+            let mut batch = build(&freshness.fresh)?;
+            let submitted = self.submit(deposits, &summaries, &freshness, &mut batch)?;
+            let Some((placed, slots, committing)) = submitted else { continue };
             match committing.await {
                 Ok(()) => {
                     slots.iter().for_each(|(slot, _)| slot.announce());
+                    self.sweep_duplicates(deposits).await;
                     return Ok(placed);
                 }
                 Err(error) => {
                     slots.iter().for_each(|(slot, epoch)| slot.forget(*epoch));
                     if !matches!(error, CommitError::Conflict) {
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
             }
         }
-        Err(CommitError::Conflict)
+        Err(CommitError::Conflict.into())
     }
 
     /// Which deposits bring a letter that their mailbox has not had; loads the heads as well.
-    async fn fresh(&self, deposits: &[Deposit]) -> Result<Vec<bool>, CommitError> {
-        let failed = |error: String| CommitError::Engine(error);
-        let mut fresh = Vec::with_capacity(deposits.len());
+    async fn freshness(&self, deposits: &[Deposit]) -> Result<Freshness, Failure> {
+        let now = self.clock.now();
+        let (mut fresh, mut outlived) = (Vec::new(), Vec::new());
         for deposit in deposits {
             let slot = &deposit.mailbox.slot;
-            slot.load(&self.store).await.map_err(|error| failed(error.to_string()))?;
+            slot.load(self).await.map_err(Failure::Mailbox)?;
             let known = match &deposit.digest {
                 None => None,
                 Some(digest) => {
                     let key = rows::duplicate_key(&slot.id, digest);
-                    self.store.get(&key).await.map_err(|error| failed(error.to_string()))?
+                    let known = self.store.get(&key).await;
+                    known.map_err(|error| CommitError::Engine(error.to_string()))?
                 }
             };
-            fresh.push(known.is_none());
+            let is_outlived = known.as_ref().is_some_and(|row| is_outlived(&row.value, now));
+            fresh.push(known.is_none() || is_outlived);
+            outlived.push(known.filter(|_| is_outlived).map(|row| row.version));
         }
-        Ok(fresh)
+        Ok(Freshness { fresh, outlived })
+    }
+
+    /// Removes some rows about letters of long ago, of the mailboxes that got one now. Where to
+    /// look is as random as the new letter's digest, so in time all are seen. Not waited for,
+    /// and nothing is lost when it fails: other letters will come.
+    async fn sweep_duplicates(&self, deposits: &[Deposit]) {
+        let now = self.clock.now();
+        for deposit in deposits {
+            let Some(digest) = &deposit.digest else { continue };
+            let all = store::prefix(&rows::duplicates_prefix(&deposit.mailbox.slot.id));
+            let middle = rows::duplicate_key(&deposit.mailbox.slot.id, digest);
+            let mut batch = Batch::new();
+            let mut left = limits::DUPLICATES_SWEPT_AT_ONCE;
+            for range in [middle.clone()..all.end, all.start..middle] {
+                let Ok(page) = self.store.scan(range, left).await else { return };
+                left -= page.rows.len();
+                for (key, row) in page.rows.iter().filter(|(_, row)| is_outlived(&row.value, now)) {
+                    batch.require_at(key.to_vec(), row.version);
+                    batch.delete(key.to_vec());
+                }
+            }
+            if !batch.writes.is_empty() {
+                drop(self.store.submit(batch));
+            }
+        }
     }
 
     /// Builds all heads and hands the batch in, while every mailbox concerned is locked (in
@@ -156,12 +204,14 @@ impl Shelf {
     fn submit<'a>(
         &self,
         deposits: &'a [Deposit],
-        fresh: &[bool],
+        summaries: &[Cow<'_, [u8]>],
+        freshness: &Freshness,
         batch: &mut Batch,
     ) -> Result<
         Option<(Vec<Placed>, Vec<(&'a Slot, super::slot::Epoch)>, crate::infra::store::Committing)>,
-        CommitError,
+        Failure,
     > {
+        let fresh = &freshness.fresh;
         let mut placed = vec![Placed::Duplicate; deposits.len()];
         let mut by_mailbox: BTreeMap<MailboxId, Vec<usize>> = BTreeMap::new();
         for (place, deposit) in deposits.iter().enumerate().filter(|(place, _)| fresh[*place]) {
@@ -179,6 +229,9 @@ impl Shelf {
         let mut slots = Vec::with_capacity(locked.len());
         for (slot, state, places) in &mut locked {
             let Some(mut head) = state.head().cloned() else { return Ok(None) };
+            if let Some(first) = places.first() {
+                deposits[*first].mailbox.add_missing_folders(&mut head, batch);
+            }
             for place in places.iter().copied() {
                 let deposit = &deposits[place];
                 let uid = deposit
@@ -186,14 +239,17 @@ impl Shelf {
                     .put_message(
                         deposit.folder,
                         deposit.entry.clone(),
-                        &deposit.sealed_summary,
+                        &summaries[place],
                         &mut head,
                         batch,
                     )
-                    .map_err(|error| CommitError::Engine(error.to_string()))?;
+                    .map_err(Failure::Mailbox)?;
                 if let Some(digest) = &deposit.digest {
                     let key = rows::duplicate_key(&slot.id, digest);
-                    batch.require_absent(key.clone());
+                    match freshness.outlived[place] {
+                        None => batch.require_absent(key.clone()),
+                        Some(version) => batch.require_at(key.clone(), version),
+                    };
                     let arrived = deposit.entry.internal_date.as_millis();
                     batch.put(key, arrived.to_be_bytes().to_vec());
                 }
@@ -217,11 +273,7 @@ impl OpenMailbox {
         message: NewMessage,
     ) -> Result<(u32, Uid), MailboxError> {
         self.folder(folder).await?;
-        let keywords = &message.flags.keywords;
-        let long = keywords.iter().any(|word| word.len() > limits::KEYWORD_OCTETS_MAX);
-        if long || keywords.len() > limits::KEYWORDS_MAX {
-            return Err(MailboxError::OverLimit("keywords of one message"));
-        }
+        messages::check_keywords(&message.flags)?;
         let content = message.content;
         let size = content.expose().len() as u64;
         let (keyring, certificate) =
@@ -247,11 +299,68 @@ impl OpenMailbox {
                 staged.ride(&mut batch, 1);
                 Ok(batch)
             })
-            .await?;
-        match placed.first() {
-            Some(Placed::At { uid_validity, uid }) => Ok((*uid_validity, *uid)),
-            _ => Err(MailboxError::NoSuchFolder),
+            .await;
+        match placed.as_deref().map(<[Placed]>::first) {
+            Ok(Some(Placed::At { uid_validity, uid })) => return Ok((*uid_validity, *uid)),
+            // Its file would lie there until the next start.
+            Ok(_) | Err(_) => self.shelf.blobs.discard(staged).await,
         }
+        Err(match placed {
+            Ok(_) => MailboxError::NoSuchFolder,
+            Err(Failure::Mailbox(error)) => error,
+            Err(Failure::Commit(error)) => error.into(),
+        })
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(error)
+    }
+}
+
+/// True when a row says that its letter came too long ago to count, or says nothing legible: a
+/// letter that lies there twice is better than one that is lost.
+fn is_outlived(value: &[u8], now: Timestamp) -> bool {
+    let arrived = value.try_into().map(u64::from_be_bytes).map(Timestamp::from_millis);
+    arrived.is_ok_and(|arrived| now.since(arrived) > limits::DUPLICATES_KNOWN_FOR)
+        || arrived.is_err()
+}
+
+/// The sealed summaries as they are stored: shorter ones when together they would be too much
+/// for one batch (a hundred recipients, and a letter of a thousand parts).
+fn fitting_summaries(deposits: &[Deposit]) -> Vec<Cow<'_, [u8]>> {
+    let octets_sum: usize = deposits.iter().map(|deposit| deposit.sealed_summary.len()).sum();
+    let share = limits::DELIVERED_SUMMARIES_OCTETS_MAX / deposits.len().max(1);
+    let fits = |summary: &[u8]| summary.len() <= share;
+    deposits
+        .iter()
+        .map(|deposit| {
+            let sealed = deposit.sealed_summary.as_slice();
+            if octets_sum <= limits::DELIVERED_SUMMARIES_OCTETS_MAX || fits(sealed) {
+                return Cow::Borrowed(sealed);
+            }
+            let short = deposit.shorter_summary().filter(|short| fits(short));
+            Cow::Owned(short.unwrap_or_else(|| deposit.shortest_summary()))
+        })
+        .collect()
+}
+
+impl Deposit {
+    /// Without the structure, and with a bounded envelope.
+    fn shorter_summary(&self) -> Option<Vec<u8>> {
+        let keys = &self.mailbox.slot.keys;
+        let context = messages::summary_context(&self.entry);
+        let clear = keys.open_index(&context, &self.sealed_summary).ok()?;
+        let short = summary::encode_short(&summary::decode(clear.expose())?);
+        Some(keys.seal_index(&context, &short))
+    }
+
+    /// That there is a letter, and nothing of what it says.
+    fn shortest_summary(&self) -> Vec<u8> {
+        let context = messages::summary_context(&self.entry);
+        let summary = summary::encode(&messages::safe_summary(&self.entry));
+        self.mailbox.slot.keys.seal_index(&context, &summary)
     }
 }
 

@@ -1,4 +1,6 @@
 //! Folders: create, rename, delete, subscribe, list.
+use std::collections::HashMap;
+
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
@@ -16,7 +18,12 @@ use crate::flow::mailbox::rows::Head;
 use crate::infra::store;
 use crate::infra::store::Batch;
 
-/// The folders that every mailbox is born with.
+/// How often a folder is emptied before letters that still arrive keep it alive.
+const DELETIONS_MAX: usize = 5;
+/// UIDs in one row of the change log: five octets each, at most, fit a row.
+const UIDS_PER_CHANGE: usize = 10_000;
+
+/// The folders that every mailbox is born with, in the order of their numbers.
 const STANDARD: [(&str, Option<SpecialUse>); 5] = [
     ("INBOX", None),
     ("Sent", Some(SpecialUse::Sent)),
@@ -31,11 +38,15 @@ impl OpenMailbox {
         let head = self.durable_head().await?;
         let range = store::prefix(&rows::folders_prefix(&self.slot.id));
         let page = self.shelf.store.scan(range, limits::FOLDERS_MAX + 1).await?;
-        let mut folders = Vec::with_capacity(page.rows.len());
+        let mut names: HashMap<u32, FolderName> = HashMap::with_capacity(page.rows.len());
         for (key, row) in &page.rows {
             let Some(Uid(number)) = rows::uid_of(key) else { continue };
-            let Some(counters) = head.folder(FolderId(number)) else { continue };
-            folders.push(folder(counters, self.open_name(FolderId(number), &row.value)?));
+            names.extend(self.open_name(FolderId(number), &row.value).map(|name| (number, name)));
+        }
+        let mut folders: Vec<Folder> = Vec::with_capacity(head.folders.len());
+        for counters in &head.folders {
+            let name = names.remove(&counters.id);
+            folders.push(folder(counters, name.unwrap_or_else(|| placeholder(counters.id))));
         }
         folders.sort_by(|a, b| {
             (a.id != FolderId::INBOX, &a.name).cmp(&(b.id != FolderId::INBOX, &b.name))
@@ -48,8 +59,8 @@ impl OpenMailbox {
         let head = self.durable_head().await?;
         let counters = head.folder(id).ok_or(MailboxError::NoSuchFolder)?;
         let row = self.shelf.store.get(&rows::folder_key(&self.slot.id, id)).await?;
-        let row = row.ok_or(MailboxError::NoSuchFolder)?;
-        Ok(folder(counters, self.open_name(id, &row.value)?))
+        let name = row.and_then(|row| self.open_name(id, &row.value));
+        Ok(folder(counters, name.unwrap_or_else(|| placeholder(id.0))))
     }
 
     /// Creates a folder (and does not create missing parents).
@@ -84,22 +95,28 @@ impl OpenMailbox {
         self.folder(id).await
     }
 
-    /// The folders that every mailbox has; for a new mailbox.
-    pub(super) async fn create_standard_folders(&self) -> Result<(), MailboxError> {
+    /// The folders that every mailbox has; false, and nothing is done, when it has some.
+    pub(super) async fn create_standard_folders(&self) -> Result<bool, MailboxError> {
+        if !self.shelf.head(&self.slot).await?.0.folders.is_empty() {
+            return Ok(false);
+        }
+        // Every change adds them where they are missing.
+        self.change(|_, _| Ok(true)).await
+    }
+
+    /// An account and its folders are two commits: whoever was killed in between left a mailbox
+    /// without folders, and the first change of the mailbox adds them.
+    pub(super) fn add_missing_folders(&self, head: &mut Head, batch: &mut Batch) {
+        if !head.folders.is_empty() {
+            return;
+        }
         let now = self.shelf.clock.now().as_seconds();
-        self.change(|head, batch| {
-            if !head.folders.is_empty() {
-                return Ok(());
-            }
-            for (name, special_use) in STANDARD {
-                let id = add_folder(head, now);
-                let special_use = special_use.map(rows::special_use_number);
-                let name = FolderName { name: name.to_owned(), special_use, subscribed: true };
-                self.put_name(id, &name, batch);
-            }
-            Ok(())
-        })
-        .await
+        for (name, special_use) in STANDARD {
+            let id = add_folder(head, now);
+            let special_use = special_use.map(rows::special_use_number);
+            let name = FolderName { name: name.to_owned(), special_use, subscribed: true };
+            self.put_name(id, &name, batch);
+        }
     }
 
     /// Deletes a folder and its messages.
@@ -108,19 +125,26 @@ impl OpenMailbox {
         if id == FolderId::INBOX || folder.special_use.is_some() {
             return Err(MailboxError::FolderFixed);
         }
-        self.remove_all(id).await?;
-        let _gate = self.slot.gate.lock().await;
-        self.change(|head, batch| {
-            // A letter that arrived after the messages were removed keeps the folder alive.
-            if head.folder(id).is_some_and(|folder| folder.exists > 0) {
-                return Err(MailboxError::FolderFixed);
+        for _ in 0..DELETIONS_MAX {
+            let uid_next = self.folder(id).await?.uid_next;
+            self.remove_all(id).await?;
+            let _gate = self.slot.gate.lock().await;
+            let is_deleted = self.change(|head, batch| {
+                // A letter that arrived after the messages were removed keeps the folder alive.
+                // Not `exists`: it counts rows that were lost as well, for ever.
+                if head.folder(id).is_some_and(|folder| folder.uid_next > uid_next.0) {
+                    return Ok(false);
+                }
+                head.folders.retain(|folder| folder.id != id.0);
+                batch.delete(rows::folder_key(&self.slot.id, id));
+                self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
+                Ok(true)
+            });
+            if is_deleted.await? {
+                return Ok(());
             }
-            head.folders.retain(|folder| folder.id != id.0);
-            batch.delete(rows::folder_key(&self.slot.id, id));
-            self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
-            Ok(())
-        })
-        .await
+        }
+        Err(MailboxError::FolderFixed)
     }
 
     /// Renames a folder and those below it. Renaming INBOX moves its messages (RFC 3501 §6.3.5).
@@ -181,21 +205,31 @@ impl OpenMailbox {
         batch.put(rows::folder_key(&self.slot.id, id), sealed);
     }
 
-    fn open_name(&self, id: FolderId, sealed: &[u8]) -> Result<FolderName, MailboxError> {
-        let clear = self.slot.keys.open_index(&name_context(id), sealed)?;
-        rows::decode(clear.expose())
-            .ok_or_else(|| MailboxError::Unreadable("damaged folder name".to_owned()))
+    fn open_name(&self, id: FolderId, sealed: &[u8]) -> Option<FolderName> {
+        let clear = self.slot.keys.open_index(&name_context(id), sealed).ok();
+        let name = clear.and_then(|clear| rows::decode(clear.expose()));
+        if name.is_none() {
+            tracing::error!(mailbox = ?self.slot.id, folder = id.0, "a folder name is damaged");
+        }
+        name
     }
 
-    /// Writes one step of the change log and marks the folder as changed.
+    /// Writes a step of the change log, or several where many messages are touched, and marks
+    /// the folder as changed. Answers the last step.
     pub(super) fn log_change(
         &self,
         head: &mut Head,
         id: FolderId,
         kind: ChangeKind,
-        uids: Vec<u32>,
+        mut uids: Vec<u32>,
         batch: &mut Batch,
     ) -> ModSeq {
+        while uids.len() > UIDS_PER_CHANGE {
+            let rest = uids.split_off(UIDS_PER_CHANGE);
+            let row = ChangeRow { folder: id.0, kind, uids };
+            batch.put(rows::change_key(&self.slot.id, head.step()), rows::encode(&row));
+            uids = rest;
+        }
         let modseq = head.step();
         if let Some(folder) = head.folder_mut(id) {
             folder.modseq = modseq;
@@ -237,6 +271,18 @@ fn folder(counters: &FolderHead, name: FolderName) -> Folder {
         unseen: counters.unseen,
         octets: counters.octets,
     }
+}
+
+/// What a folder is called whose own name is lost. It can be opened and renamed as any other.
+fn placeholder(id: u32) -> FolderName {
+    let standard = id.checked_sub(1).and_then(|place| STANDARD.get(place as usize));
+    let name = match FolderId(id) {
+        FolderId::INBOX => "INBOX".to_owned(),
+        _ => format!("folder-{id}"),
+    };
+    let special_use = standard.and_then(|(_, special_use)| *special_use);
+    let special_use = special_use.map(rows::special_use_number);
+    FolderName { name, special_use, subscribed: true }
 }
 
 /// A trailing `/` only says that folders will lie below (RFC 3501 §6.3.3).

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::domain::envelope::BlobId;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
@@ -18,10 +19,11 @@ use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
 use crate::flow::mailbox::rows::ChangeRow;
 use crate::flow::mailbox::rows::Head;
-use crate::flow::mailbox::rows::MessageRow;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
+use crate::infra::store::StoreError;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::summary;
 use crate::proto::mime::summary::EnvelopeFields;
 use crate::proto::mime::summary::Part;
@@ -29,6 +31,10 @@ use crate::proto::mime::summary::Summary;
 
 /// Messages that one commit changes at most, so that no batch grows without bound.
 const MESSAGES_AT_ONCE: usize = 200;
+/// Octets after which a move commits and goes on: one more message always fits the batch.
+const MOVED_OCTETS_AT_ONCE: usize = limits::BATCH_OCTETS_MAX / 8;
+/// What is over its limit when too much is copied.
+pub const COPIED_AT_ONCE: &str = "messages copied at once";
 
 impl OpenMailbox {
     /// Rows with a UID in the range, ascending, at most `limit`. Page with `last.uid + 1`.
@@ -47,9 +53,8 @@ impl OpenMailbox {
             let rows = (limit - entries.len()).min(limits::SCAN_ROWS_MAX);
             let page = self.shelf.store.scan(range.clone(), rows).await?;
             for (key, row) in &page.rows {
-                let uid = rows::uid_of(key).ok_or_else(damaged_row)?;
-                let row: MessageRow = rows::decode(&row.value).ok_or_else(damaged_row)?;
-                entries.push(row.into_entry(uid));
+                let Some(uid) = rows::uid_of(key) else { continue };
+                entries.push(rows::decode_message(&self.slot.keys, folder, uid, &row.value));
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
@@ -63,8 +68,7 @@ impl OpenMailbox {
     pub async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
         let key = rows::message_key(&self.slot.id, folder, uid);
         let Some(row) = self.shelf.store.get(&key).await? else { return Ok(None) };
-        let row: MessageRow = rows::decode(&row.value).ok_or_else(damaged_row)?;
-        Ok(Some(row.into_entry(uid)))
+        Ok(Some(rows::decode_message(&self.slot.keys, folder, uid, &row.value)))
     }
 
     /// The message's summary (envelope, structure), opened from the sealed index. A message
@@ -139,12 +143,13 @@ impl OpenMailbox {
         for entry in after.iter_mut().filter(|entry| uids.contains(&entry.uid.0)) {
             entry.modseq = modseq;
             let key = rows::message_key(&self.slot.id, folder, entry.uid);
-            batch.put(key, rows::encode(&MessageRow::new(entry)));
+            batch.put(key, rows::encode_message(&self.slot.keys, entry));
         }
         Ok(after)
     }
 
-    /// Copies; answers UIDVALIDITY of the target and (source, target) UID pairs. All or nothing.
+    /// Copies; answers UIDVALIDITY of the target and (source, target) UID pairs. All or nothing
+    /// (RFC 3501 §6.4.7), so there is a limit to what is copied at once.
     pub async fn copy(
         &self,
         from: FolderId,
@@ -152,19 +157,30 @@ impl OpenMailbox {
         to: FolderId,
     ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
         let _gate = self.slot.gate.lock().await;
-        let uids = sorted(uids);
-        let mut target = Batch::new();
-        let entries = self.present(from, &uids).await?;
-        let summaries = self.summaries(from, &entries).await?;
+        let mut sealed: Vec<(Entry, Vec<u8>)> = Vec::new();
+        let mut octets = 0;
+        for some in sorted(uids).chunks(limits::SCAN_ROWS_MAX) {
+            for entry in self.present(from, some).await? {
+                let summary = self.sealed_summary(from, entry.uid).await?;
+                octets += weight(&entry, &summary);
+                if octets > limits::TRANSFER_OCTETS_MAX {
+                    return Err(MailboxError::OverLimit(COPIED_AT_ONCE));
+                }
+                sealed.push((entry, summary));
+            }
+        }
         for _ in 0..super::ATTEMPTS_MAX {
-            target = Batch::new();
-            for entry in &entries {
-                self.shelf.blobs.refer(entry.blob, 1, &mut target).await?;
+            let mut target = Batch::new();
+            for (blob, count) in references(sealed.iter().map(|(entry, _)| entry)) {
+                // In a batch of its own: it looks through what the batch has already.
+                let mut one = Batch::new();
+                self.shelf.blobs.refer(blob, count, &mut one).await?;
+                target.extend(one);
             }
             let outcome = self
                 .attempt(|head, batch| {
-                    batch.extend(target.clone());
-                    self.place(&entries, &summaries, to, head, batch)
+                    batch.extend(std::mem::take(&mut target));
+                    self.place(&sealed, to, head, batch)
                 })
                 .await;
             match outcome {
@@ -173,11 +189,11 @@ impl OpenMailbox {
                 Ok(placed) => return placed,
             }
         }
-        drop(target);
         Err(MailboxError::Temporary(Refusal::Busy))
     }
 
-    /// Moves, atomically; answers as [`OpenMailbox::copy`].
+    /// Moves; answers as [`OpenMailbox::copy`]. Each message is moved or not (RFC 6851 §3.3);
+    /// many of them take several commits.
     pub async fn move_messages(
         &self,
         from: FolderId,
@@ -185,14 +201,31 @@ impl OpenMailbox {
         to: FolderId,
     ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
         let _gate = self.slot.gate.lock().await;
-        let entries = self.present(from, &sorted(uids)).await?;
-        let summaries = self.summaries(from, &entries).await?;
-        self.change(|head, batch| {
-            // First gone, then placed: a move within one folder gives new UIDs.
-            self.take_away(from, &entries, head, batch)?;
-            self.place(&entries, &summaries, to, head, batch)
-        })
-        .await
+        let mut uid_validity = self.folder(to).await?.uid_validity;
+        let mut pairs = Vec::with_capacity(uids.len());
+        for some in sorted(uids).chunks(MESSAGES_AT_ONCE) {
+            let mut entries = self.present(from, some).await?.into_iter().peekable();
+            while entries.peek().is_some() {
+                let mut sealed = Vec::new();
+                let mut octets = 0;
+                while octets < MOVED_OCTETS_AT_ONCE
+                    && let Some(entry) = entries.next()
+                {
+                    let summary = self.sealed_summary(from, entry.uid).await?;
+                    octets += weight(&entry, &summary);
+                    sealed.push((entry, summary));
+                }
+                let moved = self.change(|head, batch| {
+                    // First gone, then placed: a move within one folder gives new UIDs.
+                    self.take_away(from, sealed.iter().map(|(entry, _)| entry), head, batch)?;
+                    self.place(&sealed, to, head, batch)
+                });
+                let (validity, more) = moved.await?;
+                uid_validity = validity;
+                pairs.extend(more);
+            }
+        }
+        Ok((uid_validity, pairs))
     }
 
     /// Removes messages marked `\Deleted`, of these UIDs or of all; answers the UIDs removed,
@@ -224,9 +257,7 @@ impl OpenMailbox {
     pub(super) async fn move_all(&self, from: FolderId, to: FolderId) -> Result<(), MailboxError> {
         let all = self.entries(from, 1..=u32::MAX, usize::MAX).await?;
         let uids: Vec<Uid> = all.iter().map(|entry| entry.uid).collect();
-        for some in uids.chunks(MESSAGES_AT_ONCE) {
-            self.move_messages(from, some, to).await?;
-        }
+        self.move_messages(from, &uids, to).await?;
         Ok(())
     }
 
@@ -236,10 +267,14 @@ impl OpenMailbox {
         let mut range = rows::change_key(&self.slot.id, since.0.saturating_add(1))
             ..rows::changes_end(&self.slot.id);
         let mut gone = BTreeSet::new();
+        let mut has_hole = false;
         loop {
             let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
             for (_, row) in &page.rows {
-                let row: ChangeRow = rows::decode(&row.value).ok_or_else(damaged_row)?;
+                let Some(row) = rows::decode::<ChangeRow>(&row.value) else {
+                    has_hole = true;
+                    continue;
+                };
                 if row.folder != folder.0 {
                     continue;
                 }
@@ -254,6 +289,10 @@ impl OpenMailbox {
                 _ => break,
             }
         }
+        if has_hole {
+            tracing::error!(mailbox = ?self.slot.id, "a row of the change log is damaged");
+            return self.everything_may_have_changed(folder).await;
+        }
         let mut changed = Vec::new();
         for uid in touched.difference(&gone) {
             changed.extend(self.entry(folder, Uid(*uid)).await?);
@@ -266,19 +305,34 @@ impl OpenMailbox {
         Ok(Changes { changed, gone: gone.into_iter().map(Uid).collect(), folder })
     }
 
+    /// What happened when nobody knows: whatever is there is told again, whatever is not is gone.
+    async fn everything_may_have_changed(&self, id: FolderId) -> Result<Changes, MailboxError> {
+        // Before the rows: what arrives in between is told, and not taken for gone.
+        let folder = match self.folder(id).await {
+            Ok(folder) => folder,
+            Err(MailboxError::NoSuchFolder) => return Ok(Changes::default()),
+            Err(error) => return Err(error),
+        };
+        let changed = self.entries(id, 1..=u32::MAX, usize::MAX).await?;
+        let there: BTreeSet<u32> = changed.iter().map(|entry| entry.uid.0).collect();
+        let gone = (1..folder.uid_next.0).filter(|uid| !there.contains(uid)).map(Uid).collect();
+        Ok(Changes { changed, gone, folder: Some(folder) })
+    }
+
     /// Like [`OpenMailbox::change`], but a conflict is told, because rows outside the mailbox
     /// (reference counts) may have caused it and must be read again.
     async fn attempt<T>(
         &self,
         mut build: impl FnMut(&mut Head, &mut Batch) -> Result<T, MailboxError>,
     ) -> Result<Result<T, MailboxError>, CommitError> {
-        if let Err(error) = self.slot.load(&self.shelf.store).await {
+        if let Err(error) = self.slot.load(&self.shelf).await {
             return Ok(Err(error));
         }
         let (result, epoch, committing) = {
             let mut state = self.slot.lock();
             let Some(mut head) = state.head().cloned() else { return Err(CommitError::Conflict) };
             let mut batch = Batch::new();
+            self.add_missing_folders(&mut head, &mut batch);
             let result = match build(&mut head, &mut batch) {
                 Ok(result) => result,
                 Err(error) => return Ok(Err(error)),
@@ -306,11 +360,23 @@ impl OpenMailbox {
                     let mut releases = Batch::new();
                     let mut released = Vec::with_capacity(some.len());
                     for (blob, count) in references(some) {
-                        released.push(self.shelf.blobs.release(blob, count, &mut releases).await?);
+                        let mut one = Batch::new();
+                        match self.shelf.blobs.release(blob, count, &mut one).await {
+                            Ok(each) => {
+                                released.push(each);
+                                releases.extend(one);
+                            }
+                            // Otherwise it could never be removed. What is left of the content
+                            // lies there without a message.
+                            Err(error @ (StoreError::Damaged(_) | StoreError::BlobMissing)) => {
+                                tracing::error!(%blob, %error, "a content was not released");
+                            }
+                            Err(error) => return Err(error.into()),
+                        }
                     }
                     let outcome = self
                         .attempt(|head, batch| {
-                            batch.extend(releases.clone());
+                            batch.extend(std::mem::take(&mut releases));
                             self.take_away(folder, some, head, batch)
                         })
                         .await;
@@ -333,18 +399,17 @@ impl OpenMailbox {
     }
 
     /// Takes rows out of a folder; the contents stay referred to.
-    fn take_away(
+    fn take_away<'e>(
         &self,
         folder: FolderId,
-        entries: &[Entry],
+        entries: impl IntoIterator<Item = &'e Entry>,
         head: &mut Head,
         batch: &mut Batch,
     ) -> Result<(), MailboxError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
+        let mut uids = Vec::new();
         let counters = head.folder_mut(folder).ok_or(MailboxError::NoSuchFolder)?;
         for entry in entries {
+            uids.push(entry.uid.0);
             counters.exists = counters.exists.saturating_sub(1);
             counters.unseen = counters.unseen.saturating_sub(u32::from(!entry.flags.seen));
             counters.octets = counters.octets.saturating_sub(entry.size);
@@ -353,7 +418,13 @@ impl OpenMailbox {
                 batch.delete(rows::summary_key(&self.slot.id, folder, entry.uid, chunk));
             }
         }
-        let uids = entries.iter().map(|entry| entry.uid.0).collect();
+        if counters.exists == 0 {
+            // A damaged row did not say what it had counted for.
+            (counters.unseen, counters.octets) = (0, 0);
+        }
+        if uids.is_empty() {
+            return Ok(());
+        }
         self.log_change(head, folder, ChangeKind::Gone, uids, batch);
         Ok(())
     }
@@ -361,14 +432,13 @@ impl OpenMailbox {
     /// Gives messages new rows at the end of a folder.
     fn place(
         &self,
-        entries: &[Entry],
-        summaries: &[Vec<u8>],
+        sealed: &[(Entry, Vec<u8>)],
         to: FolderId,
         head: &mut Head,
         batch: &mut Batch,
     ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
-        let mut pairs = Vec::with_capacity(entries.len());
-        for (entry, summary) in entries.iter().zip(summaries) {
+        let mut pairs = Vec::with_capacity(sealed.len());
+        for (entry, summary) in sealed {
             let uid = self.put_message(to, entry.clone(), summary, head, batch)?;
             pairs.push((entry.uid, uid));
         }
@@ -398,7 +468,7 @@ impl OpenMailbox {
         entry.modseq = self.log_change(head, to, ChangeKind::Changed, vec![uid], batch);
         let key = rows::message_key(&self.slot.id, to, entry.uid);
         batch.require_absent(key.clone());
-        batch.put(key, rows::encode(&MessageRow::new(&entry)));
+        batch.put(key, rows::encode_message(&self.slot.keys, &entry));
         for (number, chunk) in sealed_summary.chunks(rows::SUMMARY_CHUNK_OCTETS).enumerate() {
             let number = u8::try_from(number).unwrap_or(u8::MAX);
             let key = rows::summary_key(&self.slot.id, to, entry.uid, number);
@@ -430,18 +500,13 @@ impl OpenMailbox {
         let page = self.shelf.store.scan(range, usize::from(u8::MAX)).await?;
         Ok(page.rows.iter().flat_map(|(_, row)| row.value.iter().copied()).collect())
     }
+}
 
-    async fn summaries(
-        &self,
-        folder: FolderId,
-        entries: &[Entry],
-    ) -> Result<Vec<Vec<u8>>, MailboxError> {
-        let mut summaries = Vec::with_capacity(entries.len());
-        for entry in entries {
-            summaries.push(self.sealed_summary(folder, entry.uid).await?);
-        }
-        Ok(summaries)
-    }
+/// Octets of a batch that a message takes to be copied or moved: its summary, its keywords (a
+/// sealed row holds them once), and rows and keys of a known length.
+fn weight(entry: &Entry, sealed_summary: &[u8]) -> usize {
+    let keywords: usize = entry.flags.keywords.iter().map(|word| word.len() + 4).sum();
+    sealed_summary.len() + keywords + entry.sealed_key.len() + 1_024
 }
 
 /// A sealed summary is bound to its content, not to its place, so that copies keep it.
@@ -455,7 +520,7 @@ fn summary_chunks() -> u8 {
 }
 
 /// What a listing shows of a message whose summary cannot be read.
-fn safe_summary(entry: &Entry) -> Summary {
+pub(super) fn safe_summary(entry: &Entry) -> Summary {
     Summary {
         envelope: EnvelopeFields::default(),
         structure: Part {
@@ -479,10 +544,11 @@ fn safe_summary(entry: &Entry) -> Summary {
         subject: String::new(),
         attachments: 0,
         over_budget: true,
+        header_forms: HeaderForms::default(),
     }
 }
 
-fn check_keywords(flags: &crate::domain::folder::Flags) -> Result<(), MailboxError> {
+pub(super) fn check_keywords(flags: &crate::domain::folder::Flags) -> Result<(), MailboxError> {
     let long = flags.keywords.iter().any(|word| word.len() > limits::KEYWORD_OCTETS_MAX);
     if long || flags.keywords.len() > limits::KEYWORDS_MAX {
         return Err(MailboxError::OverLimit("keywords of one message"));
@@ -496,14 +562,10 @@ fn sorted(uids: &[Uid]) -> Vec<Uid> {
 }
 
 /// How often each content is referred to by these rows.
-fn references(entries: &[Entry]) -> Vec<(crate::domain::envelope::BlobId, u32)> {
+fn references<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(BlobId, u32)> {
     let mut counts = std::collections::BTreeMap::new();
     for entry in entries {
         *counts.entry(entry.blob).or_insert(0) += 1;
     }
     counts.into_iter().collect()
-}
-
-fn damaged_row() -> MailboxError {
-    MailboxError::Unreadable("damaged message row".to_owned())
 }

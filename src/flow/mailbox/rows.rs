@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `M/<mailbox>/h` | head: counters of all folders, one row, so that each change has one version to meet |
 //! | `M/<mailbox>/f/<folder>` | sealed name, special use, subscription |
-//! | `M/<mailbox>/m/<folder><uid>` | message: marks, size, blob, sealed content key |
+//! | `M/<mailbox>/m/<folder><uid>` | message: marks, sealed keywords, size, blob, sealed content key |
 //! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
 //! | `M/<mailbox>/c/<modseq>` | change log |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,10 +26,16 @@ use crate::domain::folder::Uid;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
+use crate::infra::keys::MailboxKeys;
 
 const FORMAT: u8 = 1;
 /// A row holds at most 64 KiB; longer summaries take several.
 pub(super) const SUMMARY_CHUNK_OCTETS: usize = 60_000;
+
+/// The content of a message whose row is damaged: there never is one of that name.
+const NO_CONTENT: BlobId = BlobId::from_bytes([0; 16]);
+/// A row with them must still fit; rows have a few hundred octets.
+const DAMAGED_OCTETS_KEPT: usize = 16_384;
 
 /// Counters of a mailbox.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -65,7 +72,8 @@ pub(super) struct MessageRow {
     pub(super) size: u64,
     pub(super) modseq: u64,
     pub(super) flags: u8,
-    pub(super) keywords: BTreeSet<String>,
+    /// The user's own words, sealed; empty when there are none. See [`seal_keywords`].
+    pub(super) keywords: Vec<u8>,
     pub(super) blob: [u8; 16],
     pub(super) sealed_key: Vec<u8>,
 }
@@ -105,7 +113,7 @@ impl Head {
 }
 
 impl MessageRow {
-    pub(super) fn new(entry: &Entry) -> Self {
+    fn new(keys: &MailboxKeys, entry: &Entry) -> Self {
         let Flags { seen, answered, flagged, deleted, draft, ref keywords } = entry.flags;
         let bits = [seen, answered, flagged, deleted, draft];
         let flags = bits.iter().enumerate().fold(0, |sum, (bit, set)| sum | u8::from(*set) << bit);
@@ -114,13 +122,18 @@ impl MessageRow {
             size: entry.size,
             modseq: entry.modseq.0,
             flags,
-            keywords: keywords.clone(),
+            keywords: seal_keywords(keys, &entry.blob, keywords),
             blob: *entry.blob.as_bytes(),
             sealed_key: entry.sealed_key.to_vec(),
         }
     }
 
-    pub(super) fn into_entry(self, uid: Uid) -> Entry {
+    fn into_entry(self, keys: &MailboxKeys, uid: Uid) -> Entry {
+        let blob = BlobId::from_bytes(self.blob);
+        let keywords = open_keywords(keys, &blob, &self.keywords).unwrap_or_else(|| {
+            tracing::error!(uid = uid.0, "the keywords of a message are damaged; they are gone");
+            BTreeSet::new()
+        });
         let bit = |place: u8| self.flags & (1 << place) != 0;
         Entry {
             uid,
@@ -132,13 +145,61 @@ impl MessageRow {
                 flagged: bit(2),
                 deleted: bit(3),
                 draft: bit(4),
-                keywords: self.keywords,
+                keywords,
             },
             modseq: ModSeq(self.modseq),
-            blob: BlobId::from_bytes(self.blob),
+            blob,
             sealed_key: self.sealed_key.into(),
         }
     }
+}
+
+/// A message's row.
+pub(super) fn encode_message(keys: &MailboxKeys, entry: &Entry) -> Vec<u8> {
+    encode(&MessageRow::new(keys, entry))
+}
+
+/// The message of a row. A damaged row becomes a message without content, so that people see
+/// that there is something, can remove it, and read the others. Its octets are carried along
+/// where the content key would be: whoever marks the message does not destroy what is left.
+pub(super) fn decode_message(
+    keys: &MailboxKeys,
+    folder: FolderId,
+    uid: Uid,
+    value: &Bytes,
+) -> Entry {
+    if let Some(row) = decode::<MessageRow>(value) {
+        return row.into_entry(keys, uid);
+    }
+    tracing::error!(folder = folder.0, uid = uid.0, "a message row is damaged");
+    Entry {
+        uid,
+        internal_date: Timestamp::from_millis(0),
+        size: 0,
+        flags: Flags::default(),
+        modseq: ModSeq(0),
+        blob: NO_CONTENT,
+        sealed_key: value.slice(..value.len().min(DAMAGED_OCTETS_KEPT)),
+    }
+}
+
+/// Bound to the content, not to the place, so that copies keep them.
+fn keywords_context(blob: &BlobId) -> Vec<u8> {
+    [b"keywords/".as_slice(), blob.as_bytes()].concat()
+}
+
+fn seal_keywords(keys: &MailboxKeys, blob: &BlobId, keywords: &BTreeSet<String>) -> Vec<u8> {
+    if keywords.is_empty() {
+        return Vec::new();
+    }
+    keys.seal_index(&keywords_context(blob), &encode(keywords))
+}
+
+fn open_keywords(keys: &MailboxKeys, blob: &BlobId, sealed: &[u8]) -> Option<BTreeSet<String>> {
+    if sealed.is_empty() {
+        return Some(BTreeSet::new());
+    }
+    decode(keys.open_index(&keywords_context(blob), sealed).ok()?.expose())
 }
 
 pub(super) fn special_use_number(special_use: SpecialUse) -> u8 {
@@ -203,6 +264,23 @@ pub(super) fn message_range(
     start..end
 }
 
+/// All messages of all folders.
+pub(super) fn messages_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'm', &[])
+}
+
+/// The folder and the UID at the end of a message key.
+pub(super) fn place_of(key: &[u8]) -> Option<(FolderId, Uid)> {
+    let folder = uid_of(key.get(..key.len().checked_sub(4)?)?)?;
+    Some((FolderId(folder.0), uid_of(key)?))
+}
+
+/// The number at the end of a key of the change log.
+pub(super) fn modseq_of(key: &[u8]) -> Option<u64> {
+    let last = key.len().checked_sub(8)?;
+    Some(u64::from_be_bytes(key[last..].try_into().ok()?))
+}
+
 /// The UID at the end of a message key.
 pub(super) fn uid_of(key: &[u8]) -> Option<Uid> {
     let last = key.len().checked_sub(4)?;
@@ -223,6 +301,10 @@ pub(super) fn change_key(mailbox: &MailboxId, modseq: u64) -> Vec<u8> {
 
 pub(super) fn changes_end(mailbox: &MailboxId) -> Vec<u8> {
     key(mailbox, b'c' + 1, &[])
+}
+
+pub(super) fn duplicates_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'd', &[])
 }
 
 pub(super) fn duplicate_key(mailbox: &MailboxId, digest: &[u8; 32]) -> Vec<u8> {

@@ -6,7 +6,6 @@
 //! on the head that the batches before it will leave, and the store commits them in order. When
 //! one of them fails, the later ones meet a wrong version, nothing of them is kept, and all
 //! start again from the durable head.
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -15,12 +14,12 @@ use tokio::sync::watch;
 
 use crate::domain::mailbox::MailboxId;
 use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::Shelf;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::Head;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store::Batch;
-use crate::infra::store::Store;
 use crate::infra::store::Version;
 
 pub(super) struct Slot {
@@ -61,7 +60,7 @@ impl Slot {
     }
 
     /// Makes sure that a head is in memory.
-    pub(super) async fn load(&self, store: &Arc<dyn Store>) -> Result<(), MailboxError> {
+    pub(super) async fn load(&self, shelf: &Shelf) -> Result<(), MailboxError> {
         let epoch = {
             let state = self.lock();
             if state.foretold.is_some() {
@@ -69,15 +68,10 @@ impl Slot {
             }
             state.epoch
         };
-        let row = store.get(&rows::head_key(&self.id)).await?;
-        let head = match &row {
-            None => Head::default(),
-            Some(row) => rows::decode(&row.value)
-                .ok_or_else(|| MailboxError::Unreadable("damaged mailbox head".to_owned()))?,
-        };
+        let (head, version) = shelf.head(self).await?;
         let mut state = self.lock();
         if state.foretold.is_none() && state.epoch == epoch {
-            state.foretold = Some((head, row.map(|row| row.version)));
+            state.foretold = Some((head, version));
         }
         Ok(())
     }

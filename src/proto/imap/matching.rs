@@ -13,6 +13,8 @@ use crate::proto::imap::search::SystemFlag;
 use crate::proto::imap::search::When;
 use crate::proto::imap::sequence;
 use crate::proto::mime::content;
+use crate::proto::mime::forms::HeaderForms;
+use crate::proto::mime::header;
 use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::EnvelopeFields;
 
@@ -34,6 +36,8 @@ pub struct Facts<'a> {
     pub size: u64,
     /// Its envelope.
     pub envelope: Known<&'a EnvelopeFields>,
+    /// Which fields the envelope tells as they stand in the letter; none while it is not known.
+    pub header_forms: HeaderForms,
     /// Its text.
     pub text: Known<&'a FoldedLetter>,
 }
@@ -92,27 +96,8 @@ impl Query {
 impl FoldedLetter {
     /// Decodes and folds a letter. Takes as long as the letter is large.
     pub fn new(letter: &[u8]) -> Self {
-        let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        for line in letter.split_inclusive(|&octet| octet == b'\n') {
-            let text = line.trim_ascii_end();
-            if text.is_empty() {
-                break;
-            }
-            match fields.last_mut() {
-                Some((_, value)) if matches!(line.first(), Some(b' ' | b'\t')) => {
-                    value.extend_from_slice(text);
-                }
-                _ => {
-                    let end = text.iter().position(|&octet| octet == b':').unwrap_or(text.len());
-                    let name = text[..end].trim_ascii_end().to_ascii_lowercase();
-                    let value = text.get(end + 1..).unwrap_or_default().trim_ascii_start();
-                    fields.push((name, value.to_vec()));
-                }
-            }
-        }
-        let fields = fields
-            .into_iter()
-            .map(|(name, value)| (name, fold(&content::decoded_header(&value))))
+        let fields = header::fields(letter)
+            .map(|field| (field.name.to_ascii_lowercase(), shown_value(&field.unfolded())))
             .collect();
         Self { fields, body: fold(&content::searchable_text(letter)) }
     }
@@ -184,12 +169,7 @@ fn matches(node: &Node, facts: &Facts<'_>) -> Option<bool> {
             let sent = envelope.date.as_ref().and_then(|date| date::day_of_header(date));
             sent.is_some_and(|sent| is_when(sent, *when, *day))
         }),
-        Node::Header(name, wanted) => facts.text.asks(|letter| {
-            letter
-                .fields
-                .iter()
-                .any(|(field, value)| field == name && value.contains(wanted.as_str()))
-        }),
+        Node::Header(name, wanted) => has_header(facts, name, wanted),
         Node::Body(wanted) => facts.text.asks(|letter| letter.body.contains(wanted.as_str())),
         Node::Text(wanted) => facts.text.asks(|letter| {
             letter.body.contains(wanted.as_str())
@@ -199,6 +179,23 @@ fn matches(node: &Node, facts: &Facts<'_>) -> Option<bool> {
                 })
         }),
     }
+}
+
+/// From the envelope where it says the same as the letter, else from the letter.
+fn has_header(facts: &Facts<'_>, name: &[u8], wanted: &str) -> Option<bool> {
+    if let Known::Yes(envelope) = facts.envelope
+        && let Some(value) = facts.header_forms.value(envelope, name)
+    {
+        return Some(value.is_some_and(|value| shown_value(&value).contains(wanted)));
+    }
+    facts.text.asks(|letter| {
+        letter.fields.iter().any(|(field, value)| field == name && value.contains(wanted))
+    })
+}
+
+/// The value of a field as it is searched.
+fn shown_value(unfolded: &[u8]) -> String {
+    fold(&content::decoded_header(unfolded))
 }
 
 impl<T> Known<T> {
@@ -288,6 +285,7 @@ mod tests {
             internal_date: Timestamp::from_seconds(1_795_388_399), // 2026-11-22T22:59:59Z
             size: 1_000,
             envelope: Known::NotYet,
+            header_forms: HeaderForms::default(),
             text: Known::NotYet,
         }
     }
@@ -360,5 +358,47 @@ mod tests {
     fn composed_and_decomposed_letters_are_one() {
         assert_eq!(fold("E\u{301}tude"), fold("étude"));
         assert_eq!(fold("ABC"), "abc");
+    }
+
+    /// The same letter asked both ways: sealed, with its envelope, and open.
+    #[test]
+    fn what_the_envelope_answers_about_a_header_is_what_the_letter_would_answer() {
+        let letters: [&[u8]; 8] = [
+            b"From: Dr A <a@x.test>\r\nTo: b@y.test, \"C D\" <c@y.test>\r\nSubject: Un\r\n deux\r\nMessage-ID: <1@x>\r\n\r\nbody",
+            b"From: \"Dr A\" <a@x.test>\r\nTo: b@y.test,c@y.test\r\nSubject: =?UTF-8?Q?R=C3=A9sultat?=\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100 (CET)\r\n\r\n",
+            b"Subject: one\r\nSubject: two\r\nMessage-Id:<2@x>\r\nMessage-ID: <1@x>\r\n\r\n",
+            b"from: a@x.test (Dr A)\r\nReply-To: group: b@y.test;\r\nIn-Reply-To: <1@x>  \r\n\t<2@x>\r\n\r\n",
+            b"From: =?UTF-8?Q?D?= =?UTF-8?Q?r?= <a@x.test>\r\nCc: <b@y.test>\r\nSender: \"a\\\"b\" <a@x.test>\r\n\r\n",
+            b"To:\r\nSubject:\r\nBcc: , ,\r\nDate: \r\n \r\n\r\n",
+            b"no field\r\nSubject : a\r\n: b\r\n\r\nSubject: c",
+            b"",
+        ];
+        let names = ["From", "to", "CC", "bcc", "Subject", "Date", "Sender", "Reply-To"];
+        let names = names.into_iter().chain(["In-Reply-To", "Message-ID", "X-Other"]);
+        let wanted = ["", "1@x", "2@x", "dr", "\"dr a\"", "<a@x", "b@y.test, ", "deux", "one"];
+        let wanted = wanted.into_iter().chain(["two", "r\u{e9}sultat", "cet", "group", "<1@x>  \t<2"]);
+        let wanted: Vec<&str> = wanted.collect();
+        let flags = Flags::default();
+        let mut from_envelope = 0;
+        for name in names {
+            for (letter, wanted) in letters.iter().flat_map(|l| wanted.iter().map(move |w| (l, w))) {
+                let key = SearchKey::Header(name.into(), wanted.as_bytes().to_vec());
+                let query = Query::new(&key, 9, 90);
+                let summary = crate::proto::mime::summary::summarise(letter);
+                let folded = FoldedLetter::new(letter);
+                let open = Facts { text: Known::Yes(&folded), ..facts(&flags) };
+                let sealed = Facts {
+                    envelope: Known::Yes(&summary.envelope),
+                    header_forms: summary.header_forms,
+                    ..facts(&flags)
+                };
+                let expected = query.matches(&open).unwrap();
+                let answer = query.matches(&sealed);
+                let letter = String::from_utf8_lossy(letter);
+                assert!(answer.is_none_or(|is| is == expected), "{name} {wanted} {letter}");
+                from_envelope += usize::from(answer.is_some());
+            }
+        }
+        assert!(from_envelope > 700, "{from_envelope}");
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::limits;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::structure;
 use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::EnvelopeFields;
@@ -11,7 +12,7 @@ use crate::proto::mime::summary::Part;
 use crate::proto::mime::summary::Summary;
 
 /// First octet; another number is another format.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Octets of one header text that the safe form keeps.
 const SAFE_TEXT_OCTETS: usize = 998;
 /// Addresses of one field that the safe form keeps.
@@ -27,6 +28,7 @@ struct StoredSummary {
     subject: String,
     attachments: u32,
     over_budget: bool,
+    header_forms: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +80,11 @@ pub(super) fn encode(summary: &Summary) -> Vec<u8> {
     if encoded.len() <= limits::SUMMARY_OCTETS_MAX {
         return encoded;
     }
+    encode_short(summary)
+}
+
+/// Writes the stored form of the safe summary.
+pub(super) fn encode_short(summary: &Summary) -> Vec<u8> {
     write(&safe(summary))
 }
 
@@ -88,6 +95,7 @@ fn write(summary: &Summary) -> Vec<u8> {
         subject: summary.subject.clone(),
         attachments: summary.attachments,
         over_budget: summary.over_budget,
+        header_forms: summary.header_forms.0,
     };
     postcard::to_extend(&stored, vec![FORMAT]).expect("plain structs into memory")
 }
@@ -108,6 +116,7 @@ pub(super) fn decode(stored: &[u8]) -> Option<Summary> {
         subject: stored.subject,
         attachments: stored.attachments,
         over_budget: stored.over_budget,
+        header_forms: HeaderForms(stored.header_forms),
     })
 }
 
@@ -156,6 +165,7 @@ fn safe(summary: &Summary) -> Summary {
         subject: summary.subject.chars().take(SAFE_TEXT_OCTETS).collect(),
         attachments: summary.attachments,
         over_budget: true,
+        header_forms: HeaderForms::default(),
     }
 }
 

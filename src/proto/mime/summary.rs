@@ -1,6 +1,7 @@
 //! The sealed summary of a letter: all that a listing needs, so that no body is opened for it.
 //! Written at acceptance, read by IMAP (ENVELOPE, BODYSTRUCTURE) and the inbox.
 use crate::proto::mime::content;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::stored;
 use crate::proto::mime::structure;
 
@@ -18,6 +19,8 @@ pub struct Summary {
     /// True when the letter was over a parse budget: it is listed with a safe envelope and
     /// described as one opaque `application/octet-stream` or `text/plain` part.
     pub over_budget: bool,
+    /// Which fields the envelope tells exactly.
+    pub header_forms: HeaderForms,
 }
 
 /// RFC 3501 §7.4.2 ENVELOPE, raw octets; `None` where the field is absent. Sender and Reply-To
@@ -100,7 +103,12 @@ pub struct Part {
 pub fn summarise(letter: &[u8]) -> Summary {
     let structure = structure::read(letter);
     let subject = structure.envelope.subject.as_deref().unwrap_or_default();
+    let header_forms = match structure.over_budget {
+        true => HeaderForms::default(),
+        false => HeaderForms::new(letter, &structure.envelope),
+    };
     Summary {
+        header_forms,
         subject: content::decoded_header(subject),
         envelope: structure.envelope,
         structure: structure.root,
@@ -113,6 +121,12 @@ pub fn summarise(letter: &[u8]) -> Summary {
 /// a summary that would be is cut down to a safe one, marked `over_budget`.
 pub fn encode(summary: &Summary) -> Vec<u8> {
     stored::encode(summary)
+}
+
+/// Stored form of what is left of a summary that is too large: short texts, few addresses, one
+/// opaque part; marked `over_budget`.
+pub fn encode_short(summary: &Summary) -> Vec<u8> {
+    stored::encode_short(summary)
 }
 
 /// Reads the stored form; `None` when it is not one.

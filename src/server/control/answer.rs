@@ -10,6 +10,8 @@ use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::infra::config::Operator;
 use crate::infra::directory::Account;
+use crate::infra::directory::Directory;
+use crate::infra::directory::DirectoryError;
 use crate::infra::directory::NewAccount;
 use crate::server::control::Request;
 use crate::server::control::mask;
@@ -43,13 +45,40 @@ async fn add(office: &Office, new: NewAccount<'_>) -> Result<Response, String> {
     check_display_name(&new.display_name)?;
     let (shown, kind) = (mask::address(operator, &new.address), new.kind);
 
-    let account = office.accounts.add(new).await.map_err(|error| error.to_string())?;
+    let (address, password) = (new.address.clone(), new.password);
+    let account = match office.accounts.add(new).await {
+        Ok(account) => account,
+        Err(DirectoryError::Taken) => return finish(office, &address, kind, password, &shown).await,
+        Err(error) => return Err(error.to_string()),
+    };
     office
         .mailboxes
         .create(&account)
         .await
         .map_err(|error| format!("the mailbox {shown} was made, but not its folders: {error}"))?;
     tracing::info!(mailbox = ?account.id, kind = kind.code(), "mailbox added");
+    Ok(Response::Done(format!("The mailbox {shown} ({}) is open.", kind.code())))
+}
+
+/// An account and its folders are two commits. When the first attempt was cut in between, the
+/// second one finishes its work; the password is the one that the administrator says now.
+async fn finish(
+    office: &Office,
+    address: &Address,
+    kind: MailboxKind,
+    password: &Secret<String>,
+    shown: &str,
+) -> Result<Response, String> {
+    let taken = || DirectoryError::Taken.to_string();
+    let found = office.accounts.find(address).await.map_err(|error| error.to_string())?;
+    let account = found.filter(|account| account.kind == kind).ok_or_else(taken)?;
+    let has_made = office.mailboxes.create(&account).await;
+    if !has_made.map_err(|error| format!("the folders of {shown} are missing: {error}"))? {
+        return Err(taken());
+    }
+    let set = office.accounts.set_password(address, password).await;
+    set.map_err(|error| format!("{shown}: {error}"))?;
+    tracing::info!(mailbox = ?account.id, kind = kind.code(), "an unfinished mailbox is finished");
     Ok(Response::Done(format!("The mailbox {shown} ({}) is open.", kind.code())))
 }
 

@@ -1,5 +1,6 @@
 //! The tagged line that ends a command, and what failures become in it (RFC 5530 §3).
 use crate::domain::status::Refusal;
+use crate::flow::mailbox;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::write;
@@ -84,6 +85,9 @@ impl From<MailboxError> for Halt {
                 Answer::no("ALREADYEXISTS", "A mailbox of that name exists")
             }
             MailboxError::FolderFixed => Answer::no("CANNOT", "This mailbox cannot be changed so"),
+            MailboxError::OverLimit(mailbox::COPIED_AT_ONCE) => {
+                Answer::no("LIMIT", "Too many messages to copy at once; copy fewer at a time")
+            }
             MailboxError::OverLimit(_) => {
                 Answer::no("LIMIT", "Too many mailboxes or keywords, or a name is too long")
             }

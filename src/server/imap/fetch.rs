@@ -34,9 +34,8 @@ use crate::server::imap::view::View;
 const ROWS: usize = 200;
 
 /// A letter in clear and its part of the memory for clear text.
-pub(super) struct Opened {
-    /// The letter.
-    pub(super) letter: Arc<Secret<Vec<u8>>>,
+struct Opened {
+    letter: Arc<Secret<Vec<u8>>>,
     _room: ClearPermit,
 }
 
@@ -76,12 +75,12 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
 }
 
 /// Opens a letter, with room for its clear text.
-pub(super) async fn open<D: Desk>(
+async fn open<D: Desk>(
     desk: &D,
     shelf: &D::Shelf,
     entry: &Entry,
 ) -> Result<Opened, MailboxError> {
-    let room = desk.reserve(entry.size).await.map_err(MailboxError::Temporary)?;
+    let room = desk.reserve_reading(entry.size).await.map_err(MailboxError::Temporary)?;
     let letter = shelf.content(entry).await?;
     Ok(Opened { letter, _room: room })
 }

@@ -21,12 +21,12 @@ use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::search::SearchKey;
 use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
+use crate::proto::mime::forms::HeaderForms;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
-use crate::server::imap::fetch;
 use crate::server::imap::folders;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
@@ -197,6 +197,7 @@ async fn answers<D: Desk>(
         internal_date: entry.internal_date,
         size: entry.size,
         envelope: Known::NotYet,
+        header_forms: HeaderForms::default(),
         text: Known::NotYet,
     };
     if let Some(answer) = query.matches(&facts) {
@@ -207,16 +208,18 @@ async fn answers<D: Desk>(
         Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
         Err(_) => None,
     };
+    facts.header_forms = summary.as_ref().map(|summary| summary.header_forms).unwrap_or_default();
     facts.envelope = summary.as_ref().map_or(Known::Never, |summary| Known::Yes(&summary.envelope));
     if let Some(answer) = query.matches(&facts) {
         return Ok(answer);
     }
-    // The decoded and the folded text are as large as the letter, or larger.
-    let room = desk.reserve(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
-    let letter = match fetch::open(desk, shelf, entry).await {
+    // The decoded and the folded text are as large as the letter, or larger. All is asked for at
+    // once: who holds some and waits for more may wait for those who do the same.
+    let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
+    let letter = match shelf.content(entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
-        Ok(opened) => {
-            tokio::task::spawn_blocking(move || FoldedLetter::new(opened.letter.expose()))
+        Ok(letter) => {
+            tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
                 .await
                 .inspect_err(|_| {
                     tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")

@@ -44,8 +44,14 @@ pub(super) trait Desk: Send + Sync {
         password: &Secret<String>,
     ) -> impl Future<Output = Result<Self::Shelf, Refusal>> + Send;
 
-    /// Room for clear text.
+    /// Room for clear text that comes in.
     fn reserve(&self, octets: u64) -> impl Future<Output = Result<ClearPermit, Refusal>> + Send;
+
+    /// Room for clear text that is read.
+    fn reserve_reading(
+        &self,
+        octets: u64,
+    ) -> impl Future<Output = Result<ClearPermit, Refusal>> + Send;
 
     /// Octets that an APPEND may have.
     fn message_octets_max(&self) -> u64;
@@ -159,6 +165,10 @@ impl Desk for Arc<Office> {
 
     async fn reserve(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.clear_memory.reserve(octets).await
+    }
+
+    async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
+        self.reading_memory.reserve(octets).await
     }
 
     fn message_octets_max(&self) -> u64 {

@@ -1,4 +1,6 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
+mod damage;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +59,7 @@ struct OneDesk {
     mailboxes: Mailboxes,
     account: Account,
     memory: ClearMemory,
+    reading: ClearMemory,
     times: Times,
 }
 
@@ -80,6 +83,10 @@ impl Desk for OneDesk {
 
     async fn reserve(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.memory.reserve(octets).await
+    }
+
+    async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
+        self.reading.reserve(octets).await
     }
 
     fn message_octets_max(&self) -> u64 {
@@ -127,7 +134,8 @@ impl House {
         mailboxes.create(&account).await.unwrap();
         let memory = ClearMemory::new(10_000_000);
         let (stop, stopped) = Stop::new();
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, times });
+        let reading = ClearMemory::new(10_000_000);
+        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 
@@ -658,10 +666,45 @@ async fn a_letter_that_cannot_be_opened_does_not_hide_the_others() {
         answer.ends_with("a NO [UNAVAILABLE] A message cannot be opened; the others were sent\r\n")
     );
     check(&mut client, "a SEARCH BODY bonjour", "* SEARCH 1 3\na OK Done\n").await;
+    // Fields that the sealed summary has are not looked for in the letters.
+    let by_id = "a SEARCH HEADER Message-ID <1@x> HEADER to b@ NOT HEADER cc \"\"";
+    check(&mut client, by_id, "* SEARCH 1 2 3\na OK Done\n").await;
     check(&mut client, "a FETCH 2 BODY[]", "* 2 FETCH (BODY[] NIL)\na NO [UNAVAILABLE] A message cannot be opened; the others were sent\n").await;
     check(&mut client, "a FETCH 2 FLAGS", "* 2 FETCH (FLAGS ())\na OK Done\n").await;
     client.ok("a STORE 2 FLAGS (\\Deleted)").await;
     client.ok("a EXPUNGE").await;
+}
+
+#[tokio::test]
+async fn slow_readers_and_slow_senders_do_not_wait_for_each_other() {
+    let house = House::new().await;
+    let mut client = house.inbox(1).await;
+    // As if others were reading all that may be read at once.
+    let readers = house.desk.reading.reserve(9_999_000).await.unwrap();
+    client.append("INBOX", LETTER).await;
+    drop(readers);
+    let senders = house.desk.memory.reserve(9_999_000).await.unwrap();
+    assert!(client.ok("a FETCH 1 BODY.PEEK[]").await.contains(LETTER));
+    assert!(client.ok("a SEARCH BODY bonjour").await.contains("* SEARCH 1"));
+    drop(senders);
+}
+
+#[tokio::test]
+async fn too_much_to_copy_is_said_to_be_so() {
+    let house = House::new().await;
+    let mut client = house.inbox(1).await;
+    let words: Vec<String> =
+        (0..64).map(|word| format!("{word:03}{}", "k".repeat(120))).collect();
+    client.ok(&format!("a STORE 1 +FLAGS.SILENT ({})", words.join(" "))).await;
+    for _ in 0..11 {
+        client.ok("a COPY 1:* INBOX").await;
+    }
+    let answer = client.say("a COPY 1:* Trash").await;
+    let limit = "a NO [LIMIT] Too many messages to copy at once; copy fewer at a time\r\n";
+    assert!(answer.ends_with(limit), "{answer}");
+    let moved = client.ok("a MOVE 1:* Trash").await;
+    assert_eq!(moved.matches(" EXPUNGE\r\n").count(), 2_048, "{moved}");
+    assert!(moved.contains(" 1:2048 1:2048] Moved"), "{moved}");
 }
 
 #[tokio::test]
