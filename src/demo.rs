@@ -36,25 +36,45 @@ pub struct Options {
     pub accounts: u32,
 }
 
-/// Runs the demonstration until Ctrl-C, or with `once` until every letter was checked.
+/// Runs the demonstration until Ctrl-C, or with `once` until every letter was checked. Ctrl-C
+/// at any earlier moment stops what runs already.
 ///
 /// # Errors
 /// When something cannot be set up, or (with `once`) a letter did not arrive or was not counted.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let demo = Demo::set_up(&options).await?;
-    let outcome = run_scenario(&demo, &options).await;
-    let outcome = match outcome {
-        Ok(()) if !options.once => stay_open(&demo, &options).await,
-        other => other,
+    let mut running = None;
+    let outcome = tokio::select! {
+        outcome = play(&mut running, &options) => outcome,
+        signal = relay::wait_for_signal() => signal.and_then(|()| interrupted(&options)),
     };
-    Description::remove(&demo.folder);
-    say("Stopping…");
-    demo.stop().await;
+    if let Some(demo) = running {
+        Description::remove(&demo.folder);
+        say("Stopping…");
+        demo.stop().await;
+    }
     outcome
 }
 
+/// Sets up, sends, checks; then waits for ever unless `once` is wanted.
+async fn play(running: &mut Option<Demo>, options: &Options) -> anyhow::Result<()> {
+    let demo = running.insert(Demo::set_up(options).await?);
+    demo.open(options).await?;
+    run_scenario(demo, options).await?;
+    if !options.once {
+        stay_open(demo, options)?;
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Ctrl-C is how a demonstration ends; one that was to prove something has not done so.
+fn interrupted(options: &Options) -> anyhow::Result<()> {
+    anyhow::ensure!(!options.once, "interrupted before every letter was checked");
+    Ok(())
+}
+
 async fn run_scenario(demo: &Demo, options: &Options) -> anyhow::Result<()> {
-    if !demo.is_new && !options.once {
+    if demo.has_played() && !options.once {
         say("The letters of the first start are still there; none is sent again.");
         return Ok(());
     }
@@ -64,14 +84,14 @@ async fn run_scenario(demo: &Demo, options: &Options) -> anyhow::Result<()> {
     if report.failures > 0 {
         anyhow::bail!("{} checks of the demonstration failed", report.failures);
     }
-    Ok(())
+    demo.mark_played()
 }
 
-async fn stay_open(demo: &Demo, options: &Options) -> anyhow::Result<()> {
+fn stay_open(demo: &Demo, options: &Options) -> anyhow::Result<()> {
     let description = Description::of(demo, options);
     description.write(&demo.folder)?;
     say(&description.table());
-    relay::wait_for_signal().await
+    Ok(())
 }
 
 /// Tells the person at the terminal.
@@ -81,10 +101,7 @@ fn say(text: &str) {
 }
 
 /// One line of progress: what, and how it went.
-async fn step<T>(
-    what: &str,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
+async fn step<T>(what: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     {
         let mut out = std::io::stdout().lock();
         let _ = write!(out, "  {what:<58} ");

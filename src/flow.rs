@@ -4,8 +4,8 @@
 //! sender ─► recipient ─► begin ─► (content streams) ─► finish ─► 250
 //! accept     policy      seal                           queue, deliver (here), count
 //! authenticate                                            │
-//!                                 dispatch ◄──────────────┘ (clock)
-//!                                 route, deliver (elsewhere), count, notify
+//!                               dispatch::run ◄───────────┘ (clock)
+//!                               route, deliver (elsewhere), count, notify
 //! ```
 //!
 //! Each station takes the parcel the one before it made and makes its own. A parcel has
@@ -23,39 +23,29 @@ pub mod route;
 pub mod deliver;
 pub mod count;
 pub mod notify;
+mod dispatch; // the second half of the way, when the clock says so
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
+use crate::domain::delivery::NextHop;
+use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
-use crate::domain::limits;
-use crate::domain::status::DeliveryStatus;
 use crate::domain::status::Refusal;
-use crate::domain::time::Timestamp;
-use crate::infra::net::Stop;
 use crate::infra::store::Batch;
 use accept::Accepted;
 use accept::Caller;
 use accept::Credentials;
-use crate::domain::door::Door;
 use authenticate::Authenticated;
-use deliver::Delivery;
+pub use dispatch::run as dispatch;
 use office::Office;
 use policy::Approved;
-use queue::Claimed;
 use queue::Queued;
-use queue::Settlement;
+use route::next_hop;
 use seal::Sealed;
 use seal::Sealing;
-
-/// How long the queue sleeps when nothing is due: a bell may be missed, a due row never is.
-const NAP: Duration = Duration::from_secs(30);
 
 /// MAIL: may this caller send as this reverse path, a letter of this size?
 pub fn sender(
@@ -74,7 +64,12 @@ pub async fn recipient(
     authenticated: &Authenticated,
     recipient: Recipient,
 ) -> Result<Approved, Refusal> {
-    policy::approve(office, authenticated, recipient).await
+    let approved = policy::approve(office, authenticated, recipient).await?;
+    // Better a refusal now than five days of silence and a report.
+    match next_hop(office, approved.recipient().address.domain()) {
+        NextHop::Operator { address: None, .. } => Err(Refusal::NoRoute),
+        _ => Ok(approved),
+    }
 }
 
 /// DATA: room for the clear text, keys for every recipient; then the content may stream in.
@@ -116,10 +111,14 @@ async fn finish_with(
     let mut facts = Vec::new();
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
-        facts = count::taken_in(office, &taken(sealed), fresh);
-        facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
-        note_exchanges(office, sealed, batch);
         batch.extend(also.clone());
+        // A second copy changes nothing: it is not counted, and opens or closes nothing.
+        let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
+        if is_news || sealed.travels() {
+            facts = count::taken_in(office, &taken(sealed), fresh);
+            facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
+            note_exchanges(office, sealed, batch);
+        }
     });
     let queued = commit.await?;
     facts.iter().for_each(|fact| office.metrics.count(fact));
@@ -137,6 +136,7 @@ fn taken(sealed: &Sealed) -> count::Taken<'_> {
         at: sealed.accepted_at(),
         size: sealed.size(),
         automatic: sealed.header().automatic || cleared.is_from_the_house(),
+        from_house: cleared.is_from_the_house(),
         account: cleared.authenticated().account(),
         sender: cleared.authenticated().reverse_path().address(),
         recipients: approved.map(|each| (&each.recipient().address, each.home())).collect(),
@@ -175,120 +175,12 @@ pub fn refused(
     let fact = count::refused(office, domain.to_string(), kind, recipient, refusal);
     office.metrics.count(&fact);
     tracing::info!(door = ?accepted.door(), ip = ?accepted.caller().ip, %refusal, "refused");
-    if office.refusals.take(fact.at) {
+    if office.refusals.take_for(&accepted.caller().credentials, fact.at) {
         let mut batch = Batch::new();
         office.ledger.ride(&fact, &mut batch);
         // Not waited for: a stranger's refused letter must not cost a disk sync of our time.
         drop(office.store.submit(batch));
     }
-}
-
-/// Delivers what is due until the relay stops.
-pub async fn dispatch(office: Arc<Office>, mut stop: Stop) {
-    match queue::recover(&office).await {
-        Ok(0) => {}
-        Ok(freed) => tracing::info!(freed, "leases of an earlier life are free again"),
-        Err(refusal) => tracing::error!(%refusal, "the queue could not be recovered"),
-    }
-    let places = Arc::new(Semaphore::new(limits::DELIVERIES_AT_ONCE));
-    let mut attempts = JoinSet::new();
-    while !stop.is_stopping() {
-        let now = office.clock.now();
-        let (due, next) = match queue::due(&office, now, limits::SCAN_ROWS_MAX).await {
-            Ok(found) => found,
-            Err(_) => (Vec::new(), Some(now.after(Duration::from_secs(1)))),
-        };
-        for letter in due {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            if let Ok(Some(claimed)) = queue::claim(&office, &letter, now).await {
-                let office = Arc::clone(&office);
-                attempts.spawn(async move {
-                    attempt(&office, &claimed).await;
-                    drop(place);
-                });
-            }
-        }
-        while attempts.try_join_next().is_some() {}
-        let nap = next.map_or(NAP, |next| next.since(office.clock.now())).clamp(
-            Duration::from_millis(5),
-            NAP,
-        );
-        tokio::select! {
-            () = office.queue_bell.notified() => {}
-            () = tokio::time::sleep(nap) => {}
-            () = stop.stopped() => {}
-        }
-    }
-    // An attempt that is cut keeps its lease; the next start frees it.
-    let _ = tokio::time::timeout(Duration::from_secs(5), attempts.join_all()).await;
-}
-
-/// One attempt: route, deliver, count, and settle the rows.
-async fn attempt(office: &Arc<Office>, claimed: &Claimed) {
-    for routed in route::plan(office, claimed) {
-        let delivery = deliver::to_operator(office, routed).await;
-        if let Err(refusal) = settle(office, claimed, &delivery).await {
-            // The lease runs out and the rows become due again: late, not lost.
-            tracing::warn!(letter = %claimed.queue_id(), %refusal, "an attempt was not settled");
-        }
-    }
-}
-
-async fn settle(
-    office: &Arc<Office>,
-    claimed: &Claimed,
-    delivery: &Delivery,
-) -> Result<(), Refusal> {
-    let now = office.clock.now();
-    let age = now.since(claimed.letter().accepted_at);
-    let mut settlements = Vec::new();
-    let mut failures = Vec::new();
-    let mut facts = Vec::new();
-    for (recipient, outcome) in delivery.routed().recipients().iter().zip(delivery.outcomes()) {
-        let again = match outcome.status() {
-            DeliveryStatus::Deferred => next_attempt(office, recipient.attempts + 1, age, now),
-            _ => None,
-        };
-        let failed = again.is_none() && outcome.status() != DeliveryStatus::Relayed;
-        tracing::info!(
-            letter = %claimed.queue_id(),
-            status = ?outcome.status(),
-            code = %outcome.enhanced(),
-            attempt = recipient.attempts + 1,
-            given_up = failed,
-            "a delivery was tried"
-        );
-        facts.push(count::attempted(office, delivery, outcome, failed));
-        let settlement = match again {
-            Some(at) => Settlement::Again(at, outcome.reply.clone()),
-            None => Settlement::Finished,
-        };
-        settlements.push((recipient.number, settlement));
-        if failed {
-            failures.push((&recipient.recipient, outcome));
-        }
-    }
-    let mut settled = queue::settle(office, claimed, &settlements).await?;
-    facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
-    let report = notify::failed(office, delivery, &failures, now);
-    match report {
-        // The report and the end of the rows are one commit: neither twice, neither lost.
-        Some((to, content)) => house_letter(office, to, &content, settled.batch).await?,
-        None => {
-            let commit = office.store.commit(settled.batch).await;
-            commit.map_err(|error| mailbox::commit_refusal(&error))?;
-        }
-    }
-    facts.iter().for_each(|fact| office.metrics.count(fact));
-    if let Some(released) = settled.released {
-        office.blobs.sweep(released).await;
-    }
-    Ok(())
-}
-
-fn next_attempt(office: &Office, attempts: u32, age: Duration, now: Timestamp) -> Option<Timestamp> {
-    let queue = &office.config.queue;
-    queue::next_attempt(&queue.retry, queue.give_up, attempts, age).map(|wait| now.after(wait))
 }
 
 /// Our own mail has its own door and walks the same way as any other. When it cannot be

@@ -54,7 +54,7 @@ const SPOOL_CERTIFICATE: &[u8] = b"K/spool/certificate";
 const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
 
 /// Open sessions get this long to come to an end.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(15);
 const GAUGES_EVERY: Duration = Duration::from_secs(15);
 
 /// One running relay.
@@ -74,11 +74,21 @@ pub struct Opened {
 
 /// Runs one relay until SIGINT or SIGTERM.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let relay = Relay::start(config).await?;
-    wait_for_signal().await?;
+    let mut relay = Relay::start(config).await?;
+    let reason = tokio::select! {
+        signal = wait_for_signal() => signal,
+        // A relay that says 250 and delivers nothing is worse than one that stops.
+        ended = relay.tasks.join_next() => Err(match ended {
+            Some(Err(error)) => anyhow::Error::new(error).context("a part of the relay ended badly"),
+            _ => anyhow::anyhow!("a part of the relay ended by itself"),
+        }),
+    };
+    if let Err(error) = &reason {
+        tracing::error!(%error, "the relay must stop");
+    }
     tracing::info!("stopping: no new sessions, open ones come to an end");
     relay.stop().await;
-    Ok(())
+    reason
 }
 
 /// Opens the store of a stopped relay, for the command line.
@@ -111,15 +121,15 @@ impl Relay {
             doors.open(&office, &listener, &mut tasks);
             let control = server::control::socket_path(&office.config.storage.data_dir);
             let (desk, until) = (Arc::clone(&office), listener.clone());
+            let mut without_control = listener.clone();
             let control = async move {
                 if let Err(error) = server::control::serve(desk, control, until).await {
                     tracing::error!(%error, "the command line cannot reach this relay");
+                    without_control.stopped().await;
                 }
             };
             tasks.spawn(control.in_current_span());
-            tasks.spawn(
-                flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span(),
-            );
+            tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
@@ -137,9 +147,8 @@ impl Relay {
     /// Closes the doors, lets sessions end, closes the store.
     pub async fn stop(mut self) {
         self.stop.stop();
-        let ended = tokio::time::timeout(GRACE, async {
-            while self.tasks.join_next().await.is_some() {}
-        });
+        let ended =
+            tokio::time::timeout(GRACE, async { while self.tasks.join_next().await.is_some() {} });
         if ended.await.is_err() {
             tracing::warn!("some sessions did not end in time and are cut");
             self.tasks.shutdown().await;
@@ -158,7 +167,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     // First, because everything else is pointless without it, and its message is the clearest.
     let keys = Arc::new(
         Keyring::open(&config.storage.master_key, !data_dir.join("truth.redb").exists())
-            .with_context(|| format!("storage.master_key = {}", config.storage.master_key.display()))?,
+            .with_context(|| {
+                format!("storage.master_key = {}", config.storage.master_key.display())
+            })?,
     );
     let store = {
         let folder = data_dir.clone();
@@ -174,14 +185,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
-    let accounts =
-        Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
-    let mailboxes = Mailboxes::new(
-        Arc::clone(&truth),
-        blobs.clone(),
-        Arc::clone(&keys),
-        Arc::clone(&clock),
-    );
+    let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let mailboxes =
+        Mailboxes::new(Arc::clone(&truth), blobs.clone(), Arc::clone(&keys), Arc::clone(&clock));
     let logins = Logins::new(
         Arc::clone(&accounts) as _,
         Arc::clone(&clock),

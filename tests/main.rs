@@ -13,5 +13,6 @@ mod smtp;
 mod store;
 mod stories;
 mod support;
+mod torn;
 mod trust;
 mod web;

@@ -188,7 +188,7 @@ async fn write_once(store: &dyn Store, blobs: &Blobs, written: Written) -> Resul
 
 // ---- the parent ----
 
-fn shim() -> &'static Path {
+pub(crate) fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -66,7 +66,12 @@ impl Submission {
     }
 
     /// Sends one letter; the answer is the text behind the final 250.
-    pub async fn send(&mut self, from: &str, to: &[&str], content: &[u8]) -> anyhow::Result<String> {
+    pub async fn send(
+        &mut self,
+        from: &str,
+        to: &[&str],
+        content: &[u8],
+    ) -> anyhow::Result<String> {
         // RFC 2920 §3.1: the envelope may go in one packet.
         let mut envelope = format!("MAIL FROM:<{from}> SIZE={}\r\n", content.len());
         to.iter().for_each(|to| envelope.push_str(&format!("RCPT TO:<{to}>\r\n")));

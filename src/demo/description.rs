@@ -59,10 +59,8 @@ impl Description {
 
     /// Writes `demo.json`: everything listens now.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        // Under another name first: a script that waits for the file never reads half of it.
-        let draft = folder.join("demo.json.part");
-        set_up::write_private(&draft, &serde_json::to_vec_pretty(&self.json)?)?;
-        Ok(std::fs::rename(draft, folder.join(FILE))?)
+        // A script that waits for the file never reads half of it.
+        set_up::write_whole(&folder.join(FILE), &serde_json::to_vec_pretty(&self.json)?)
     }
 
     pub(super) fn remove(folder: &Path) {

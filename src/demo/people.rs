@@ -95,9 +95,10 @@ impl Person {
     /// Her row in the national extraction (31 columns), if the directory shows her.
     pub fn extraction_row(&self) -> Option<String> {
         let address = self.address();
-        let (family, given) = self.display_name.rsplit_once(' ').map_or(("", ""), |(rest, last)| {
-            (last, rest.trim_start_matches("Dr "))
-        });
+        let (family, given) = self
+            .display_name
+            .rsplit_once(' ')
+            .map_or(("", ""), |(rest, last)| (last, rest.trim_start_matches("Dr ")));
         let id = self.national_id;
         match self.kind {
             MailboxKind::Personal => Some(format!(

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::task::JoinSet;
 
 use crate::demo::Options;
 use crate::demo::people;
@@ -32,10 +33,16 @@ use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
 use crate::infra::directory::Directory;
-use crate::infra::directory::DirectoryError;
 use crate::infra::directory::NewAccount;
 use crate::infra::directory::accounts;
 use crate::relay::Relay;
+
+/// Lies in the folder when the letters of the scenario were sent and checked.
+const PLAYED: &str = "scenario.done";
+/// Extra mailboxes that are made at the same time.
+const ADDED_AT_ONCE: usize = 4;
+/// After so many of them a line says how far we are.
+const PROGRESS_EVERY: u32 = 50;
 
 /// The running demonstration.
 pub(super) struct Demo {
@@ -43,8 +50,6 @@ pub(super) struct Demo {
     pub(super) pki: DemoPki,
     pub(super) relays: Vec<Relay>,
     pub(super) passwords: BTreeMap<String, String>,
-    /// No letter was ever sent in this folder.
-    pub(super) is_new: bool,
     pub(super) host: IpAddr,
     pub(super) port_base: u16,
 }
@@ -61,12 +66,12 @@ pub(super) const PORTS: [(&str, u16); 7] = [
 ];
 
 impl Demo {
+    /// Everything that lies in the folder; no relay runs yet.
     pub(super) async fn set_up(options: &Options) -> anyhow::Result<Self> {
         say("Vaguemestre demonstration: fictional people, real relays.\n");
         fs::create_dir_all(&options.data_dir)
             .with_context(|| format!("--data-dir {}", options.data_dir.display()))?;
         let folder = options.data_dir.canonicalize()?;
-        let is_new = !folder.join("passwords.json").exists();
         anyhow::ensure!(
             options.port_base <= u16::MAX - 2000,
             "--port-base {}: at most {}, because ports up to N+1993 are used",
@@ -83,11 +88,18 @@ impl Demo {
         })
         .await?;
         let passwords = step("passwords", async { load_passwords(&folder) }).await?;
-        let mut relays = Vec::new();
-        for (number, operator) in operators.iter().enumerate() {
+        let (host, port_base) = (options.host, options.port_base);
+        Ok(Self { folder, pki, relays: Vec::new(), passwords, host, port_base })
+    }
+
+    /// Starts the relays and fills their mailboxes and directories. Each relay is kept as soon
+    /// as it runs, so that [`Demo::stop`] stops it when this is given up half-way.
+    pub(super) async fn open(&mut self, options: &Options) -> anyhow::Result<()> {
+        for (number, operator) in demo_operators()?.iter().enumerate() {
             let what = format!("operator {}", OPERATORS[number].domain);
             let relay = step(&what, async {
-                let file = write_config(&folder, number, &pki, operator, options, &passwords)?;
+                let (folder, passwords) = (&self.folder, &self.passwords);
+                let file = write_config(folder, number, &self.pki, operator, options, passwords)?;
                 let config = Config::load(&file).map_err(|errors| {
                     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
                     anyhow::anyhow!(all.join("\n"))
@@ -95,20 +107,23 @@ impl Demo {
                 Relay::start(config).await
             })
             .await?;
-            relays.push(relay);
+            self.relays.push(relay);
         }
-        let demo = Self {
-            folder,
-            pki,
-            relays,
-            passwords,
-            is_new,
-            host: options.host,
-            port_base: options.port_base,
-        };
-        step("mailboxes, each with an OpenPGP key", demo.add_people(options.accounts)).await?;
-        step("directory replica from a national extraction", demo.import_directory()).await?;
-        Ok(demo)
+        step("mailboxes, each with an OpenPGP key", self.add_people()).await?;
+        if options.accounts > 0 {
+            let what = format!("{} extra mailboxes", options.accounts);
+            step(&what, self.add_extra(options.accounts)).await?;
+        }
+        step("directory replica from a national extraction", self.import_directory()).await
+    }
+
+    /// True once the letters of the scenario were sent and checked in this folder.
+    pub(super) fn has_played(&self) -> bool {
+        self.folder.join(PLAYED).exists()
+    }
+
+    pub(super) fn mark_played(&self) -> anyhow::Result<()> {
+        write_whole(&self.folder.join(PLAYED), b"")
     }
 
     pub(super) fn office(&self, operator: usize) -> &Arc<Office> {
@@ -134,50 +149,34 @@ impl Demo {
         }
     }
 
-    async fn add_people(&self, extra: u32) -> anyhow::Result<()> {
+    async fn add_people(&self) -> anyhow::Result<()> {
         for person in &PEOPLE {
-            let address = person.address();
             let password = Secret::new(self.password(person).to_owned());
-            self.add(person.operator, &address, person.kind, person.display_name, &password).await?;
-        }
-        let password = Secret::new("secret".to_owned());
-        for number in 0..extra {
-            let address = format!("u{number}@{}", OPERATORS[0].domain);
-            let name = format!("Dr Numéro {number}");
-            self.add(0, &address, MailboxKind::Personal, &name, &password).await?;
-            if (number + 1) % 100 == 0 {
-                say(&format!("\n    {} of {extra} extra mailboxes", number + 1));
-            }
+            let (address, name) = (person.address(), person.display_name);
+            add(self.office(person.operator), &address, person.kind, name, &password).await?;
         }
         Ok(())
     }
 
-    async fn add(
-        &self,
-        operator: usize,
-        address: &str,
-        kind: MailboxKind,
-        display_name: &str,
-        password: &Secret<String>,
-    ) -> anyhow::Result<()> {
-        let office = self.office(operator);
-        let address = Address::parse(address)?;
-        let new = NewAccount {
-            address: address.clone(),
-            kind,
-            listing: Listing::Public,
-            display_name: display_name.to_owned(),
-            password,
-        };
-        let account = match office.accounts.find(&address).await? {
-            Some(account) => account,
-            None => match office.accounts.add(new).await {
-                Ok(account) => account,
-                Err(DirectoryError::Taken) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            },
-        };
-        office.mailboxes.create(&account).await?;
+    /// Several at a time: making a key and hashing a password take a processor for a while.
+    async fn add_extra(&self, extra: u32) -> anyhow::Result<()> {
+        let mut adding = JoinSet::new();
+        let mut done = 0;
+        for number in 0..extra {
+            let office = Arc::clone(self.office(0));
+            adding.spawn(async move {
+                let address = format!("u{number}@{}", OPERATORS[0].domain);
+                let name = format!("Dr Numéro {number}");
+                let password = Secret::new("secret".to_owned());
+                add(&office, &address, MailboxKind::Personal, &name, &password).await
+            });
+            if adding.len() >= ADDED_AT_ONCE {
+                finish_one(&mut adding, &mut done, extra).await?;
+            }
+        }
+        while !adding.is_empty() {
+            finish_one(&mut adding, &mut done, extra).await?;
+        }
         Ok(())
     }
 
@@ -202,6 +201,46 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+async fn finish_one(
+    adding: &mut JoinSet<anyhow::Result<()>>,
+    done: &mut u32,
+    of: u32,
+) -> anyhow::Result<()> {
+    if let Some(added) = adding.join_next().await {
+        added??;
+        *done += 1;
+        if done.is_multiple_of(PROGRESS_EVERY) && *done < of {
+            say(&format!("\n    {done} of {of}"));
+        }
+    }
+    Ok(())
+}
+
+async fn add(
+    office: &Office,
+    address: &str,
+    kind: MailboxKind,
+    display_name: &str,
+    password: &Secret<String>,
+) -> anyhow::Result<()> {
+    let address = Address::parse(address)?;
+    let account = match office.accounts.find(&address).await? {
+        Some(account) => account,
+        None => {
+            let new = NewAccount {
+                address,
+                kind,
+                listing: Listing::Public,
+                display_name: display_name.to_owned(),
+                password,
+            };
+            office.accounts.add(new).await?
+        }
+    };
+    office.mailboxes.create(&account).await?;
+    Ok(())
 }
 
 fn demo_operators() -> anyhow::Result<Vec<DemoOperator>> {
@@ -243,14 +282,15 @@ fn load_passwords(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut passwords: BTreeMap<String, String> = match fs::read(&file) {
         Ok(octets) => serde_json::from_slice(&octets)
             .with_context(|| format!("{} is not what this demo wrote", file.display()))?,
-        Err(_) => BTreeMap::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => return Err(error).with_context(|| format!("{}", file.display())),
     };
     let names = PEOPLE.iter().map(Person::password_name).chain(["admin".to_owned()]);
     for name in names {
         passwords.entry(name).or_insert_with(random_password);
     }
     let octets = serde_json::to_vec_pretty(&passwords)?;
-    write_private(&file, &octets)?;
+    write_whole(&file, &octets)?;
     Ok(passwords)
 }
 
@@ -263,9 +303,19 @@ fn random_password() -> String {
     all
 }
 
-pub(super) fn write_private(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
+/// Under another name first: whoever finds the file finds all of it.
+pub(super) fn write_whole(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".part");
+    let draft = PathBuf::from(draft);
+    write_private(&draft, octets)?;
+    fs::rename(&draft, file).with_context(|| format!("{}", file.display()))
+}
+
+fn write_private(file: &Path, octets: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+    let opened =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
     opened
         .and_then(|mut opened| opened.write_all(octets))
         .with_context(|| format!("{}", file.display()))
@@ -304,7 +354,8 @@ fn write_config(
             format!("{door} = \"{}\"", std::net::SocketAddr::new(options.host, port))
         })
         .collect();
-    let citizens = if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
+    let citizens =
+        if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
     let (people, mx) = (pki.people(operator), pki.mx(operator));
     let ca = pki.ca_file();
     let text = format!(

@@ -96,7 +96,10 @@ pub struct RcptParameters {
 impl fmt::Debug for RcptParameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let orcpt = self.orcpt.as_ref().map(|_| "[hidden]");
-        f.debug_struct("RcptParameters").field("notify", &self.notify).field("orcpt", &orcpt).finish()
+        f.debug_struct("RcptParameters")
+            .field("notify", &self.notify)
+            .field("orcpt", &orcpt)
+            .finish()
     }
 }
 

@@ -71,6 +71,9 @@ pub const KEYWORD_OCTETS_MAX: usize = 128;
 pub const CONNECTIONS_MAX_DEFAULT: usize = 2_000;
 /// Connections of one door from one address by default.
 pub const CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 50;
+/// Octets of letters in memory in the whole process by default: clear text, and ciphertext that
+/// is not durable yet. About ten letters of the largest size at a time, thousands of usual ones.
+pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 536_870_912;
 /// Octets of clear text in memory by default: so many of letters that are taken in, in the whole
 /// process, and so many of letters that are read.
 pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 268_435_456;
@@ -94,7 +97,8 @@ pub const DELIVERIES_AT_ONCE: usize = 32;
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
 
-/// Failed logins from one network address in a minute before logins from it are put off.
+/// Failed logins with one name from one network in a minute before they are put off; ten times
+/// as many with any names. Never counted by name alone: a stranger could lock a clinician out.
 pub const LOGINS_FAILED_PER_MINUTE_DEFAULT: u32 = 10;
 /// How often the trust list is read again: additions are wanted within the hour.
 pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);

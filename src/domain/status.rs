@@ -57,6 +57,8 @@ pub enum Refusal {
     PeerDomainMismatch,
     /// The recipient's domain is not in the trust list.
     DomainNotTrusted,
+    /// The domain is trusted, but nobody has told yet where its operator listens.
+    NoRoute,
     /// On the operators' door, a recipient whose domain is not ours.
     RelayDenied,
     /// No such mailbox here.
@@ -97,7 +99,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AuthRequired,
         Self::AuthFailed,
         Self::SenderNotYours,
@@ -107,6 +109,7 @@ impl Refusal {
         Self::PeerNotListed,
         Self::PeerDomainMismatch,
         Self::DomainNotTrusted,
+        Self::NoRoute,
         Self::RelayDenied,
         Self::MailboxUnknown,
         Self::PatientAddressInvalid,
@@ -139,6 +142,7 @@ impl Refusal {
             Self::PeerNotListed => "peer-not-listed",
             Self::PeerDomainMismatch => "peer-domain-mismatch",
             Self::DomainNotTrusted => "domain-not-trusted",
+            Self::NoRoute => "no-route",
             Self::RelayDenied => "relay-denied",
             Self::MailboxUnknown => "mailbox-unknown",
             Self::PatientAddressInvalid => "patient-address-invalid",

@@ -109,9 +109,6 @@ mod tests {
     fn a_day_ends_at_midnight_in_paris() {
         let before = Timestamp::from_seconds(1_795_388_399); // 2026-11-22T22:59:59Z
         assert_eq!(Day::in_france(before).to_string(), "2026-11-22");
-        assert_eq!(
-            Day::in_france(before.after(Duration::from_secs(1))).to_string(),
-            "2026-11-23"
-        );
+        assert_eq!(Day::in_france(before.after(Duration::from_secs(1))).to_string(), "2026-11-23");
     }
 }

@@ -24,6 +24,8 @@ pub struct Taken<'a> {
     pub size: u64,
     /// A report, or an automatic answer.
     pub automatic: bool,
+    /// The relay itself wrote it.
+    pub from_house: bool,
     /// The mailbox here that sent it, if one did.
     pub account: Option<&'a Account>,
     /// The reverse path.
@@ -122,11 +124,13 @@ fn counterpart_of(office: &Office, address: &Address) -> Counterpart {
     }
 }
 
-/// At whose end the writer is. A null path without a login is a report of another operator.
+/// At whose end the writer is. A null path without a login is a report: ours, or another
+/// operator's.
 fn writer(office: &Office, taken: &Taken<'_>) -> Counterpart {
     match (taken.account, taken.sender) {
         (Some(account), _) if account.kind == MailboxKind::Citizen => Counterpart::Patient,
         (Some(_), _) => Counterpart::Here,
+        (None, _) if taken.from_house => Counterpart::Here,
         (None, Some(sender)) => counterpart_of(office, sender),
         (None, None) => Counterpart::OtherOperator,
     }

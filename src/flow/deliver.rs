@@ -14,6 +14,7 @@ use crate::domain::status::EnhancedStatus;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::route::Routed;
 use operator::Handover;
@@ -41,15 +42,13 @@ pub fn into_mailboxes(
     let identity = identity.map(<[u8; 32]>::as_slice);
     homes
         .iter()
-        .map(|mailbox| {
-            Deposit::new(mailbox, FolderId::INBOX, letter, Flags::default(), identity)
-        })
+        .map(|mailbox| Deposit::new(mailbox, FolderId::INBOX, letter, Flags::default(), identity))
         .collect()
 }
 
 /// Hands a letter to the operator behind the hop. Never fails: what does not work is an outcome.
 pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
-    let content = match content(office, &routed).await {
+    let (content, _room) = match content(office, &routed).await {
         Ok(content) => content,
         Err(reason) => return put_off(routed, reason, Vec::new()),
     };
@@ -84,8 +83,11 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
 async fn content(
     office: &Office,
     routed: &Routed,
-) -> Result<Arc<Secret<Vec<u8>>>, &'static str> {
+) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), &'static str> {
     let letter = routed.letter();
+    // Clear text and ciphertext, for as long as the conversation lasts.
+    let room = office.clear_memory.reserve(letter.size * 2).await;
+    let room = room.map_err(|_| "no memory for one more letter now")?;
     let ciphertext = office.blobs.read(letter.blob).await.map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter cannot be read");
         "the letter cannot be read from the store"
@@ -94,7 +96,7 @@ async fn content(
         .spool_keys
         .unwrap(&letter.sealed_key)
         .and_then(|content_key| office.spool_keys.open(&content_key, &ciphertext));
-    opened.map_err(|error| {
+    opened.map(|content| (content, room)).map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter does not open");
         "the letter cannot be opened"
     })
@@ -131,6 +133,11 @@ impl Delivery {
 }
 
 impl Outcome {
+    /// True when not even a conversation came about: other letters need not try now.
+    pub fn is_about_the_connection(&self) -> bool {
+        matches!(self.result, HandoverResult::PutOff(EnhancedStatus(4, 4, 1)))
+    }
+
     /// What became of the letter.
     pub fn status(&self) -> DeliveryStatus {
         match self.result {

@@ -46,7 +46,7 @@ pub fn failed(
     }
     let hostname = &office.config.operator.hostname;
     let from = Address::parse(&format!("postmaster@{hostname}")).ok()?;
-    let message_id = format!("<{}@{hostname}>", uuid::Uuid::now_v7().simple());
+    let message_id = format!("{}@{hostname}", uuid::Uuid::now_v7().simple());
     // The letter that the report is about, so that mail programs show both as one thread.
     let about = header::view(delivery.header()).message_id;
     let content = dsn::write(&Report {

@@ -1,7 +1,7 @@
 //! The post office's furniture: what every station and door leans on. Built once, by `relay`.
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,6 +11,7 @@ use crate::domain::address::Domain;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Logins;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
@@ -92,23 +93,49 @@ impl Office {
     }
 }
 
-/// At most so many refusals a second get a row in the ledger; the metrics count all.
+/// How many refusals a second get a row in the ledger.
+///
+/// Whoever logged in or is a listed operator has a name, and can be asked to stop: up to a
+/// hundred of their refusals a second are facts of the ledger. Strangers share five, or one of
+/// them could write millions of rows a day. The ledger's figures of strangers' refusals are
+/// therefore a sample when there are more. The exact totals, reason by reason, are the metric
+/// `vaguemestre_events_total{event="refused"}`, which counts every refusal.
 #[derive(Default)]
 pub struct RefusalBudget {
-    second: AtomicU64,
-    spent: AtomicU64,
+    known: Mutex<Spent>,
+    strangers: Mutex<Spent>,
+}
+
+#[derive(Default)]
+struct Spent {
+    second: u64,
+    rows: u64,
 }
 
 impl RefusalBudget {
-    const A_SECOND: u64 = 100;
+    const KNOWN_A_SECOND: u64 = 100;
+    const STRANGERS_A_SECOND: u64 = 5;
 
-    /// True while the budget of this second lasts.
-    pub fn take(&self, now: Timestamp) -> bool {
-        if self.second.swap(now.as_seconds(), Ordering::Relaxed) != now.as_seconds() {
-            self.spent.store(0, Ordering::Relaxed);
-        }
-        self.spent.fetch_add(1, Ordering::Relaxed) < Self::A_SECOND
+    fn take(&self, now: Timestamp) -> bool {
+        spend(&self.known, now, Self::KNOWN_A_SECOND)
     }
+
+    /// True while the budget of this second lasts for a caller who has shown this.
+    pub fn take_for(&self, credentials: &Credentials, now: Timestamp) -> bool {
+        match credentials {
+            Credentials::None => spend(&self.strangers, now, Self::STRANGERS_A_SECOND),
+            Credentials::Login(_) | Credentials::Operator(_) | Credentials::House => self.take(now),
+        }
+    }
+}
+
+fn spend(spent: &Mutex<Spent>, now: Timestamp, a_second: u64) -> bool {
+    let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
+    if spent.second != now.as_seconds() {
+        *spent = Spent { second: now.as_seconds(), rows: 0 };
+    }
+    spent.rows += 1;
+    spent.rows <= a_second
 }
 
 /// One budget of clear text for the whole process. When it is spent, new content waits, then
@@ -122,6 +149,14 @@ pub struct ClearMemory {
 #[derive(Debug)]
 pub struct ClearPermit(OwnedSemaphorePermit);
 
+impl ClearPermit {
+    /// Gives back what is over so many octets.
+    pub fn shrink(&mut self, octets: u64) {
+        let kept = usize::try_from(octets / 1024 + 1).unwrap_or(usize::MAX);
+        drop(self.0.split(self.0.num_permits().saturating_sub(kept)));
+    }
+}
+
 impl ClearMemory {
     /// A budget of `octets`.
     pub fn new(octets: u64) -> Self {
@@ -129,7 +164,8 @@ impl ClearMemory {
         Self { kibibytes: Arc::new(Semaphore::new(kibibytes.min(Semaphore::MAX_PERMITS))) }
     }
 
-    /// More room for a letter that turns out larger than announced, if there is some now.
+    /// More room for a letter that goes on arriving, if there is some now. It never waits:
+    /// two letters that both hold room and wait for more would wait for ever.
     pub fn grow(&self, permit: &mut ClearPermit, octets: u64) -> Result<(), Refusal> {
         let kibibytes = u32::try_from(octets / 1024 + 1).map_err(|_| Refusal::MessageTooLarge)?;
         match Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes) {
@@ -149,5 +185,35 @@ impl ClearMemory {
             Ok(Ok(permit)) => Ok(ClearPermit(permit)),
             _ => Err(Refusal::Busy),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_fill_the_ledger_with_refusals_nor_silence_those_who_are_known() {
+        let budget = RefusalBudget::default();
+        let now = Timestamp::from_seconds(1_795_388_399);
+        let rows = |count: usize, credentials: &Credentials, now| {
+            (0..count).filter(|_| budget.take_for(credentials, now)).count()
+        };
+        assert_eq!(rows(1_000, &Credentials::None, now), 5);
+        assert_eq!(rows(1_000, &Credentials::House, now), 100);
+        let next = Timestamp::from_seconds(1_795_388_400);
+        assert_eq!(rows(1_000, &Credentials::None, next), 5);
+    }
+
+    #[tokio::test]
+    async fn room_grows_without_waiting_and_comes_back() {
+        let memory = ClearMemory::new(1_048_576);
+        let mut first = memory.reserve(524_288).await.unwrap();
+        assert_eq!(memory.grow(&mut first, 1_048_576), Err(Refusal::Busy));
+        memory.grow(&mut first, 400_000).unwrap();
+        first.shrink(1_024);
+        let second = memory.reserve(1_000_000).await.unwrap();
+        drop((first, second));
+        drop(memory.reserve(1_047_000).await.unwrap());
     }
 }

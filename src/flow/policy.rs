@@ -1,6 +1,7 @@
 //! Station 3, policy: may this sender write to these people, and this content?
 use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
+use crate::domain::door::Door;
 use crate::domain::envelope::Envelope;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -8,7 +9,6 @@ use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::domain::door::Door;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::exchange;
 use crate::flow::office::Office;
@@ -58,7 +58,8 @@ pub async fn approve(
     check_domain(office, by, address)?;
     check_patient_address(office, address)?;
     check_patient_answers_only(office, by, address).await?;
-    let home = if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
+    let home =
+        if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
     Ok(Approved { recipient, home })
 }
 
@@ -78,11 +79,9 @@ fn check_patient_address(office: &Office, address: &Address) -> Result<(), Refus
     if !office.is_patient_domain(address.domain()) {
         return Ok(());
     }
-    let service = &office.config.operator.patient_service_mailboxes;
-    let is_service = service.iter().any(|name| name.eq_ignore_ascii_case(address.local_part()));
     match Ins::parse(address.local_part()) {
         Ok(_) => Ok(()),
-        Err(_) if is_service => Ok(()),
+        Err(_) if is_service_name(office, address) => Ok(()),
         Err(_) => Err(Refusal::PatientAddressInvalid),
     }
 }
@@ -93,16 +92,31 @@ async fn check_patient_answers_only(
     by: &Authenticated,
     to: &Address,
 ) -> Result<(), Refusal> {
-    let sender = match (by.reverse_path(), by.account()) {
-        (_, Some(account)) if account.kind == MailboxKind::Citizen => &account.address,
-        (ReversePath::Address(sender), None) if office.is_patient_domain(sender.domain()) => sender,
-        _ => return Ok(()),
+    let sender = match (by.account(), by.reverse_path()) {
+        (Some(account), _) => &account.address,
+        (None, ReversePath::Address(sender)) => sender,
+        (None, ReversePath::Null) => return Ok(()),
     };
-    let is_person = Ins::parse(sender.local_part()).is_ok();
-    if is_person && !exchange::is_open(office, sender, to).await? {
-        return Err(Refusal::PatientMayOnlyAnswer);
+    let is_citizen = by.account().is_some_and(|account| account.kind == MailboxKind::Citizen);
+    if !is_citizen && !office.is_patient_domain(sender.domain()) {
+        return Ok(());
     }
-    Ok(())
+    check_exchange(office, sender, to).await
+}
+
+async fn check_exchange(office: &Office, from: &Address, to: &Address) -> Result<(), Refusal> {
+    if is_service_name(office, from) || exchange::is_open(office, from, to).await? {
+        return Ok(());
+    }
+    Err(Refusal::PatientMayOnlyAnswer)
+}
+
+/// Automatic mailboxes in patient domains are named in the configuration. Whoever is not named
+/// there is a person, valid number or not: a wrong number gives no more rights than a right one.
+fn is_service_name(office: &Office, address: &Address) -> bool {
+    let names = &office.config.operator.patient_service_mailboxes;
+    office.is_patient_domain(address.domain())
+        && names.iter().any(|name| name.eq_ignore_ascii_case(address.local_part()))
 }
 
 async fn resident(office: &Office, address: &Address) -> Result<Account, Refusal> {
@@ -137,13 +151,15 @@ pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Res
     if header.received > limits::RECEIVED_FIELDS_MAX {
         return Err(Refusal::MailLoop);
     }
-    let Some(account) = cleared.authenticated.account() else { return Ok(()) };
-    if header.unreadable_sender {
-        return Err(Refusal::HeaderSenderNotYours);
-    }
+    let Some(account) = cleared.authenticated.account() else {
+        return check_shown_patients(office, cleared, header).await;
+    };
     // RFC 5322 §3.6: just one From field. Two readers would choose differently between two.
-    if header.from_fields != 1 || header.from.is_empty() {
+    if header.from_fields != 1 {
         return Err(Refusal::HeaderSenderMissing);
+    }
+    if header.unreadable_sender || header.from.is_empty() {
+        return Err(Refusal::HeaderSenderNotYours);
     }
     let mut shown = header.from.iter().chain(&header.sender);
     if shown.any(|address| *address != account.address) {
@@ -151,6 +167,31 @@ pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Res
     }
     for reply_to in &header.reply_to {
         check_reply_to(office, account, reply_to).await?;
+    }
+    Ok(())
+}
+
+/// The reverse path of another operator's letter was judged at RCPT. A patient who is shown in
+/// From stands under the same rule, or a null path would be the way around it. Reports and
+/// receipts, which have that path by right, pass.
+async fn check_shown_patients(
+    office: &Office,
+    cleared: &Cleared,
+    header: &HeaderView,
+) -> Result<(), Refusal> {
+    let path = cleared.authenticated.reverse_path().address();
+    if header.automatic && path.is_none() {
+        return Ok(());
+    }
+    let judged = |from: &Address| path.is_some_and(|path| path == from);
+    let shown = header.from.iter().filter(|from| office.is_patient_domain(from.domain()));
+    for from in shown.filter(|from| !judged(from)) {
+        if path.is_none() && !is_service_name(office, from) {
+            return Err(Refusal::PatientMayOnlyAnswer);
+        }
+        for approved in &cleared.approved {
+            check_exchange(office, from, &approved.recipient.address).await?;
+        }
     }
     Ok(())
 }
@@ -170,7 +211,9 @@ async fn check_reply_to(
     }
     match office.accounts.find(reply_to).await {
         Ok(Some(named)) => match named.kind {
-            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => Ok(()),
+            MailboxKind::Organisational | MailboxKind::Applicative | MailboxKind::Practice => {
+                Ok(())
+            }
             // Software writes for a person, who then answers for it.
             MailboxKind::Personal if account.kind == MailboxKind::Applicative => Ok(()),
             MailboxKind::Personal | MailboxKind::Citizen => Err(Refusal::HeaderSenderNotYours),

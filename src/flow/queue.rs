@@ -38,6 +38,9 @@ use crate::infra::store::blobs::StagedBlob;
 use rows::LetterRow;
 use rows::RecipientRow;
 
+/// When a damaged row is looked at again.
+const DAMAGED_AGAIN: Duration = Duration::from_secs(6 * 3_600);
+
 /// A sealed letter whose content is on the shelf (or rides in the commit); not durable yet.
 pub struct Prepared {
     sealed: Sealed,
@@ -77,9 +80,11 @@ pub struct QueueRow {
 pub struct Due {
     queue_id: QueueId,
     numbers: Vec<(u16, Timestamp)>,
+    domains: Vec<String>,
 }
 
 /// A letter leased to one attempt.
+#[derive(Clone)]
 pub struct Claimed {
     queue_id: QueueId,
     letter: Letter,
@@ -119,7 +124,7 @@ pub struct ClaimedRecipient {
     pub number: u16,
     /// Who.
     pub recipient: Recipient,
-    /// Attempts before this one.
+    /// Attempts so far, this one included.
     pub attempts: u32,
     version: Version,
 }
@@ -153,13 +158,16 @@ pub async fn commit(
     mut also: impl FnMut(&Sealed, &[bool], &mut Batch),
 ) -> Result<Queued, Refusal> {
     let queue_id = prepared.sealed.queue_id();
-    let placed = office
+    let mut is_named = false;
+    let outcome = office
         .mailboxes
         .commit(deposits, |fresh| {
             let mut batch = Batch::new();
             let here = fresh.iter().filter(|fresh| **fresh).count();
-            let references = u32::try_from(here).unwrap_or(u32::MAX) + u32::from(!elsewhere.is_empty());
-            if references > 0 {
+            let references =
+                u32::try_from(here).unwrap_or(u32::MAX) + u32::from(!elsewhere.is_empty());
+            is_named = references > 0;
+            if is_named {
                 prepared.staged.ride(&mut batch, references);
             }
             if !elsewhere.is_empty() {
@@ -168,11 +176,15 @@ pub async fn commit(
             also(&prepared.sealed, fresh, &mut batch);
             Ok(batch)
         })
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, letter = %queue_id, "a letter could not be committed");
-            mailbox::commit_refusal(&error)
-        })?;
+        .await;
+    if outcome.is_err() || !is_named {
+        // No row names the content: a large one must not stay on the disk.
+        office.blobs.discard(prepared.staged).await;
+    }
+    let placed = outcome.map_err(|error| {
+        tracing::error!(%error, letter = %queue_id, "a letter could not be committed");
+        mailbox::commit_refusal(&error)
+    })?;
     if !elsewhere.is_empty() {
         office.queue_bell.notify_one();
     }
@@ -189,8 +201,9 @@ fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Recipient], batch: &mu
     for (number, recipient) in elsewhere.iter().enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let row = RecipientRow::new(office, id, number, recipient, due);
+        let domain = recipient.address.domain().as_str().as_bytes().to_vec();
         batch.put(rows::recipient_key(id, number), rows::encode(&row));
-        batch.put(rows::due_key(due, id, number), Vec::new());
+        batch.put(rows::due_key(due, id, number), domain);
     }
 }
 
@@ -235,10 +248,14 @@ pub async fn recover(office: &Office) -> Result<usize, Refusal> {
             };
             if row.leased {
                 batch.delete(rows::due_key(Timestamp::from_millis(row.due), id, number));
+                // A letter that ends the process each time it is tried must not do so at once.
+                let patience = retry_after_crash(office, row.attempts);
+                let due = now.after(patience);
+                let domain = row.open(office, id, number).map(|r| r.address.domain().to_string());
                 row.leased = false;
-                row.due = now.as_millis();
+                row.due = due.as_millis();
                 batch.put(key.to_vec(), rows::encode(&row));
-                batch.put(rows::due_key(now, id, number), Vec::new());
+                batch.put(rows::due_key(due, id, number), domain.unwrap_or_default().into_bytes());
                 freed += 1;
             }
         }
@@ -252,71 +269,141 @@ pub async fn recover(office: &Office) -> Result<usize, Refusal> {
     }
 }
 
-/// Letters due now, oldest first, and when the next one will be.
+/// The first few interrupted attempts are tried again at once, later ones as the schedule says.
+fn retry_after_crash(office: &Office, attempts: u32) -> Duration {
+    let queue = &office.config.queue;
+    match attempts {
+        0..=5 => Duration::ZERO,
+        _ => {
+            next_attempt(&queue.retry, queue.give_up, attempts, Duration::ZERO).unwrap_or_default()
+        }
+    }
+}
+
+/// Letters due now, oldest first, at most `letters`, and when the next one will be. Domains for
+/// which `skip` answers true are passed over, so that they cannot hide the others.
 pub async fn due(
     office: &Office,
     now: Timestamp,
-    limit: usize,
+    letters: usize,
+    skip: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Due>, Option<Timestamp>), Refusal> {
-    let page =
-        office.store.scan(store::prefix(rows::DUE), limit).await.map_err(|e| refusal_of(&e))?;
-    let mut letters: BTreeMap<QueueId, Due> = BTreeMap::new();
-    let mut next = None;
-    for (key, _) in &page.rows {
-        let Some((at, queue_id, number)) = rows::due_of(key) else { continue };
-        if at > now {
-            next = Some(at);
-            break;
-        }
-        let letter = letters.entry(queue_id).or_insert(Due { queue_id, numbers: Vec::new() });
-        letter.numbers.push((number, at));
+    let mut found: BTreeMap<QueueId, Due> = BTreeMap::new();
+    let mut range = store::prefix(rows::DUE);
+    if letters == 0 {
+        return Ok((Vec::new(), None));
     }
-    Ok((letters.into_values().collect(), next))
+    loop {
+        let page = scan(office, range.clone()).await?;
+        for (key, versioned) in &page.rows {
+            let Some((at, queue_id, number)) = rows::due_of(key) else { continue };
+            if at > now {
+                return Ok((found.into_values().collect(), Some(at)));
+            }
+            let domain = String::from_utf8_lossy(&versioned.value);
+            if skip(&domain) {
+                continue;
+            }
+            if found.len() >= letters && !found.contains_key(&queue_id) {
+                return Ok((found.into_values().collect(), Some(now)));
+            }
+            let letter = found.entry(queue_id).or_insert_with(|| Due::new(queue_id));
+            letter.numbers.push((number, at));
+            if !letter.domains.iter().any(|known| *known == domain) {
+                letter.domains.push(domain.into_owned());
+            }
+        }
+        match page.rows.last() {
+            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+            _ => break,
+        }
+    }
+    Ok((found.into_values().collect(), None))
+}
+
+impl Due {
+    fn new(queue_id: QueueId) -> Self {
+        Self { queue_id, numbers: Vec::new(), domains: Vec::new() }
+    }
+
+    /// The domains of the recipients that are due.
+    pub fn domains(&self) -> &[String] {
+        &self.domains
+    }
 }
 
 /// Leases the due recipients of a letter; `None` when somebody else was faster.
 pub async fn claim(office: &Office, due: &Due, now: Timestamp) -> Result<Option<Claimed>, Refusal> {
     let id = due.queue_id;
     let lease_until = now.after(limits::LEASE);
-    let letter = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
-    let letter = letter.and_then(|row| rows::decode::<LetterRow>(&row.value));
+    let row = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
+    let letter = row.as_ref().and_then(|row| rows::decode::<LetterRow>(&row.value));
+    let letter = letter.and_then(|row| row.open(office, id));
     let mut batch = Batch::new();
     let mut recipients = Vec::with_capacity(due.numbers.len());
     for (number, at) in &due.numbers {
+        let mark = rows::due_key(*at, id, *number);
         let key = rows::recipient_key(id, *number);
-        let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
-        let (Some(row), Some(_)) = (row, &letter) else {
-            // A due mark without its row: what an older, interrupted repair may leave.
-            batch.delete(rows::due_key(*at, id, *number));
+        let Some(row) = office.store.get(&key).await.map_err(|error| refusal_of(&error))? else {
+            // A mark without its row: the recipient is settled.
+            batch.delete(mark);
             continue;
         };
-        let Some(mut decoded) = rows::decode::<RecipientRow>(&row.value) else { continue };
-        let Some(recipient) = decoded.open(office, id, *number) else { continue };
+        let decoded = rows::decode::<RecipientRow>(&row.value);
+        if decoded.as_ref().is_some_and(|decoded| decoded.due != at.as_millis()) {
+            // An older mark of a row that is due at another time: it must not steal a lease.
+            batch.delete(mark);
+            continue;
+        }
+        let opened = decoded.and_then(|row| Some((row.open(office, id, *number)?, row)));
+        let (Some((recipient, mut decoded)), Some(_)) = (opened, &letter) else {
+            // Kept for a human; looked at again much later, so that it hides nobody.
+            tracing::error!(letter = %id, number, "a waiting letter is damaged");
+            batch.delete(mark);
+            batch.put(rows::due_key(now.after(DAMAGED_AGAIN), id, *number), Vec::new());
+            continue;
+        };
         batch.require_at(key.clone(), row.version);
-        batch.delete(rows::due_key(*at, id, *number));
+        batch.delete(mark);
+        // Counted now: an attempt that ends with the process was one, too.
+        decoded.attempts += 1;
         decoded.leased = true;
         decoded.due = lease_until.as_millis();
+        let attempts = decoded.attempts;
         batch.put(key, rows::encode(&decoded));
-        batch.put(rows::due_key(lease_until, id, *number), Vec::new());
-        recipients.push(ClaimedRecipient {
-            number: *number,
-            recipient,
-            attempts: decoded.attempts,
-            version: Version(row.version.0 + 1),
-        });
+        let domain = recipient.address.domain().as_str().as_bytes().to_vec();
+        batch.put(rows::due_key(lease_until, id, *number), domain);
+        let version = Version(row.version.0 + 1);
+        recipients.push(ClaimedRecipient { number: *number, recipient, attempts, version });
     }
     match office.store.commit(batch).await {
         Ok(()) => {}
         Err(CommitError::Conflict) => return Ok(None),
         Err(error) => return Err(mailbox::commit_refusal(&error)),
     }
-    let letter = letter.and_then(|row| row.open(office, id));
-    match letter {
-        Some(letter) if !recipients.is_empty() => {
-            Ok(Some(Claimed { queue_id: id, letter, recipients, lease_until }))
+    Ok(letter.filter(|_| !recipients.is_empty()).map(|letter| Claimed {
+        queue_id: id,
+        letter,
+        recipients,
+        lease_until,
+    }))
+}
+
+/// True while the rows of these recipients are as the lease left them.
+pub async fn holds(office: &Office, claimed: &Claimed, settlements: &[(u16, Settlement)]) -> bool {
+    for recipient in &claimed.recipients {
+        if !settlements.iter().any(|(number, _)| *number == recipient.number) {
+            continue;
         }
-        _ => Ok(None),
+        let key = rows::recipient_key(claimed.queue_id, recipient.number);
+        match office.store.get(&key).await {
+            Ok(Some(row)) if row.version == recipient.version => {}
+            Ok(_) => return false,
+            // Unknown is not lost: the caller asks again.
+            Err(_) => {}
+        }
     }
+    true
 }
 
 /// The writes that end an attempt. They commit only if the lease still holds.
@@ -350,14 +437,16 @@ pub async fn settle(
             }
             Settlement::Again(at, reply) => {
                 let mut row = RecipientRow::new(office, id, *number, &recipient.recipient, *at);
-                row.attempts = recipient.attempts + 1;
+                row.attempts = recipient.attempts;
                 row.last_reply.clone_from(reply);
                 batch.put(key, rows::encode(&row));
-                batch.put(rows::due_key(*at, id, *number), Vec::new());
+                let domain = recipient.recipient.address.domain().as_str().as_bytes().to_vec();
+                batch.put(rows::due_key(*at, id, *number), domain);
             }
         }
     }
-    let released = if finished > 0 { finish(office, id, finished, &mut batch).await? } else { None };
+    let released =
+        if finished > 0 { finish(office, id, finished, &mut batch).await? } else { None };
     Ok(Settled { batch, released })
 }
 
@@ -435,7 +524,8 @@ pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> {
         for (key, versioned) in &page.rows {
             let Some((id, number)) = rows::recipient_of(key) else { continue };
             let Some(row) = rows::decode::<RecipientRow>(&versioned.value) else { continue };
-            let letter = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
+            let letter =
+                office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
             let letter = letter.and_then(|row| rows::decode::<LetterRow>(&row.value));
             let (Some(recipient), Some(letter)) = (row.open(office, id, number), letter) else {
                 continue;
@@ -467,6 +557,11 @@ impl Claimed {
     /// What it is.
     pub fn letter(&self) -> &Letter {
         &self.letter
+    }
+
+    /// When another attempt may take it.
+    pub fn lease_until(&self) -> Timestamp {
+        self.lease_until
     }
 
     /// For whom this attempt is.

@@ -1,11 +1,11 @@
 //! Station 6, route: where does each recipient live?
 use crate::domain::address::Domain;
 use crate::domain::delivery::NextHop;
+use crate::domain::envelope::QueueId;
 use crate::flow::office::Office;
 use crate::flow::queue::Claimed;
 use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Letter;
-use crate::domain::envelope::QueueId;
 
 /// One letter for all its recipients behind the same next hop.
 pub struct Routed {

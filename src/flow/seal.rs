@@ -2,6 +2,7 @@
 //!
 //! Clear text exists in memory only, under the process-wide budget: once for the summary that
 //! listings need, and in the sealer's small buffers. It is wiped when the parcel is dropped.
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -9,12 +10,12 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::domain::address::Address;
+use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
-use crate::domain::door::Door;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
@@ -26,8 +27,13 @@ use crate::proto::mime::header;
 use crate::proto::mime::header::HeaderView;
 use crate::proto::mime::summary;
 
-/// Room reserved for a letter whose size nobody announced; it grows as the letter does.
-const UNANNOUNCED_OCTETS: u64 = 65_536;
+/// Room for the beginning of a letter. It grows with the octets that really arrive: were the
+/// announced size reserved, ten clients that announce much and send nothing would stop us.
+const FIRST_OCTETS: u64 = 65_536;
+/// Room for our own trace fields.
+const TRACE_OCTETS: u64 = 2_048;
+/// A letter is in memory twice while it is sealed: as it came, and as ciphertext.
+const COPIES: u64 = 2;
 /// Letters over this size are summarised on a thread of their own.
 const SUMMARY_INLINE_OCTETS: usize = 262_144;
 
@@ -39,7 +45,10 @@ pub struct Sealing {
     travels: bool,
     queue_id: QueueId,
     permit: ClearPermit,
+    /// Octets of content for which there is room.
     reserved: u64,
+    /// Octets of content that have arrived.
+    arrived: u64,
     sealer: Sealer,
     /// Trace fields and content. Until the header section is whole, only what came in.
     clear: Zeroizing<Vec<u8>>,
@@ -77,13 +86,15 @@ pub struct Sealed {
     return_path_octets: u64,
     identity: Option<[u8; 32]>,
     accepted_at: Timestamp,
+    /// The ciphertext's room in memory; it ends with the commit.
+    _room: ClearPermit,
 }
 
 /// Room in memory and a key for every recipient; then the content may come.
 pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Refusal> {
     let announced = cleared.authenticated().parameters().size;
-    let reserved = announced.unwrap_or(UNANNOUNCED_OCTETS).min(office.config.limits.message_octets);
-    let permit = office.clear_memory.reserve(reserved).await?;
+    let reserved = announced.unwrap_or(FIRST_OCTETS).min(FIRST_OCTETS);
+    let permit = office.clear_memory.reserve((reserved + TRACE_OCTETS) * COPIES).await?;
     let mut homes = Vec::new();
     let mut certificates = Vec::new();
     for account in cleared.approved().iter().filter_map(|approved| approved.home()) {
@@ -102,7 +113,6 @@ pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Re
         tracing::error!(%error, "cannot seal to the recipients");
         Refusal::RecipientKeyMissing
     })?;
-    let capacity = usize::try_from(reserved).unwrap_or(0) + 2048;
     Ok(Sealing {
         office: Arc::clone(office),
         cleared,
@@ -111,8 +121,9 @@ pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Re
         queue_id: QueueId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
         permit,
         reserved,
+        arrived: 0,
         sealer,
-        clear: Zeroizing::new(Vec::with_capacity(capacity)),
+        clear: Zeroizing::new(Vec::with_capacity(capacity(reserved))),
         header: None,
         now: office.clock.now(),
     })
@@ -123,15 +134,16 @@ impl Sealing {
     /// refused bare CR, bare LF and NUL already. An error means: read on to the end of the
     /// content, throw it away, answer with the refusal.
     pub fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
-        let total = (self.clear.len() + octets.len()) as u64;
+        let total = self.arrived + octets.len() as u64;
         if total > self.office.config.limits.message_octets {
             return Err(Refusal::MessageTooLarge);
         }
-        if total > self.reserved {
-            let more = total.max(self.reserved);
-            self.office.clear_memory.grow(&mut self.permit, more)?;
-            self.reserved += more;
+        // It would continue the last of our own trace fields.
+        if self.arrived == 0 && matches!(octets.first(), Some(b' ' | b'\t')) {
+            return Err(Refusal::ContentMalformed);
         }
+        self.make_room(total)?;
+        self.arrived = total;
         let searched = self.clear.len();
         self.clear.extend_from_slice(octets);
         if self.header.is_some() {
@@ -149,12 +161,35 @@ impl Sealing {
         self.queue_id
     }
 
+    /// Room for so many octets of content, from the budget and then in memory.
+    fn make_room(&mut self, total: u64) -> Result<(), Refusal> {
+        let parameters = self.cleared.authenticated().parameters();
+        let room = next_room(
+            self.reserved,
+            total,
+            parameters.size,
+            self.office.config.limits.message_octets,
+        );
+        if room == self.reserved {
+            return Ok(());
+        }
+        let more = (room - self.reserved) * COPIES;
+        self.office.clear_memory.grow(&mut self.permit, more)?;
+        self.reserved = room;
+        // A `Vec` that grows by itself leaves clear text behind in memory that is free.
+        let mut larger = Zeroizing::new(Vec::with_capacity(capacity(room)));
+        larger.extend_from_slice(&self.clear);
+        self.clear = larger;
+        Ok(())
+    }
+
     /// The header section is whole: put our trace fields before it and begin to seal.
     fn seal_header(&mut self, end: usize) -> Result<(), Refusal> {
         let view = header::view(&self.clear[..end]);
         let (return_path, trace) = self.trace(&view);
         let trace_octets = return_path.len() + trace.len();
-        let mut whole = Vec::with_capacity(self.clear.capacity() + trace_octets);
+        let mut whole =
+            Vec::with_capacity(capacity(self.reserved).max(self.clear.len() + trace_octets));
         whole.extend_from_slice(return_path.as_bytes());
         whole.extend_from_slice(trace.as_bytes());
         whole.extend_from_slice(&self.clear);
@@ -173,13 +208,14 @@ impl Sealing {
         if self.cleared.is_from_the_house() {
             return (format!("Return-Path: <{path}>\r\n"), String::new());
         }
-        let ip = caller.ip.map(|ip| format!(" ([{ip}])")).unwrap_or_default();
+        let ip = caller.ip.map(|ip| format!(" ({})", address_literal(ip))).unwrap_or_default();
         let tls = caller.tls.as_ref().map(|tls| format!("\r\n\t({tls})")).unwrap_or_default();
         let mut trace = format!(
             "Received: from {}{ip}{tls}\r\n\tby {hostname} with {} id {};\r\n\t{date}\r\n",
             caller.client_name, caller.protocol, self.queue_id,
         );
-        if matches!(self.cleared.authenticated().accepted().door(), Door::Submission | Door::Portal) {
+        if matches!(self.cleared.authenticated().accepted().door(), Door::Submission | Door::Portal)
+        {
             if view.message_id.is_none() {
                 trace.push_str(&format!("Message-ID: <{}@{hostname}>\r\n", self.queue_id));
             }
@@ -206,13 +242,15 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         Refusal::DependencyFailed
     })?;
     // Another relay that did not hear our 250 sends the same octets again: know them.
-    let is_relayed = sealing.cleared.authenticated().accepted().door() == Door::Mx && header.view.relayed;
+    let is_relayed =
+        sealing.cleared.authenticated().accepted().door() == Door::Mx && header.view.relayed;
     let identity = is_relayed.then(|| {
         let octets = digest::digest(&digest::SHA256, &sealing.clear[header.trace_octets..]);
         <[u8; 32]>::try_from(octets.as_ref()).expect("SHA-256 has 32 octets")
     });
     let size = sealing.clear.len() as u64;
-    let summary = summarise(sealing.clear, sealing.permit).await?;
+    let (summary, mut room) = summarise(sealing.clear, sealing.permit).await?;
+    room.shrink(sealed.ciphertext.len() as u64);
     Ok(Sealed {
         cleared: sealing.cleared,
         homes: sealing.homes,
@@ -227,20 +265,44 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         return_path_octets: header.return_path_octets as u64,
         identity,
         accepted_at: sealing.now,
+        _room: room,
     })
 }
 
-/// The clear text and its room in memory end here.
-async fn summarise(clear: Zeroizing<Vec<u8>>, permit: ClearPermit) -> Result<Vec<u8>, Refusal> {
+/// The clear text ends here. The room goes with it to its thread: a caller who gives up does
+/// not free what is still read there.
+async fn summarise(
+    clear: Zeroizing<Vec<u8>>,
+    room: ClearPermit,
+) -> Result<(Vec<u8>, ClearPermit), Refusal> {
     let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
-    let work = move || {
-        let _room = permit;
-        summary::encode(&summary::summarise(&clear))
-    };
+    let work = move || (summary::encode(&summary::summarise(&clear)), room);
     if is_small {
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)
+}
+
+/// Octets of content to have room for when so many are there: at least double each time, so
+/// that copying costs little, but not more than was announced or than a letter may have.
+fn next_room(reserved: u64, arrived: u64, announced: Option<u64>, most: u64) -> u64 {
+    if arrived <= reserved {
+        return reserved;
+    }
+    let expected = announced.filter(|announced| *announced >= arrived).unwrap_or(most);
+    reserved.saturating_mul(2).max(FIRST_OCTETS).min(expected).max(arrived)
+}
+
+fn capacity(octets: u64) -> usize {
+    usize::try_from(octets + TRACE_OCTETS).unwrap_or(0)
+}
+
+/// RFC 5321 §4.1.3: an IPv6 address says that it is one.
+fn address_literal(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(four) => format!("[{four}]"),
+        IpAddr::V6(six) => format!("[IPv6:{six}]"),
+    }
 }
 
 /// Where the header section ends (after its last CRLF), if `clear` holds its end. Octets before
@@ -330,5 +392,33 @@ mod tests {
         assert_eq!(end_of_header(b"A: b\r\n\r\nbody", 5), Some(6));
         assert_eq!(end_of_header(b"\r\nbody", 0), Some(0));
         assert_eq!(end_of_header(b"A: b\r\n", 0), None);
+    }
+
+    #[test]
+    fn an_ipv6_address_says_that_it_is_one() {
+        let shown = |text: &str| address_literal(text.parse().unwrap());
+        assert_eq!(shown("192.0.2.1"), "[192.0.2.1]");
+        assert_eq!(shown("2001:db8::1"), "[IPv6:2001:db8::1]");
+        assert_eq!(shown("::ffff:192.0.2.1"), "[192.0.2.1]");
+    }
+
+    #[test]
+    fn room_follows_what_arrives_and_not_what_is_announced() {
+        const MOST: u64 = 26_214_400;
+        assert_eq!(next_room(65_536, 65_536, Some(MOST), MOST), 65_536);
+        assert_eq!(next_room(65_536, 65_537, Some(MOST), MOST), 131_072);
+        assert_eq!(next_room(65_536, 70_000, Some(80_000), MOST), 80_000);
+        // Who announced too little is not cut short.
+        assert_eq!(next_room(100, 101, Some(100), MOST), 65_536);
+        assert_eq!(next_room(20_000_000, 20_000_001, None, MOST), MOST);
+        let mut room = 65_536;
+        let mut steps = 0;
+        for arrived in (0..=MOST).step_by(16_384) {
+            let next = next_room(room, arrived, None, MOST);
+            assert!(next >= arrived && next <= MOST);
+            steps += u32::from(next != room);
+            room = next;
+        }
+        assert!(steps < 12, "{steps} copies of one letter");
     }
 }

@@ -129,7 +129,7 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// `limits.clear_octets`: clear text in memory in the whole process.
     pub clear_octets: u64,
-    /// `limits.logins_failed_per_minute`: from one address before logins are put off.
+    /// `limits.logins_failed_per_minute`: with one name from one network, before they are put off.
     pub logins_failed_per_minute: u32,
     /// `limits.command_seconds`: idle time on the SMTP doors.
     pub command: Duration,

@@ -66,6 +66,9 @@ pub enum DirectoryError {
     /// No such mailbox.
     #[error("no such mailbox")]
     Unknown,
+    /// Too many passwords wait to be checked.
+    #[error("too many passwords wait to be checked")]
+    Busy,
 }
 
 /// A source of mailboxes and logins.
@@ -81,6 +84,16 @@ pub trait Directory: Send + Sync {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Option<Account>, DirectoryError>;
+
+    /// The same, but only when this very login was found right a short while ago: cheap, so
+    /// that it may be asked before anything is throttled. `None` says nothing about the password.
+    async fn recently_verified(
+        &self,
+        _name: &str,
+        _password: &Secret<String>,
+    ) -> Result<Option<Account>, DirectoryError> {
+        Ok(None)
+    }
 }
 
 /// What the directory asks of the keyring. `relay` lends it: rooms of this floor do not know

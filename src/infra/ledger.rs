@@ -52,6 +52,9 @@ pub struct StatRow {
     pub octets: u64,
 }
 
+/// Day, domain, kind of mailbox, counterpart, event, reason: what makes a line of its own.
+type StatKey = (Day, String, Option<String>, String, String, String);
+
 /// The stored form of a fact.
 #[derive(Serialize, Deserialize)]
 struct Row {
@@ -92,14 +95,14 @@ impl Ledger {
         batch.put(key, value);
     }
 
-    /// Statistics from the first to the last day, both included, computed from the facts.
+    /// Statistics from the first to the last day, both included, computed from the facts. All
+    /// of them are exact but one: refusals are written within a budget a second (the flow's
+    /// `RefusalBudget`), so a flood of them is a sample here and exact in the metrics.
     pub async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {
-        let mut sums: BTreeMap<(Day, String, Option<String>, String, String, String), (u64, u64)> =
-            BTreeMap::new();
+        let mut sums: BTreeMap<StatKey, (u64, u64)> = BTreeMap::new();
         self.each(from, to, |row| {
             let day = Day::in_france(Timestamp::from_millis(row.at));
-            let key =
-                (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
+            let key = (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
             let sum = sums.entry(key).or_default();
             sum.0 += 1;
             sum.1 += row.size;

@@ -28,6 +28,7 @@ use crate::domain::address::Address;
 use crate::infra::replica::generation::Builder;
 use crate::infra::replica::generation::Generation;
 use crate::infra::replica::source::Lines;
+use crate::infra::store;
 use crate::proto::extraction::Header;
 
 /// Names the generation that counts.
@@ -346,7 +347,7 @@ fn remove_if_there(directory: &Path) -> io::Result<()> {
 /// Keeps a second process out.
 fn lock(path: &Path) -> Result<File, ReplicaError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    match file.try_lock() {
+    match store::try_lock_patiently(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             Err(ReplicaError::Engine("in use by another process".to_owned()))

@@ -14,12 +14,15 @@ pub mod blobs;
 pub mod redb;
 pub mod simulated;
 
+use std::fs::File;
+use std::fs::TryLockError;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -239,4 +242,20 @@ pub fn prefix(prefix: &[u8]) -> Range<Vec<u8>> {
     }
     // A prefix of 0xff only: no key of ours starts so.
     prefix.to_vec()..vec![u8::MAX; prefix.len() + 1]
+}
+
+/// Takes a file's lock, or tells that another process has it after a second of asking.
+///
+/// Not at once: a process that is just being started holds copies of our open files, and their
+/// locks, until it becomes itself; and an earlier handle of ours may still be closing.
+pub(crate) fn try_lock_patiently(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 50;
+    const WAIT: Duration = Duration::from_millis(20);
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(WAIT),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }

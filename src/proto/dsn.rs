@@ -112,7 +112,8 @@ pub fn write(report: &Report<'_>) -> Vec<u8> {
     line(&format!("From: \"Remise du courrier / Mail delivery\" <{}>", report.from));
     line(&format!("To: <{}>", report.to));
     line(&format!("Subject: {}", words::subject(report)));
-    line(&format!("Message-ID: <{}>", one_word(report.message_id)));
+    let message_id = one_word(report.message_id);
+    line(&format!("Message-ID: <{}>", message_id.trim_matches(['<', '>'])));
     if let Some(about) = report.about.map(one_word).filter(|about| !about.is_empty()) {
         line(&format!("In-Reply-To: {about}"));
         line(&format!("References: {about}"));

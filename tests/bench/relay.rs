@@ -105,7 +105,8 @@ async fn notice(running: &Running, samples: usize) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
+    let at =
+        |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
     println!("\n250 to IDLE notice: median {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99));
 }
 

@@ -1,9 +1,9 @@
 //! What goes well, at each door.
 use vaguemestre::domain::address::Address;
+use vaguemestre::domain::door::Door;
 use vaguemestre::domain::envelope::Notify;
 use vaguemestre::domain::envelope::ReturnContent;
 use vaguemestre::flow::accept::Credentials;
-use vaguemestre::domain::door::Door;
 use vaguemestre::server::smtp::SmtpDoor;
 
 use super::clerk::Clerk;

@@ -1,9 +1,9 @@
 //! As a newcomer I run the demonstration once and see every letter arrive and be counted.
 use std::process::Command;
 
+use crate::support::letters;
 use crate::support::running;
 use crate::support::running::Running;
-use crate::support::letters;
 
 #[test]
 fn the_demonstration_proves_itself_and_ends() {

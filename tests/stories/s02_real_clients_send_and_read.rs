@@ -11,7 +11,8 @@ const FROM: &str = "hugo.oreade@hopital.mssante.test";
 fn swaks(running: &Running, to: &str, extra: &[&str]) -> (bool, String) {
     let password = running.password(FROM);
     let ca = running.ca_file();
-    let mut arguments = vec!["--server", "127.0.0.1", "--from", FROM, "--to", to, "--auth-user", FROM];
+    let mut arguments =
+        vec!["--server", "127.0.0.1", "--from", FROM, "--to", to, "--auth-user", FROM];
     arguments.extend(["--auth-password", &password, "--tls-ca-path", ca.to_str().unwrap()]);
     arguments.extend(extra);
     let output = running::run("swaks", &arguments);

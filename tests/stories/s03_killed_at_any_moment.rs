@@ -39,7 +39,8 @@ async fn every_acknowledged_letter_is_in_its_mailboxes_exactly_once() {
                 let seen = Arc::clone(&acknowledged);
                 let mut dice = Dice(dice.below(u64::MAX));
                 tokio::spawn(async move {
-                    let Ok(mut session) = Submission::open(door, &tls, FROM, &password).await else {
+                    let Ok(mut session) = Submission::open(door, &tls, FROM, &password).await
+                    else {
                         return;
                     };
                     loop {

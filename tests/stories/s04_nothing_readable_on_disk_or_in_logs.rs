@@ -141,7 +141,7 @@ fn needles(canary: &str) -> Vec<Vec<u8>> {
     for shift in 0..3 {
         let padded = format!("{}{canary}", "x".repeat(shift));
         let encoded = STANDARD.encode(padded);
-        needles.push(encoded[4..encoded.len() - 4].as_bytes().to_vec());
+        needles.push(encoded.as_bytes()[4..encoded.len() - 4].to_vec());
     }
     // Quoted-printable leaves letters as they are, but may break the line in the middle.
     needles.push(canary.as_bytes()[..20].to_vec());

@@ -93,7 +93,8 @@ fn hostile_bodies() -> Vec<(&'static str, Vec<u8>)> {
     let mut nested = Vec::new();
     for depth in 0..10_000 {
         nested.extend_from_slice(
-            format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n").as_bytes(),
+            format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n")
+                .as_bytes(),
         );
     }
     let headers: Vec<u8> = (0..20_000).flat_map(|n| format!("X-{n}: y\r\n").into_bytes()).collect();
@@ -114,13 +115,15 @@ fn zip_bomb() -> Vec<u8> {
     use base64::Engine;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let zeros = vec![0; 1_048_576];
-    zip.start_file("IHE_XDM/SUBSET01/METADATA.XML", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.start_file("IHE_XDM/SUBSET01/METADATA.XML", zip::write::SimpleFileOptions::default())
+        .unwrap();
     for _ in 0..200 {
         zip.write_all(&zeros).unwrap();
     }
     let octets = zip.finish().unwrap().into_inner();
     let text = base64::engine::general_purpose::STANDARD.encode(octets);
-    let lines: Vec<&str> = text.as_bytes().chunks(76).map(|l| std::str::from_utf8(l).unwrap()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(76).map(|l| std::str::from_utf8(l).unwrap()).collect();
     let header = "Content-Type: application/zip; name=IHE_XDM.zip\r\nContent-Transfer-Encoding: base64\r\n\
                   Content-Disposition: attachment; filename=IHE_XDM.zip\r\n\r\n";
     format!("{header}{}\r\n", lines.join("\r\n")).into_bytes()

@@ -38,7 +38,8 @@ pub(crate) fn letter(from: &str, to: &str, message_id: &str, octets: usize) -> V
          Date: Fri, 20 Nov 2026 14:36:00 +0100\r\nMIME-Version: 1.0\r\n\
          Content-Type: text/plain; charset=utf-8\r\n\r\n"
     );
-    let line = "Le patient va bien ; prochain rendez-vous dans un mois. Bien confraternellement.\r\n";
+    let line =
+        "Le patient va bien ; prochain rendez-vous dans un mois. Bien confraternellement.\r\n";
     while letter.len() < octets {
         letter.push_str(line);
     }

@@ -1,4 +1,5 @@
 //! The real program, running `vaguemestre demo` in a folder of its own.
+use std::collections::BTreeSet;
 use std::fs;
 use std::fs::File;
 use std::io::Read;
@@ -11,8 +12,7 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -43,9 +43,20 @@ impl Running {
 
     /// Starts (again) in a folder; returns when `demo.json` says that everything listens.
     pub(crate) fn start(folder: &Path, port_base: u16, arguments: &[&str]) -> Self {
+        Self::start_with(folder, port_base, arguments, &[])
+    }
+
+    /// [`Running::start`] with environment variables.
+    pub(crate) fn start_with(
+        folder: &Path,
+        port_base: u16,
+        arguments: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Self {
         fs::create_dir_all(folder).unwrap();
         let _ = fs::remove_file(folder.join("demo.json"));
-        let open = |name| File::options().create(true).append(true).open(folder.join(name)).unwrap();
+        let open =
+            |name| File::options().create(true).append(true).open(folder.join(name)).unwrap();
         // What it tells people (the table of addresses) is not a log.
         let (out, log) = (open("out.txt"), open("log.txt"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
@@ -53,6 +64,7 @@ impl Running {
             .args(["--data-dir", folder.to_str().unwrap()])
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(log)
@@ -104,7 +116,8 @@ impl Running {
 
     /// Password of an account or patient.
     pub(crate) fn password(&self, address: &str) -> String {
-        let all = ["accounts", "patients"].into_iter().flat_map(|of| self.json[of].as_array().unwrap());
+        let all =
+            ["accounts", "patients"].into_iter().flat_map(|of| self.json[of].as_array().unwrap());
         let found = all.into_iter().find(|each| each["address"] == address);
         found.unwrap()["password"].as_str().unwrap().to_owned()
     }
@@ -183,17 +196,21 @@ fn read(file: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A base whose fourteen ports are free now; each caller in this process gets another.
+/// A base whose fourteen ports are free now and that no other caller in this process gets: a
+/// test that kills and restarts must find its own ports again.
 pub(crate) fn free_port_base() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 8).unwrap() * 200;
-    loop {
-        let base = 10_500 + start + NEXT.fetch_add(1, Ordering::Relaxed) * 2;
-        assert!(base < 30_000, "no free ports");
-        let doors = [25, 90, 143, 443, 465, 587, 993];
-        let mut ports = doors.iter().flat_map(|door| [base + door, base + 1000 + door]);
-        if ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    const DOORS: [u16; 7] = [25, 90, 143, 443, 465, 587, 993];
+    let mut given = GIVEN.lock().unwrap();
+    for base in (10_500..29_500).step_by(2) {
+        let ports: Vec<u16> =
+            DOORS.iter().flat_map(|door| [base + door, base + 1000 + door]).collect();
+        let free =
+            |port: &u16| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        if ports.iter().all(free) {
+            given.extend(ports);
             return base;
         }
     }
+    panic!("no free ports");
 }

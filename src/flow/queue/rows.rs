@@ -147,24 +147,20 @@ impl RecipientRow {
             orcpt: parameters.orcpt.clone(),
             notify: parameters.notify.map(|n| [n.never, n.success, n.failure, n.delay]),
         };
-        let sealed =
-            office.spool_keys.seal_index(&recipient_context(id, number), &encode(&wishes));
-        Self {
-            attempts: 0,
-            due: due.as_millis(),
-            leased: false,
-            last_reply: String::new(),
-            sealed,
-        }
+        let sealed = office.spool_keys.seal_index(&recipient_context(id, number), &encode(&wishes));
+        Self { attempts: 0, due: due.as_millis(), leased: false, last_reply: String::new(), sealed }
     }
 
     pub(super) fn open(&self, office: &Office, id: QueueId, number: u16) -> Option<Recipient> {
         let context = recipient_context(id, number);
         let clear = office.spool_keys.open_index(&context, &self.sealed).ok()?;
         let wishes: Wishes = decode(clear.expose())?;
-        let notify = wishes
-            .notify
-            .map(|[never, success, failure, delay]| Notify { never, success, failure, delay });
+        let notify = wishes.notify.map(|[never, success, failure, delay]| Notify {
+            never,
+            success,
+            failure,
+            delay,
+        });
         Some(Recipient {
             address: Address::parse(&wishes.address).ok()?,
             parameters: RcptParameters { notify, orcpt: wishes.orcpt },

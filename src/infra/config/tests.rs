@@ -259,7 +259,7 @@ fn two_doors_at_one_address_are_refused() {
 fn limits_that_contradict_each_other_are_refused() {
     let place = Place::new();
     for (line, other, key) in [
-        ("clear_octets = 268435456", "clear_octets = 26214400", "limits.clear_octets"),
+        ("clear_octets = 536870912", "clear_octets = 26214400", "limits.clear_octets"),
         (
             "connections_per_address = 50",
             "connections_per_address = 5000",

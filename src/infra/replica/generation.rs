@@ -39,6 +39,9 @@ const QUERY_WORDS_MAX: usize = 16;
 /// some hundreds.
 const MORE_LINES_MAX: usize = 32;
 const ALL_MORE_LINES_MAX: usize = 100_000;
+/// How often, and how long, the lock of an earlier handle is waited for: two seconds in all.
+pub(super) const LOCK_TRIES: u32 = 100;
+pub(super) const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 /// Memory that sled may use for pages.
 const CACHE_OCTETS: u64 = 33_554_432;
 
@@ -76,6 +79,26 @@ struct Summary<'a> {
     source: &'a str,
 }
 
+/// sled gives its file lock back some time after the last handle is dropped, when its own
+/// threads have ended: an import that has just been written may be locked for a moment.
+fn open_when_free(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    let mut tries = LOCK_TRIES;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if tries > 0 && is_locked(&error) => {
+                tries -= 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// sled keeps the reason as a text.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
 impl Generation {
     /// Opens an import that was finished.
     pub(super) fn open(directory: &Path) -> Result<Self, ReplicaError> {
@@ -90,12 +113,13 @@ impl Generation {
     }
 
     fn open_any(directory: &Path) -> Result<Self, ReplicaError> {
-        let database = sled::Config::new()
-            .path(directory)
-            .mode(sled::Mode::HighThroughput)
-            .cache_capacity(CACHE_OCTETS)
-            .flush_every_ms(None)
-            .open()?;
+        let database = open_when_free(
+            &sled::Config::new()
+                .path(directory)
+                .mode(sled::Mode::HighThroughput)
+                .cache_capacity(CACHE_OCTETS)
+                .flush_every_ms(None),
+        )?;
         Ok(Self {
             rows: Table::open(&database, "rows")?,
             more: Table::open(&database, "more")?,

@@ -49,6 +49,7 @@ use redb::TableDefinition;
 use tokio::sync::oneshot;
 
 use crate::domain::limits;
+use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 use crate::infra::store::Committing;
@@ -327,7 +328,7 @@ fn open_locked(path: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(path)
         .map_err(|error| io_failed(path, &error))?;
-    match file.try_lock() {
+    match store::try_lock_patiently(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let directory = path.parent().unwrap_or(path);

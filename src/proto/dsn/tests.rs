@@ -60,6 +60,19 @@ fn check_form(octets: &[u8]) {
 }
 
 #[test]
+fn a_report_has_one_pair_of_brackets_around_its_name() {
+    let case = Case::new();
+    for given in ["report-1@hopital.mssante.test", "<report-1@hopital.mssante.test>"] {
+        let recipients = [case.recipient(None)];
+        let octets = write(&Report { message_id: given, ..case.report(&recipients) });
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        assert!(text.contains("\r\nMessage-ID: <report-1@hopital.mssante.test>\r\n"), "{text}");
+        let seen = header::view(&octets).message_id;
+        assert_eq!(seen.as_deref(), Some("<report-1@hopital.mssante.test>"));
+    }
+}
+
+#[test]
 fn a_report_is_read_by_another_parser() {
     let case = Case::new();
     let mut delayed = case.recipient(None);

@@ -270,6 +270,9 @@ impl From<Refusal> for Reply {
             Refusal::HeaderSenderMissing => {
                 reply(550, (5, 6, 0), "The letter needs exactly one From header field; correct it")
             }
+            Refusal::NoRoute => {
+                reply(451, (4, 4, 4), "No route to this operator is known yet; try again later")
+            }
             Refusal::PeerCertificateMissing => {
                 reply(554, (5, 7, 1), "Show your operator certificate in the TLS handshake")
             }
@@ -317,7 +320,7 @@ impl From<Refusal> for Reply {
             Refusal::ContentMalformed => reply(
                 554,
                 (5, 6, 0),
-                "The content has a bare CR, bare LF, NUL or overlong line; send lines with CRLF",
+                "Bare CR or LF, NUL, an overlong line, or white space first; send lines with CRLF",
             ),
             Refusal::Utf8NotAnnounced => {
                 reply(553, (5, 6, 7), "The address needs SMTPUTF8; say so in MAIL")
