@@ -72,11 +72,9 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 2_000;
 /// Connections of one door from one address by default.
 pub const CONNECTIONS_PER_ADDRESS_MAX_DEFAULT: usize = 50;
 /// Octets of letters in memory in the whole process by default: clear text, and ciphertext that
-/// is not durable yet. About ten letters of the largest size at a time, thousands of usual ones.
+/// is not durable yet. About ten letters of the largest size at a time, thousands of usual ones;
+/// and as many again for letters that are read.
 pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 536_870_912;
-/// Octets of clear text in memory by default: so many of letters that are taken in, in the whole
-/// process, and so many of letters that are read.
-pub const CLEAR_OCTETS_MAX_DEFAULT: u64 = 268_435_456;
 /// How long a letter waits for that memory before it is put off with 4xx.
 pub const CLEAR_WAIT: Duration = Duration::from_secs(30);
 
