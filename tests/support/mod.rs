@@ -1,3 +1,4 @@
 //! What stories lean on: the real program running its demonstration, and real clients.
+pub(crate) mod chromium;
 pub(crate) mod running;
 pub(crate) mod letters;

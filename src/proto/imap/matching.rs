@@ -376,12 +376,14 @@ mod tests {
         let names = ["From", "to", "CC", "bcc", "Subject", "Date", "Sender", "Reply-To"];
         let names = names.into_iter().chain(["In-Reply-To", "Message-ID", "X-Other"]);
         let wanted = ["", "1@x", "2@x", "dr", "\"dr a\"", "<a@x", "b@y.test, ", "deux", "one"];
-        let wanted = wanted.into_iter().chain(["two", "r\u{e9}sultat", "cet", "group", "<1@x>  \t<2"]);
+        let wanted =
+            wanted.into_iter().chain(["two", "r\u{e9}sultat", "cet", "group", "<1@x>  \t<2"]);
         let wanted: Vec<&str> = wanted.collect();
         let flags = Flags::default();
         let mut from_envelope = 0;
         for name in names {
-            for (letter, wanted) in letters.iter().flat_map(|l| wanted.iter().map(move |w| (l, w))) {
+            for (letter, wanted) in letters.iter().flat_map(|l| wanted.iter().map(move |w| (l, w)))
+            {
                 let key = SearchKey::Header(name.into(), wanted.as_bytes().to_vec());
                 let query = Query::new(&key, 9, 90);
                 let summary = crate::proto::mime::summary::summarise(letter);

@@ -48,7 +48,9 @@ async fn add(office: &Office, new: NewAccount<'_>) -> Result<Response, String> {
     let (address, password) = (new.address.clone(), new.password);
     let account = match office.accounts.add(new).await {
         Ok(account) => account,
-        Err(DirectoryError::Taken) => return finish(office, &address, kind, password, &shown).await,
+        Err(DirectoryError::Taken) => {
+            return finish(office, &address, kind, password, &shown).await;
+        }
         Err(error) => return Err(error.to_string()),
     };
     office

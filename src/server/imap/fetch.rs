@@ -75,11 +75,7 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
 }
 
 /// Opens a letter, with room for its clear text.
-async fn open<D: Desk>(
-    desk: &D,
-    shelf: &D::Shelf,
-    entry: &Entry,
-) -> Result<Opened, MailboxError> {
+async fn open<D: Desk>(desk: &D, shelf: &D::Shelf, entry: &Entry) -> Result<Opened, MailboxError> {
     let room = desk.reserve_reading(entry.size).await.map_err(MailboxError::Temporary)?;
     let letter = shelf.content(entry).await?;
     Ok(Opened { letter, _room: room })

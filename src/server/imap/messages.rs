@@ -218,14 +218,12 @@ async fn answers<D: Desk>(
     let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
     let letter = match shelf.content(entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
-        Ok(letter) => {
-            tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
-                .await
-                .inspect_err(|_| {
-                    tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")
-                })
-                .ok()
-        }
+        Ok(letter) => tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
+            .await
+            .inspect_err(|_| {
+                tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")
+            })
+            .ok(),
         Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
         Err(_) => None,
     };

@@ -693,8 +693,7 @@ async fn slow_readers_and_slow_senders_do_not_wait_for_each_other() {
 async fn too_much_to_copy_is_said_to_be_so() {
     let house = House::new().await;
     let mut client = house.inbox(1).await;
-    let words: Vec<String> =
-        (0..64).map(|word| format!("{word:03}{}", "k".repeat(120))).collect();
+    let words: Vec<String> = (0..64).map(|word| format!("{word:03}{}", "k".repeat(120))).collect();
     client.ok(&format!("a STORE 1 +FLAGS.SILENT ({})", words.join(" "))).await;
     for _ in 0..11 {
         client.ok("a COPY 1:* INBOX").await;

@@ -28,6 +28,7 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
+use crate::flow::exchange;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
@@ -147,32 +148,11 @@ impl Desk for OfficeDesk {
     }
 
     async fn is_closed(&self, account: &Account, letter: &Letter) -> Result<bool, MailboxError> {
-        let closes = |header: &HeaderView| header.mss.closes_exchange || header.subject_is_fin;
-        let Some(author) = letter.row.from.as_ref().and_then(|from| from.address.as_ref()) else {
-            return Ok(closes(&letter.header));
-        };
-        // The last word counts: FIN closes, a later letter of the same author opens again.
-        let mailbox = self.0.mailboxes.open(account).await?;
-        let newest = mailbox.folder(FolderId::INBOX).await?.uid_next.0.saturating_sub(1);
-        let lookback = limits::WEB_EXCHANGE_LOOKBACK;
-        for entry in newest_entries(&mailbox, newest, lookback).await? {
-            if entry.uid <= letter.row.uid {
-                break;
-            }
-            let summary = mailbox.summary(FolderId::INBOX, &entry).await?;
-            let from = row(&entry, &summary).from.and_then(|from| from.address);
-            if from.as_ref() != Some(author) {
-                continue;
-            }
-            let _memory = reserve(&self.0, entry.size).await?;
-            return match mailbox.content(&entry).await {
-                Ok(clear) => Ok(closes(&header::view(header_section(clear.expose())))),
-                // What nobody can read closes nothing; the policy station has its own record.
-                Err(MailboxError::Unreadable(_)) => continue,
-                Err(error) => Err(error),
-            };
-        }
-        Ok(closes(&letter.header))
+        // The same record that the policy station asks: page and rule cannot disagree.
+        let contacts = exchange::contacts(&self.0, &letter.header);
+        let Some(contact) = contacts.first() else { return Ok(true) };
+        let is_open = exchange::is_open(&self.0, &account.address, contact).await;
+        is_open.map(|is_open| !is_open).map_err(MailboxError::Temporary)
     }
 
     async fn attachment(
