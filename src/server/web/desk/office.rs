@@ -40,7 +40,6 @@ use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content;
 use crate::proto::mime::header;
-use crate::proto::mime::header::HeaderView;
 use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::Summary;
 use crate::server::web::desk::Correspondent;
@@ -75,7 +74,7 @@ impl Desk for OfficeDesk {
     }
 
     async fn reserve(&self, octets: u64) -> Result<Option<ClearPermit>, Refusal> {
-        self.0.clear_memory.reserve(octets).await.map(Some)
+        self.0.reading_memory.reserve(octets).await.map(Some)
     }
 
     async fn login(
@@ -291,7 +290,7 @@ async fn find(
 }
 
 async fn reserve(office: &Office, octets: u64) -> Result<Option<ClearPermit>, MailboxError> {
-    office.clear_memory.reserve(octets).await.map(Some).map_err(MailboxError::Temporary)
+    office.reading_memory.reserve(octets).await.map(Some).map_err(MailboxError::Temporary)
 }
 
 /// The last `wanted` rows with a UID up to `last`, newest first.
