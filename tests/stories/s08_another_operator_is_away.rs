@@ -31,10 +31,11 @@ impl Alone {
             .stderr(log)
             .spawn()
             .unwrap();
+        let alone = Self(child);
         let door = running.door(operator, "imaps");
         for _ in 0..600 {
             if std::net::TcpStream::connect(door).is_ok() {
-                return Self(child);
+                return alone;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
