@@ -112,6 +112,7 @@ async fn finish_with(
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
+        facts = Vec::new();
         // A second copy changes nothing: it is not counted, and opens or closes nothing.
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
         if is_news || sealed.travels() {
@@ -208,6 +209,8 @@ async fn house_letter(
             sealing.write(content)?;
             finish_with(office, sealing, also).await.map(|_| ())
         }
+        // The directory did not answer: later, rather than never.
+        Err(refusal) if refusal.is_temporary() => Err(refusal),
         Err(refusal) => {
             tracing::warn!(%refusal, "a report has no recipient any more");
             let commit = office.store.commit(also).await;

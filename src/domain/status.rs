@@ -130,6 +130,23 @@ impl Refusal {
         Self::Stopping,
     ];
 
+    /// True when the same letter may well be taken later.
+    pub const fn is_temporary(self) -> bool {
+        matches!(
+            self,
+            Self::NoRoute
+                | Self::RecipientKeyMissing
+                | Self::MailboxFull
+                | Self::TooManyRecipients
+                | Self::Busy
+                | Self::TooManyFromPeer
+                | Self::StoreFailed
+                | Self::StoreFull
+                | Self::DependencyFailed
+                | Self::Stopping
+        )
+    }
+
     /// A stable, content-free name for the ledger, metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -206,6 +206,11 @@ async fn settle(office: &Arc<Office>, claimed: &Claimed, delivery: &Delivery) {
         let told = report(office, claimed, delivery, &ends, to, &content).await;
         match told {
             Ok(()) => return,
+            Err(refusal) if refusal.is_temporary() => {
+                // The lease runs out, the attempt is made again, and the report with it.
+                tracing::warn!(letter = %claimed.queue_id(), %refusal, "a report must wait");
+                return;
+            }
             Err(refusal) => {
                 tracing::error!(letter = %claimed.queue_id(), %refusal, "a report cannot be made");
             }

@@ -438,7 +438,7 @@ pub async fn settle(
             Settlement::Again(at, reply) => {
                 let mut row = RecipientRow::new(office, id, *number, &recipient.recipient, *at);
                 row.attempts = recipient.attempts;
-                row.last_reply.clone_from(reply);
+                row.keep_reply(office, id, *number, reply);
                 batch.put(key, rows::encode(&row));
                 let domain = recipient.recipient.address.domain().as_str().as_bytes().to_vec();
                 batch.put(rows::due_key(*at, id, *number), domain);
@@ -538,7 +538,7 @@ pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> {
                 next_attempt: Timestamp::from_millis(row.due),
                 accepted_at: Timestamp::from_millis(letter.accepted_at),
                 size: letter.size,
-                last_reply: row.last_reply,
+                last_reply: row.reply(office, id, number),
             });
         }
         match page.rows.last() {

@@ -54,7 +54,8 @@ pub(super) struct RecipientRow {
     pub(super) attempts: u32,
     pub(super) due: u64,
     pub(super) leased: bool,
-    pub(super) last_reply: String,
+    /// A stranger's text: it may quote the letter.
+    sealed_reply: Vec<u8>,
     sealed: Vec<u8>,
 }
 
@@ -148,7 +149,19 @@ impl RecipientRow {
             notify: parameters.notify.map(|n| [n.never, n.success, n.failure, n.delay]),
         };
         let sealed = office.spool_keys.seal_index(&recipient_context(id, number), &encode(&wishes));
-        Self { attempts: 0, due: due.as_millis(), leased: false, last_reply: String::new(), sealed }
+        Self { attempts: 0, due: due.as_millis(), leased: false, sealed_reply: Vec::new(), sealed }
+    }
+
+    /// Keeps what was said last.
+    pub(super) fn keep_reply(&mut self, office: &Office, id: QueueId, number: u16, reply: &str) {
+        let context = reply_context(id, number);
+        self.sealed_reply = office.spool_keys.seal_index(&context, reply.as_bytes());
+    }
+
+    /// What was said last; empty before the first attempt.
+    pub(super) fn reply(&self, office: &Office, id: QueueId, number: u16) -> String {
+        let opened = office.spool_keys.open_index(&reply_context(id, number), &self.sealed_reply);
+        opened.map(|text| String::from_utf8_lossy(text.expose()).into_owned()).unwrap_or_default()
     }
 
     pub(super) fn open(&self, office: &Office, id: QueueId, number: u16) -> Option<Recipient> {
@@ -214,4 +227,8 @@ fn sender_context(id: QueueId) -> Vec<u8> {
 
 fn recipient_context(id: QueueId, number: u16) -> Vec<u8> {
     [b"queue-recipient/".as_slice(), id.as_bytes(), &number.to_be_bytes()].concat()
+}
+
+fn reply_context(id: QueueId, number: u16) -> Vec<u8> {
+    [b"queue-reply/".as_slice(), id.as_bytes(), &number.to_be_bytes()].concat()
 }

@@ -353,36 +353,6 @@ impl From<Refusal> for Reply {
 mod tests {
     use super::*;
 
-    const REFUSALS: [Refusal; 27] = [
-        Refusal::AuthRequired,
-        Refusal::AuthFailed,
-        Refusal::SenderNotYours,
-        Refusal::HeaderSenderNotYours,
-        Refusal::HeaderSenderMissing,
-        Refusal::PeerCertificateMissing,
-        Refusal::PeerNotListed,
-        Refusal::PeerDomainMismatch,
-        Refusal::DomainNotTrusted,
-        Refusal::RelayDenied,
-        Refusal::MailboxUnknown,
-        Refusal::PatientAddressInvalid,
-        Refusal::PatientMayOnlyAnswer,
-        Refusal::MailboxSuspended,
-        Refusal::MailboxFull,
-        Refusal::MessageTooLarge,
-        Refusal::TooManyRecipients,
-        Refusal::ContentMalformed,
-        Refusal::Utf8NotAnnounced,
-        Refusal::MailLoop,
-        Refusal::RecipientKeyMissing,
-        Refusal::Busy,
-        Refusal::TooManyFromPeer,
-        Refusal::StoreFailed,
-        Refusal::StoreFull,
-        Refusal::DependencyFailed,
-        Refusal::Stopping,
-    ];
-
     fn wire(reply: &Reply) -> String {
         let mut wire = Vec::new();
         reply.write_to(&mut wire);
@@ -391,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_one_short_line_whose_two_codes_agree() {
-        for refusal in REFUSALS {
+        for refusal in Refusal::ALL {
             for reply in [Reply::from(refusal), Reply::login_refused(refusal)] {
                 let line = wire(&reply);
                 assert!(line.len() <= 512, "RFC 5321 §4.5.3.1.5: {line}");
@@ -432,5 +402,13 @@ mod tests {
     #[test]
     fn the_queued_line_cannot_smuggle_another_reply() {
         assert_eq!(wire(&Reply::queued("Queued as 1\r\n250 x")), "250 2.0.0 Queued as 1250 x\r\n");
+    }
+
+    #[test]
+    fn what_is_temporary_says_so_with_its_first_digit() {
+        for refusal in Refusal::ALL {
+            let reply = Reply::from(refusal);
+            assert_eq!(reply.code() / 100 == 4, refusal.is_temporary(), "{refusal}");
+        }
     }
 }
