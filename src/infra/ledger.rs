@@ -21,6 +21,7 @@ use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::StoreError;
+use crate::infra::store::row;
 
 /// Rows `L/<YYYY-MM-DD>/<UUIDv7>` -> fact.
 const LEDGER: &str = "L/";
@@ -88,8 +89,7 @@ impl Ledger {
             size: fact.size,
             automatic: fact.automatic,
         };
-        let value = postcard::to_extend(&row, vec![FORMAT])
-            .expect("plain strings and numbers always have a postcard form");
+        let value = row::encode(FORMAT, &row);
         let mut key = day_prefix(Day::in_france(fact.at));
         key.extend_from_slice(uuid::Uuid::now_v7().as_bytes());
         batch.put(key, value);
@@ -136,10 +136,7 @@ impl Ledger {
         loop {
             let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
             for (_, versioned) in &page.rows {
-                let row = match versioned.value.split_first() {
-                    Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
-                    _ => None,
-                };
+                let row = row::decode(FORMAT, &versioned.value);
                 visit(row.ok_or_else(|| StoreError::Damaged("a fact of the ledger".to_owned()))?);
             }
             match page.rows.last() {

@@ -12,6 +12,7 @@
 //! **Order.** Batches commit in the order in which they were submitted.
 pub mod blobs;
 pub mod redb;
+pub(crate) mod row;
 pub mod simulated;
 
 use std::fs::File;

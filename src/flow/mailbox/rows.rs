@@ -27,6 +27,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::store::row;
 
 const FORMAT: u8 = 1;
 /// A row holds at most 64 KiB; longer summaries take several.
@@ -211,17 +212,13 @@ pub(super) fn special_use_of(number: u8) -> Option<SpecialUse> {
 }
 
 /// Format octet and postcard form.
-pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    postcard::to_extend(row, vec![FORMAT])
-        .expect("rows of plain numbers, strings and lists always have a postcard form")
+pub(super) fn encode<T: Serialize>(stored: &T) -> Vec<u8> {
+    row::encode(FORMAT, stored)
 }
 
 /// `None` when the value is not one of ours.
 pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    match value.split_first() {
-        Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
-        _ => None,
-    }
+    row::decode(FORMAT, value)
 }
 
 fn key(mailbox: &MailboxId, table: u8, parts: &[&[u8]]) -> Vec<u8> {

@@ -18,6 +18,7 @@ use crate::flow::office::Office;
 use crate::flow::queue::Letter;
 use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
+use crate::infra::store::row;
 
 pub(super) const RECIPIENTS: &[u8] = b"Q/r/";
 pub(super) const DUE: &[u8] = b"Q/d/";
@@ -181,16 +182,14 @@ impl RecipientRow {
     }
 }
 
-pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    postcard::to_extend(row, vec![FORMAT])
-        .expect("rows of plain numbers, strings and lists always have a postcard form")
+/// Format octet and postcard form.
+pub(super) fn encode<T: Serialize>(stored: &T) -> Vec<u8> {
+    row::encode(FORMAT, stored)
 }
 
+/// `None` when the value is not one of ours.
 pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    match value.split_first() {
-        Some((&FORMAT, rest)) => postcard::from_bytes(rest).ok(),
-        _ => None,
-    }
+    row::decode(FORMAT, value)
 }
 
 pub(super) fn letter_key(id: QueueId) -> Vec<u8> {

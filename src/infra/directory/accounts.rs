@@ -35,6 +35,7 @@ use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::Versioned;
+use crate::infra::store::row;
 
 /// Rows `a/<address key>` -> mailbox id, `A/<mailbox id>` -> account.
 const BY_ADDRESS: &[u8] = b"a/";
@@ -137,7 +138,7 @@ impl Accounts {
         let by_address = self.address_row(&account.address);
         batch.require_absent(by_address.clone());
         batch.put(by_address, Bytes::copy_from_slice(id.as_bytes()));
-        batch.put(account_row(&id), self.encode(&account, password)?);
+        batch.put(account_row(&id), self.encode(&account, password));
         match self.store.commit(batch).await {
             Ok(()) => Ok(account),
             Err(CommitError::Conflict) => Err(DirectoryError::Taken),
@@ -192,7 +193,7 @@ impl Accounts {
             edit(&mut account, &mut password);
             let mut batch = Batch::new();
             batch.require_at(account_row(&account.id), version);
-            batch.put(account_row(&account.id), self.encode(&account, password)?);
+            batch.put(account_row(&account.id), self.encode(&account, password));
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict) => {}
                 other => return other.map_err(|error| DirectoryError::Store(error.to_string())),
@@ -232,7 +233,7 @@ impl Accounts {
         [BY_ADDRESS, &self.desk.address_key(address)].concat()
     }
 
-    fn encode(&self, account: &Account, password: String) -> Result<Vec<u8>, DirectoryError> {
+    fn encode(&self, account: &Account, password: String) -> Vec<u8> {
         let identity = match account.kind {
             MailboxKind::Citizen => {
                 let clear = Secret::new(format!("{}\n{}", account.address, account.display_name));
@@ -253,17 +254,12 @@ impl Accounts {
             wrapped_keys: account.wrapped_keys.to_vec(),
             created: account.created.as_millis(),
         };
-        postcard::to_extend(&row, vec![FORMAT])
-            .map_err(|error| DirectoryError::Damaged(error.to_string()))
+        row::encode(FORMAT, &row)
     }
 
     fn decode(&self, key: &[u8], value: &[u8]) -> Result<(Account, String), DirectoryError> {
         let damaged = |what: &str| DirectoryError::Damaged(what.to_owned());
-        let (FORMAT, rest) = value.split_first().map(|(v, r)| (*v, r)).ok_or(damaged("empty"))?
-        else {
-            return Err(damaged("format"));
-        };
-        let row: Row = postcard::from_bytes(rest).map_err(|_| damaged("row"))?;
+        let row: Row = row::decode(FORMAT, value).ok_or(damaged("row"))?;
         let id = key.get(BY_ID.len()..).and_then(|id| <[u8; 16]>::try_from(id).ok());
         let (address, display_name) = match row.identity {
             Identity::Clear { address, display_name } => (address, display_name),
