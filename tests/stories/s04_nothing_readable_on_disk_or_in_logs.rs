@@ -44,6 +44,9 @@ async fn a_canary_through_every_door_is_nowhere_in_files_or_logs() {
             hits.push(format!("{} in the log", String::from_utf8_lossy(needle)));
         }
     }
+    for station in ["a letter was taken in", "a delivery was tried", "refused"] {
+        assert!(log.contains(station), "the log was searched, and it must speak: {station}");
+    }
     assert!(octets_read > 100_000, "the search must have read the store: {octets_read} octets");
     assert!(hits.is_empty(), "{hits:#?}");
 }

@@ -1,6 +1,9 @@
 //! As a patient I read my letters on a page, and answer while the professional lets me.
 use std::path::Path;
 
+use vaguemestre::demo::client::Imap;
+use vaguemestre::demo::client::Submission;
+
 use crate::support::chromium::Chromium;
 use crate::support::letters;
 use crate::support::running;
@@ -105,7 +108,18 @@ async fn a_patient_reads_and_answers_until_the_exchange_is_closed() {
     let broken: Vec<_> =
         browser.complaints.iter().filter(|text| text.contains("Content Security")).collect();
     assert!(broken.is_empty(), "{broken:?}");
+    // The page is a patient's only door.
+    for door in ["submissions", "imaps"] {
+        let (address, tls) = (running.door(0, door), running.tls());
+        let refused = match door {
+            "imaps" => Imap::open(address, &tls, ADA, &password).await.err(),
+            _ => Submission::open(address, &tls, ADA, &password).await.err(),
+        };
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("535") || refused.contains("AUTHENTICATIONFAILED"), "{refused}");
+    }
     let log = running.log();
+    assert!(log.contains("a letter was taken in"), "{log}");
     for secret in [number, "compte rendu est joint", &marked, "De nouveau"] {
         assert!(!log.contains(secret), "{secret} in the log");
     }

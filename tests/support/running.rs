@@ -64,6 +64,8 @@ impl Running {
             .args(["--data-dir", folder.to_str().unwrap()])
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
+            // All that a relay can be made to say: a test that searches the log must have one.
+            .env("VAGUEMESTRE_LOG", "debug")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)

@@ -13,6 +13,7 @@ use crate::domain::address::ReversePath;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
+use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow;
@@ -157,7 +158,12 @@ impl Desk for FrontDesk {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
-        self.office.logins.login(Some(ip), name, password).await
+        let account = self.office.logins.login(Some(ip), name, password).await?;
+        // A patient answers on the inbox page, and nowhere else.
+        match account.kind {
+            MailboxKind::Citizen => Err(Refusal::AuthFailed),
+            _ => Ok(account),
+        }
     }
 
     fn login_counted(&self, door: SmtpDoor, succeeded: bool) {

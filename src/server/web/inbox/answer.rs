@@ -92,6 +92,10 @@ pub async fn send(
         Ok(letter) => letter,
         Err(error) => return inbox::mailbox_error(&error, visitor.lang, &path),
     };
+    if typed.ticket.is_empty() && typed.problem.is_none() {
+        // Not one of our forms: without its ticket, the same answer could be sent twice.
+        return guard::error(StatusCode::BAD_REQUEST, visitor.lang, &path);
+    }
     if !typed.ticket.is_empty() && !patient.session.take_ticket(&typed.ticket) {
         // The same form once more: it was sent already.
         return login::see_other("/inbox");
