@@ -65,6 +65,7 @@ impl Running {
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
             // All that a relay can be made to say: a test that searches the log must have one.
+            // A benchmark takes it back with its own environment.
             .env("VAGUEMESTRE_LOG", "debug")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
