@@ -65,8 +65,8 @@ impl Running {
             .args(["--port-base", &port_base.to_string()])
             .args(arguments)
             // All that a relay can be made to say: a test that searches the log must have one.
-            // A benchmark takes it back with its own environment.
-            .env("VAGUEMESTRE_LOG", "debug")
+            // A benchmark, which is optimised, measures without.
+            .env("VAGUEMESTRE_LOG", if cfg!(debug_assertions) { "debug" } else { "warn" })
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)
