@@ -139,7 +139,7 @@ fn through_the_operators_door(running: &Running, canary: &str) {
 }
 
 /// The canary in clear, and as base64 at each of the three positions in a triple.
-fn needles(canary: &str) -> Vec<Vec<u8>> {
+pub(super) fn needles(canary: &str) -> Vec<Vec<u8>> {
     let mut needles = vec![canary.as_bytes().to_vec(), canary.to_uppercase().into_bytes()];
     for shift in 0..3 {
         let padded = format!("{}{canary}", "x".repeat(shift));
@@ -152,11 +152,11 @@ fn needles(canary: &str) -> Vec<Vec<u8>> {
     needles
 }
 
-fn find(octets: &[u8], needle: &[u8]) -> bool {
+pub(super) fn find(octets: &[u8], needle: &[u8]) -> bool {
     octets.windows(needle.len()).any(|window| window == needle)
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -4,6 +4,7 @@ use std::path::Path;
 use vaguemestre::demo::client::Imap;
 use vaguemestre::demo::client::Submission;
 
+use super::s04_nothing_readable_on_disk_or_in_logs as disk;
 use crate::support::chromium::Chromium;
 use crate::support::letters;
 use crate::support::running;
@@ -117,6 +118,14 @@ async fn a_patient_reads_and_answers_until_the_exchange_is_closed() {
         };
         let refused = refused.map(|error| error.to_string()).unwrap_or_default();
         assert!(refused.contains("535") || refused.contains("AUTHENTICATIONFAILED"), "{refused}");
+    }
+    // What came in through the page lies nowhere to be read, either.
+    for file in disk::files(&running.data_dir(0)) {
+        let octets = std::fs::read(&file).unwrap_or_default();
+        for needle in disk::needles(&marked["Merci, ".len()..]) {
+            assert!(!disk::find(&octets, &needle), "the answer in {}", file.display());
+        }
+        assert!(!disk::find(&octets, number.as_bytes()), "the INS in {}", file.display());
     }
     let log = running.log();
     assert!(log.contains("a letter was taken in"), "{log}");
