@@ -2,9 +2,13 @@
 //!
 //! This is the only place that writes to standard output, through [`output`].
 mod arguments; // what can be typed, and its help
+mod certs; // certificates and their ends
 mod commands; // doing it
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
+mod queue; // letters that wait
+mod trace; // one letter, step by step
+mod trust; // the list of operators
 
 pub use arguments::Arguments;
 pub use commands::run;

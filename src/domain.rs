@@ -1,5 +1,7 @@
 //! The nouns of health mail. Plain values: no I/O, no async, no serde.
 pub mod address;
+pub mod certificate;
+pub mod decision;
 pub mod delivery;
 pub mod door;
 pub mod envelope;

@@ -14,6 +14,8 @@
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
 pub mod exchange; // who may answer whom
+pub mod decisions; // why callers were let in or refused
+pub mod timeline; // what became of each letter
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
 use crate::domain::delivery::NextHop;
+use crate::domain::delivery::Route;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -67,7 +70,7 @@ pub async fn recipient(
     let approved = policy::approve(office, authenticated, recipient).await?;
     // Better a refusal now than five days of silence and a report.
     match next_hop(office, approved.recipient().address.domain()) {
-        NextHop::Operator { address: None, .. } => Err(Refusal::NoRoute),
+        NextHop::Operator { route: Route::Unknown, .. } => Err(Refusal::NoRoute),
         _ => Ok(approved),
     }
 }

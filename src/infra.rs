@@ -2,11 +2,14 @@
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod dns;
+pub mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod replica;
+pub mod revocation;
 pub mod store;
 pub mod trust;

@@ -25,19 +25,24 @@ use crate::flow::office::RefusalBudget;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
+use crate::infra::config::ListSource;
+use crate::infra::config::RevocationMode;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::dns::SystemDns;
+use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net;
-use crate::infra::net::Identity;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
-use crate::infra::net::TlsSettings;
+use crate::infra::net::TlsBook;
 use crate::infra::replica::Replica;
+use crate::infra::revocation;
+use crate::infra::revocation::Revocation;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
@@ -199,7 +204,10 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         email: config.trust.signer_email.clone(),
     };
     let kept = data_dir.join("trust-list.xml");
-    let trust = TrustSpace::load_keeping(config.trust.list.clone(), signer, kept, now)?;
+    let ListSource::File(list) = config.trust.list.clone() else {
+        anyhow::bail!("trust.list: fetching is not built yet");
+    };
+    let trust = TrustSpace::load_keeping(list, signer, kept, now)?;
     let replica = match Replica::open(&data_dir) {
         Ok(replica) => Some(Arc::new(replica)),
         Err(error) => {
@@ -212,6 +220,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
+        revocation: revocation(&config),
+        dns: Arc::new(SystemDns::new(&config.dns.servers)),
+        journal: Journal::new(Arc::clone(&truth)),
         clock,
         blobs,
         keys,
@@ -258,14 +269,27 @@ async fn spool(
     Ok((keys.certificate(&certificate)?, unlocked))
 }
 
-fn tls(config: &Config) -> anyhow::Result<TlsSettings> {
-    let people = Identity::load(&config.tls.certificate, &config.tls.key)?;
-    let operator = Identity::load(&config.mx.certificate, &config.mx.key)?;
-    let anchors = net::load_anchors(&config.mx.anchors)?;
-    Ok(TlsSettings {
-        people: net::people_tls(people)?,
-        operators: net::operators_tls(operator.duplicate(), &anchors)?,
-        towards_operators: net::towards_operators_tls(operator, &anchors)?,
+fn tls(config: &Config) -> anyhow::Result<TlsBook> {
+    let people = (config.tls.certificate.as_path(), config.tls.key.as_path());
+    let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
+    Ok(TlsBook::load(people, operator, &config.mx.anchors)?)
+}
+
+fn revocation(config: &Config) -> Revocation {
+    let settings = &config.revocation;
+    Revocation::new(revocation::Settings {
+        mode: match settings.mode {
+            RevocationMode::Required => revocation::Mode::Required,
+            RevocationMode::IfAvailable => revocation::Mode::IfAvailable,
+            RevocationMode::Off => revocation::Mode::Off,
+        },
+        crl_files: settings.crl_files.clone(),
+        crl: settings.crl,
+        ocsp: settings.ocsp,
+        timeout: settings.timeout,
+        refresh: settings.refresh,
+        grace: settings.grace,
+        kept: config.storage.data_dir.join("crl"),
     })
 }
 

@@ -7,6 +7,10 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::cli::certs::Certs;
+use crate::cli::queue::Queue;
+use crate::cli::trace::Trace;
+use crate::cli::trust::Trust;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Day;
 
@@ -84,9 +88,21 @@ Exits with 78 when something is wrong.")]
     #[command(subcommand)]
     Stats(Stats),
 
-    /// Letters that wait for delivery.
+    /// Letters that wait for delivery, and what may be done with them.
     #[command(subcommand)]
     Queue(Queue),
+
+    /// The list of operators: what is active, what changes, why somebody was refused.
+    #[command(subcommand)]
+    Trust(Trust),
+
+    /// Every certificate, ours and theirs, and its end.
+    #[command(subcommand)]
+    Certs(Certs),
+
+    /// Where a letter is, and what happened to it.
+    #[command(subcommand)]
+    Trace(Trace),
 
     /// The administrators' dashboard.
     #[command(subcommand)]
@@ -201,21 +217,6 @@ Examples:
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Queue {
-    /// What waits, for whom, since when, and what the next operator said last.
-    ///
-    /// One line for each recipient of each letter. Patients are masked. Contents are sealed and
-    /// shown to nobody here.
-    #[command(after_help = REACH)]
-    List {
-        #[command(flatten)]
-        config: ConfigFile,
-        #[command(flatten)]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum Admin {
     /// Set the password of the administrators' dashboard.
     ///
@@ -234,6 +235,18 @@ Examples:
         password: PasswordSource,
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// What administrators did, and why: youngest first.
+    #[command(after_help = REACH)]
+    Journal {
+        /// At most so many lines, 1 to 1000.
+        #[arg(long, value_name = "N", default_value_t = 100,
+              value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        last: u16,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
     },
 }
 

@@ -14,11 +14,14 @@ use crate::cli::arguments::Demo;
 use crate::cli::arguments::Format;
 use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
-use crate::cli::arguments::Queue;
 use crate::cli::arguments::Stats;
+use crate::cli::certs;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
+use crate::cli::queue;
+use crate::cli::trace;
+use crate::cli::trust;
 use crate::demo;
 use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
@@ -27,15 +30,16 @@ use crate::infra::config::ConfigError;
 use crate::infra::log;
 use crate::relay;
 use crate::server::control;
+use crate::server::control::Caller;
 use crate::server::control::ControlError;
 use crate::server::control::Request;
+use crate::server::control::wire::JournalLine;
 use crate::server::control::wire::MailboxRow;
-use crate::server::control::wire::QueueLine;
 use crate::server::control::wire::Response;
 use crate::server::control::wire::StatTable;
 
 /// Why a command did not do its work.
-enum Failure {
+pub(super) enum Failure {
     Configuration(Vec<ConfigError>),
     Other(anyhow::Error),
 }
@@ -69,8 +73,12 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Stats(Stats::Show { from, to, config, format }) => {
             ask(&config, Request::StatsShow { from, to }, format).await
         }
-        Command::Queue(Queue::List { config, format }) => {
-            ask(&config, Request::QueueList, format).await
+        Command::Queue(command) => queue::run(command).await,
+        Command::Trust(command) => trust::run(command).await,
+        Command::Certs(command) => certs::run(command).await,
+        Command::Trace(command) => trace::run(command).await,
+        Command::Admin(Admin::Journal { last, config, format }) => {
+            ask(&config, Request::Journal { entries: usize::from(last) }, format).await
         }
         Command::Admin(Admin::Passwd { file, password, config }) => {
             admin_password(file, &config, password)
@@ -206,6 +214,20 @@ fn address_of(text: &str) -> anyhow::Result<Address> {
     Address::parse(text).context("the address is not one")
 }
 
+/// Loads the configuration and asks; a failure is an error here.
+pub(super) async fn reach_with(config: &ConfigFile, request: Request) -> Result<Response, Failure> {
+    let config = load(&config.file)?;
+    match reach(&config, request).await? {
+        Response::Failed(reason) => Err(anyhow::anyhow!(reason).into()),
+        response => Ok(response),
+    }
+}
+
+/// A relay of another version answered what nobody asked.
+pub(super) fn unexpected(_response: &Response) -> Result<(), Failure> {
+    Err(anyhow::anyhow!("the relay gave an answer that this program does not know").into())
+}
+
 async fn ask(config: &ConfigFile, request: Request, format: Format) -> Result<(), Failure> {
     let config = load(&config.file)?;
     show(reach(&config, request).await?, format)
@@ -219,7 +241,7 @@ async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
         Err(ControlError::NotRunning(_)) => {
             let _log = log::install(log::Format::Pretty, "warn");
             let office = relay::offline(config).await?;
-            Ok(control::handle(&office, request).await)
+            Ok(control::handle(&office, request, &Caller::own()).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -244,8 +266,11 @@ fn show(response: Response, format: Format) -> Result<(), Failure> {
             let empty = format!("Nothing happened from {} to {}.", table.from, table.to);
             output::print_table(&stat_table(&table), &empty)?;
         }
-        Response::Queue(lines) if format.json => output::print_json(&lines)?,
-        Response::Queue(lines) => output::print_table(&queue_table(&lines), "Nothing waits.")?,
+        Response::Journal(lines) if format.json => output::print_json(&lines)?,
+        Response::Journal(lines) => {
+            output::print_table(&journal_table(&lines), "Nobody has done anything yet.")?;
+        }
+        other => unexpected(&other)?,
     }
     Ok(())
 }
@@ -301,28 +326,16 @@ fn stat_table(table: &StatTable) -> Table {
     printed
 }
 
-fn queue_table(lines: &[QueueLine]) -> Table {
-    let heading = [
-        "Letter",
-        "Recipient",
-        "Next hop",
-        ">Tries",
-        "Next try",
-        "Accepted",
-        ">Octets",
-        "Last reply",
-    ];
-    let mut table = Table::new(&heading);
+fn journal_table(lines: &[JournalLine]) -> Table {
+    let mut table = Table::new(&["When", "Who", "What", "On", "Why", "Outcome"]);
     for line in lines {
         table.row([
-            line.queue_id.clone(),
-            line.recipient.clone(),
-            line.next_hop.clone(),
-            line.attempts.to_string(),
-            line.next_attempt.clone(),
-            line.accepted_at.clone(),
-            line.size.to_string(),
-            line.last_reply.clone(),
+            &line.at,
+            &line.author,
+            &line.action,
+            &line.target,
+            &line.reason,
+            &line.outcome,
         ]);
     }
     table

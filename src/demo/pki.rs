@@ -291,8 +291,8 @@ mod tests {
 
     use super::*;
     use crate::infra::net::Identity;
+    use crate::infra::net::certificate_facts;
     use crate::infra::net::load_anchors;
-    use crate::infra::net::peer_identity;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_795_300_000);
 
@@ -331,7 +331,7 @@ mod tests {
         let files = pki.mx(&hospital());
         let identity = Identity::load(&files.certificate, &files.key).unwrap();
         assert_eq!(identity.chain.len(), 2);
-        let peer = peer_identity(&identity.chain[0]).unwrap();
+        let peer = certificate_facts(&identity.chain[0]).unwrap();
         assert_eq!(peer.subject, DemoPki::mx_dn(&hospital()));
         assert!(peer.issuer.to_string().contains("demo"), "{}", peer.issuer);
         assert_eq!(load_anchors(&[pki.ca_file()]).unwrap().len(), 2);

@@ -364,7 +364,8 @@ fn write_config(
          citizen_domains = [{citizens}]\npatient_domains = [{patients:?}]\n\n\
          [listen]\n{listen}\n\n\
          [tls]\ncertificate = {people_cert:?}\nkey = {people_key:?}\n\n\
-         [mx]\ncertificate = {mx_cert:?}\nkey = {mx_key:?}\nanchors = [{ca:?}]\n\n\
+         [mx]\ncertificate = {mx_cert:?}\nkey = {mx_key:?}\nanchors = [{ca:?}]\n\
+         lookup = false\n\n\
          [mx.routes]\n{routes}\n\n\
          [trust]\nlist = {list:?}\nsigner_anchors = [{ca:?}]\n\
          signer_common_name = {signer:?}\nsigner_email = {email:?}\nrefresh_seconds = 60\n\n\
@@ -372,6 +373,7 @@ fn write_config(
          # High enough for a load test from one address.\n\
          [limits]\nconnections = 10000\nconnections_per_address = 10000\n\
          logins_failed_per_minute = 100000\n\n\
+         [revocation]\nmode = \"off\"\n\n\
          [queue]\nretry_seconds = [2, 5, 10, 30, 60]\n\n\
          [admin]\nuser = \"admin\"\npassword_file = {admin:?}\n",
         name = operator.name,

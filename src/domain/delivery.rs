@@ -10,7 +10,18 @@ pub enum NextHop {
     Operator {
         /// The recipient's domain, which the operator's certificate must be listed for.
         domain: Domain,
-        /// `host:port`; `None` while nobody told where that operator listens.
-        address: Option<String>,
+        /// How to find its host.
+        route: Route,
     },
+}
+
+/// How another operator's host is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The configuration, or an administrator, says: `host:port`.
+    Fixed(String),
+    /// The DNS says: MX records.
+    Dns,
+    /// Nobody says, and the DNS is not asked.
+    Unknown,
 }

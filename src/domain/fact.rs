@@ -18,6 +18,8 @@ pub struct Fact {
     pub mailbox_kind: Option<MailboxKind>,
     /// Who is at the other end.
     pub counterpart: Counterpart,
+    /// The mail domain at the other end, where there is one. Never an address.
+    pub peer: Option<String>,
     /// What happened.
     pub event: Event,
     /// Size of the letter in octets, 0 when unknown.

@@ -90,8 +90,33 @@ pub const WEB_BODY_OCTETS_MAX: usize = 65_536;
 /// Letters that the inbox page lists at once.
 pub const INBOX_PAGE_LETTERS: usize = 50;
 
-/// Delivery attempts that run at the same time.
-pub const DELIVERIES_AT_ONCE: usize = 32;
+/// Delivery attempts that run at the same time, by default.
+pub const DELIVERIES_AT_ONCE_DEFAULT: usize = 32;
+/// Of these, at one domain: a dead one must not hold every place.
+pub const DELIVERIES_PER_DESTINATION_DEFAULT: usize = 8;
+/// How often a letter may have passed this relay before; more is a loop. Lists and forwarders
+/// bring a letter back once or twice by right.
+pub const OWN_PASSES_DEFAULT: usize = 3;
+/// Age at which the sender of a waiting letter is told (RFC 5321 §4.5.4.1 leaves it open).
+pub const DELAY_NOTICE_DEFAULT: Duration = Duration::from_secs(14_400);
+/// Octets of a document code in X-MSS-CODECDA (a LOINC or TRE code).
+pub const DOCUMENT_CODE_OCTETS_MAX: usize = 64;
+/// Days for which timelines and decisions are kept (six months: ANS Ref2 ECO.4.1.1 recommends it).
+pub const TRACE_KEEP_DAYS_DEFAULT: u64 = 183;
+/// Age of the trust list at which somebody should look; the real one is made daily.
+pub const TRUST_AGE_WARNING_DEFAULT: Duration = Duration::from_secs(86_400);
+/// Age at which somebody must.
+pub const TRUST_AGE_ALARM_DEFAULT: Duration = Duration::from_secs(259_200);
+/// Time for one CRL or OCSP answer.
+pub const REVOCATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Age at which a CRL or OCSP answer is renewed although it is still valid.
+pub const REVOCATION_REFRESH_DEFAULT: Duration = Duration::from_secs(14_400);
+/// How long revocation evidence counts beyond its own end when its source does not answer.
+pub const REVOCATION_GRACE_DEFAULT: Duration = Duration::from_secs(14_400);
+/// Days before the end of a certificate at which it is said.
+pub const EXPIRY_WARNING_DAYS_DEFAULT: [u64; 3] = [60, 30, 7];
+/// How often certificate files are looked at for a change.
+pub const CERTS_WATCH_DEFAULT: Duration = Duration::from_secs(60);
 /// How long a queue row stays leased to one attempt before another may take it.
 pub const LEASE: Duration = Duration::from_secs(1_200);
 
@@ -104,8 +129,9 @@ pub const TRUST_REFRESH_DEFAULT: Duration = Duration::from_secs(3_600);
 /// because most failures between operators are restarts; RFC 5321 §4.5.4.1 asks for at least
 /// 30 minutes later on.
 pub const RETRY_SECONDS_DEFAULT: [u64; 8] = [60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800];
-/// Age at which a letter is returned; RFC 5321 §4.5.4.1 asks for at least four to five days.
-pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(432_000);
+/// Age at which a letter is returned. RFC 5321 §4.5.4.1 asks for at least four to five days; a
+/// medical letter that did not arrive in two must be in its sender's hands again.
+pub const GIVE_UP_DEFAULT: Duration = Duration::from_secs(172_800);
 
 /// Octets of all keys and values of one batch: a letter's rows and its small content fit many
 /// times; more would make everybody else wait for one commit.

@@ -24,6 +24,34 @@ pub struct TrustList {
     pub domains: BTreeMap<Domain, BTreeSet<OperatorDn>>,
 }
 
+/// Which list: when its publisher made it, and the SHA-256 of the published document.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListVersion {
+    /// `DateDeGeneration`.
+    pub generated: Timestamp,
+    /// SHA-256 of the whole signed document.
+    pub digest: [u8; 32],
+}
+
+impl ListVersion {
+    /// The first eight hexadecimal digits of the digest: what people type.
+    pub fn short(&self) -> String {
+        self.digest[..4].iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+}
+
+impl fmt::Display for ListVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.generated, self.short())
+    }
+}
+
+impl fmt::Debug for ListVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 impl OperatorDn {
     /// From (attribute short name, value) pairs in any order, e.g. `("CN", "mx.example")`.
     pub fn new<A: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (A, V)>) -> Self {

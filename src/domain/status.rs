@@ -51,6 +51,14 @@ pub enum Refusal {
     HeaderSenderMissing,
     /// The peer showed no certificate.
     PeerCertificateMissing,
+    /// The peer's certificate does not chain to our anchors, is not for this, or not valid now.
+    PeerCertificateInvalid,
+    /// The peer's certificate is revoked.
+    PeerCertificateRevoked,
+    /// Nobody can say whether the peer's certificate is revoked; later.
+    RevocationUnknown,
+    /// The trust list is older than the configuration allows; later.
+    TrustListExpired,
     /// The peer's certificate subject is nowhere in the trust list.
     PeerNotListed,
     /// The peer may not speak for the domain in MAIL FROM.
@@ -81,6 +89,8 @@ pub enum Refusal {
     Utf8NotAnnounced,
     /// Too many hops: a mail loop (RFC 5321 §6.3).
     MailLoop,
+    /// The patient in the attached document is not the one who gets the letter.
+    DocumentPatientDiffers,
     /// No OpenPGP key for this recipient yet.
     RecipientKeyMissing,
     /// The memory for clear text is spent; later.
@@ -99,13 +109,17 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 33] = [
         Self::AuthRequired,
         Self::AuthFailed,
         Self::SenderNotYours,
         Self::HeaderSenderNotYours,
         Self::HeaderSenderMissing,
         Self::PeerCertificateMissing,
+        Self::PeerCertificateInvalid,
+        Self::PeerCertificateRevoked,
+        Self::RevocationUnknown,
+        Self::TrustListExpired,
         Self::PeerNotListed,
         Self::PeerDomainMismatch,
         Self::DomainNotTrusted,
@@ -121,6 +135,7 @@ impl Refusal {
         Self::ContentMalformed,
         Self::Utf8NotAnnounced,
         Self::MailLoop,
+        Self::DocumentPatientDiffers,
         Self::RecipientKeyMissing,
         Self::Busy,
         Self::TooManyFromPeer,
@@ -135,6 +150,8 @@ impl Refusal {
         matches!(
             self,
             Self::NoRoute
+                | Self::RevocationUnknown
+                | Self::TrustListExpired
                 | Self::RecipientKeyMissing
                 | Self::MailboxFull
                 | Self::TooManyRecipients
@@ -156,6 +173,10 @@ impl Refusal {
             Self::HeaderSenderNotYours => "header-sender-not-yours",
             Self::HeaderSenderMissing => "header-sender-missing",
             Self::PeerCertificateMissing => "peer-certificate-missing",
+            Self::PeerCertificateInvalid => "peer-certificate-invalid",
+            Self::PeerCertificateRevoked => "peer-certificate-revoked",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::TrustListExpired => "trust-list-expired",
             Self::PeerNotListed => "peer-not-listed",
             Self::PeerDomainMismatch => "peer-domain-mismatch",
             Self::DomainNotTrusted => "domain-not-trusted",
@@ -171,6 +192,7 @@ impl Refusal {
             Self::ContentMalformed => "content-malformed",
             Self::Utf8NotAnnounced => "utf8-not-announced",
             Self::MailLoop => "mail-loop",
+            Self::DocumentPatientDiffers => "document-patient-differs",
             Self::RecipientKeyMissing => "recipient-key-missing",
             Self::Busy => "busy",
             Self::TooManyFromPeer => "too-many-from-peer",

@@ -1,9 +1,9 @@
 //! Station 1, accept: a caller stands at one of our doors.
 use std::net::IpAddr;
 
+use crate::domain::certificate::CertificateFacts;
 use crate::domain::door::Door;
 use crate::infra::directory::Account;
-use crate::infra::net::PeerIdentity;
 
 /// What the caller has shown of themselves.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub enum Credentials {
     /// A login to this mailbox.
     Login(Account),
     /// A client certificate of the anchors.
-    Operator(PeerIdentity),
+    Operator(CertificateFacts),
     /// The relay itself.
     House,
 }

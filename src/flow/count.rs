@@ -42,27 +42,30 @@ pub fn taken_in(office: &Office, taken: &Taken<'_>, fresh: &[bool]) -> Vec<Fact>
     let account = taken.account;
     let sender_domain = account.map_or(home_domain, |account| account.address.domain());
     let kind = account.map(|account| account.kind);
-    let fact = |domain: &Domain, mailbox_kind, counterpart, event| Fact {
+    let fact = |domain: &Domain, mailbox_kind, counterpart, peer: Option<&Address>, event| Fact {
         at: taken.at,
         letter: Some(taken.letter),
         domain: domain.to_string(),
         mailbox_kind,
         counterpart,
+        peer: peer.map(|address| address.domain().to_string()),
         event,
         size: taken.size,
         automatic: taken.automatic,
     };
     let writer = writer(office, taken);
-    let mut facts = vec![fact(sender_domain, kind, writer, Event::Accepted)];
+    let mut facts = vec![fact(sender_domain, kind, writer, taken.sender, Event::Accepted)];
     let mut here = fresh.iter();
     for (address, home) in &taken.recipients {
         if account.is_some() {
-            facts.push(fact(sender_domain, kind, counterpart_of(office, address), Event::Sent));
+            let counterpart = counterpart_of(office, address);
+            facts.push(fact(sender_domain, kind, counterpart, Some(address), Event::Sent));
         }
         if let Some(home) = home
             && here.next().copied().unwrap_or(true)
         {
-            facts.push(fact(address.domain(), Some(home.kind), writer, Event::Received));
+            let received = Event::Received;
+            facts.push(fact(address.domain(), Some(home.kind), writer, taken.sender, received));
         }
     }
     facts
@@ -84,6 +87,7 @@ pub fn attempted(office: &Office, delivery: &Delivery, outcome: &Outcome, given_
         mailbox_kind: letter.mailbox_kind,
         counterpart: recipient
             .map_or(Counterpart::Unknown, |address| counterpart_of(office, address)),
+        peer: recipient.map(|address| address.domain().to_string()),
         event,
         size: letter.size,
         automatic: letter.automatic,
@@ -105,6 +109,7 @@ pub fn refused(
         mailbox_kind,
         counterpart: recipient
             .map_or(Counterpart::Unknown, |address| counterpart_of(office, address)),
+        peer: recipient.map(|address| address.domain().to_string()),
         event: Event::Refused(refusal),
         size: 0,
         automatic: false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::delivery::NextHop;
+use crate::domain::delivery::Route;
 use crate::domain::envelope::Recipient;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
@@ -17,6 +18,7 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::route::Routed;
+use operator::Contact;
 use operator::Handover;
 use operator::HandoverResult;
 use operator::Outcome;
@@ -28,6 +30,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Delivery {
     routed: Routed,
     outcomes: Vec<Outcome>,
+    contact: Contact,
     /// The header section of the content, for a report to the sender.
     header: Vec<u8>,
 }
@@ -56,10 +59,10 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     let skip = usize::try_from(routed.letter().return_path_octets).unwrap_or(0);
     let travels = letter.get(skip..).unwrap_or(letter);
     let header = header_section(travels).to_vec();
-    let NextHop::Operator { domain, address } = routed.next() else {
+    let NextHop::Operator { domain, route } = routed.next() else {
         return put_off(routed, "the domain moved here while the letter waited", header);
     };
-    let Some(address) = address else {
+    let Route::Fixed(address) = route else {
         return put_off(routed, "no route to this domain is configured (mx.routes)", header);
     };
     let list = office.trust.list();
@@ -68,7 +71,7 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     let handover = Handover {
         next_hop: address,
         client_name: office.config.operator.hostname.as_str(),
-        tls: Arc::clone(&office.tls.towards_operators),
+        tls: office.tls.towards_operators(),
         is_listed: &|dn| list.binds(domain, dn),
         reverse_path: &routed.letter().reverse_path,
         parameters: &routed.letter().parameters,
@@ -77,7 +80,7 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         timeout: HANDOVER_TIMEOUT,
     };
     let outcomes = office.operators.hand_over(handover).await;
-    Delivery { routed, outcomes, header }
+    Delivery { routed, outcomes, contact: Contact::default(), header }
 }
 
 async fn content(
@@ -106,7 +109,7 @@ fn put_off(routed: Routed, reason: &str, header: Vec<u8>) -> Delivery {
     let result = HandoverResult::PutOff(EnhancedStatus(4, 4, 4));
     let outcome = Outcome { result, reply: reason.to_owned() };
     let outcomes = vec![outcome; routed.recipients().len()];
-    Delivery { routed, outcomes, header }
+    Delivery { routed, outcomes, contact: Contact::default(), header }
 }
 
 /// Up to and without the empty line.
@@ -124,6 +127,11 @@ impl Delivery {
     /// One a recipient, in their order.
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
+    }
+
+    /// With whom we spoke.
+    pub fn contact(&self) -> &Contact {
+        &self.contact
     }
 
     /// The header section of the letter, in clear: for a sealed report only.

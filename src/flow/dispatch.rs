@@ -3,6 +3,8 @@
 //!
 //! Nothing here may deliver twice behind another's back: a letter is leased before it is tried,
 //! and what became of it commits only while the lease holds.
+mod settle; // what became of an attempt
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +12,21 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::domain::delivery::NextHop;
-use crate::domain::envelope::Recipient;
-use crate::domain::limits;
-use crate::domain::status::DeliveryStatus;
-use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
-use crate::flow::count;
 use crate::flow::deliver;
-use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::Outcome;
-use crate::flow::mailbox;
-use crate::flow::notify;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
 use crate::flow::queue::Due;
-use crate::flow::queue::Settlement;
 use crate::flow::route;
 use crate::flow::route::Routed;
 use crate::infra::net::Stop;
 
 /// How long the queue sleeps when nothing is due: a bell may be missed, a due row never is.
 const NAP: Duration = Duration::from_secs(30);
-/// Attempts to one domain at the same time: a dead one must not hold every place.
-const PER_DOMAIN_MAX: usize = 8;
 /// After no connection came about, the domain's other letters are not tried for so long.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(30);
-/// Pause before a settlement that the store refused is tried again.
-const SETTLE_AGAIN: Duration = Duration::from_secs(2);
 /// An attempt that runs when the relay stops gets so long to come to its end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
@@ -84,9 +73,12 @@ impl Traffic {
         self.unreachable.retain(|_, until| *until > now);
         let skip = |domain: &str| {
             self.unreachable.contains_key(domain)
-                || self.running.get(domain).is_some_and(|running| *running >= PER_DOMAIN_MAX)
+                || self
+                    .running
+                    .get(domain)
+                    .is_some_and(|running| *running >= office.config.queue.per_destination)
         };
-        let places = limits::DELIVERIES_AT_ONCE.saturating_sub(self.attempts.len());
+        let places = office.config.queue.at_once.saturating_sub(self.attempts.len());
         let (due, next) = match queue::due(office, now, places, skip).await {
             Ok(found) => found,
             Err(_) => (Vec::new(), Some(now.after(Duration::from_secs(1)))),
@@ -175,161 +167,6 @@ async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Opt
     };
     let delivery = deliver::to_operator(office, routed).await;
     let no_connection = delivery.outcomes().iter().all(Outcome::is_about_the_connection);
-    settle(office, claimed, &delivery).await;
+    settle::settle(office, claimed, &delivery).await;
     domain.filter(|_| no_connection)
-}
-
-/// What an attempt decided about the recipients behind one hop.
-#[derive(Default)]
-struct Verdicts<'a> {
-    /// Relayed, or to be tried again.
-    settled: Vec<(u16, Settlement)>,
-    /// Given up; the sender is told.
-    given_up: Vec<u16>,
-    failures: Vec<(&'a Recipient, &'a Outcome)>,
-}
-
-/// Writes down what became of the letter, as long as the lease holds. What was relayed is
-/// settled first and alone: a report that cannot be made must never make a letter go out again.
-async fn settle(office: &Arc<Office>, claimed: &Claimed, delivery: &Delivery) {
-    let now = office.clock.now();
-    let verdicts = judge(office, claimed, delivery, now);
-    if !verdicts.settled.is_empty() {
-        persist(office, claimed, delivery, &verdicts.settled, false).await;
-    }
-    if verdicts.given_up.is_empty() {
-        return;
-    }
-    let ends: Vec<(u16, Settlement)> =
-        verdicts.given_up.iter().map(|number| (*number, Settlement::Finished)).collect();
-    if let Some((to, content)) = notify::failed(office, delivery, &verdicts.failures, now) {
-        let told = report(office, claimed, delivery, &ends, to, &content).await;
-        match told {
-            Ok(()) => return,
-            Err(refusal) if refusal.is_temporary() => {
-                // The lease runs out, the attempt is made again, and the report with it.
-                tracing::warn!(letter = %claimed.queue_id(), %refusal, "a report must wait");
-                return;
-            }
-            Err(refusal) => {
-                tracing::error!(letter = %claimed.queue_id(), %refusal, "a report cannot be made");
-            }
-        }
-    }
-    persist(office, claimed, delivery, &ends, true).await;
-}
-
-fn judge<'a>(
-    office: &Office,
-    claimed: &Claimed,
-    delivery: &'a Delivery,
-    now: Timestamp,
-) -> Verdicts<'a> {
-    let age = now.since(claimed.letter().accepted_at);
-    let queue = &office.config.queue;
-    let mut verdicts = Verdicts::default();
-    for (recipient, outcome) in delivery.routed().recipients().iter().zip(delivery.outcomes()) {
-        let status = outcome.status();
-        let again = match status {
-            DeliveryStatus::Deferred => {
-                queue::next_attempt(&queue.retry, queue.give_up, recipient.attempts, age)
-            }
-            _ => None,
-        };
-        tracing::info!(
-            letter = %claimed.queue_id(),
-            ?status,
-            code = %outcome.enhanced(),
-            attempt = recipient.attempts,
-            retry_in = ?again,
-            "a delivery was tried"
-        );
-        match (status, again) {
-            (DeliveryStatus::Relayed, _) => {
-                verdicts.settled.push((recipient.number, Settlement::Finished));
-            }
-            (_, Some(wait)) => {
-                let settlement = Settlement::Again(now.after(wait), outcome.reply.clone());
-                verdicts.settled.push((recipient.number, settlement));
-            }
-            (_, None) => {
-                verdicts.given_up.push(recipient.number);
-                verdicts.failures.push((&recipient.recipient, outcome));
-            }
-        }
-    }
-    verdicts
-}
-
-/// Commits settlements with their facts; on a conflict with another hop of the same letter it
-/// builds them anew, on a failing store it waits. It gives up when the lease is over.
-async fn persist(
-    office: &Office,
-    claimed: &Claimed,
-    delivery: &Delivery,
-    settlements: &[(u16, Settlement)],
-    given_up: bool,
-) {
-    while office.clock.now() < claimed.lease_until() {
-        let facts = facts(office, delivery, settlements, given_up);
-        let refusal = match queue::settle(office, claimed, settlements).await {
-            Ok(mut settled) => {
-                facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
-                match office.store.commit(settled.batch).await {
-                    Ok(()) => {
-                        facts.iter().for_each(|fact| office.metrics.count(fact));
-                        if let Some(released) = settled.released {
-                            office.blobs.sweep(released).await;
-                        }
-                        return;
-                    }
-                    Err(error) => mailbox::commit_refusal(&error),
-                }
-            }
-            Err(refusal) => refusal,
-        };
-        match refusal {
-            // Somebody else changed the letter's row: another hop, or a thief of the lease.
-            Refusal::Busy => tokio::task::yield_now().await,
-            Refusal::Stopping => return,
-            _ => tokio::time::sleep(SETTLE_AGAIN).await,
-        }
-        if !queue::holds(office, claimed, settlements).await {
-            break;
-        }
-    }
-    tracing::error!(letter = %claimed.queue_id(), "the lease was lost before the result was kept");
-}
-
-/// The report and the end of the rows are one commit: neither twice, neither lost.
-async fn report(
-    office: &Arc<Office>,
-    claimed: &Claimed,
-    delivery: &Delivery,
-    ends: &[(u16, Settlement)],
-    to: crate::domain::address::Address,
-    content: &[u8],
-) -> Result<(), Refusal> {
-    let mut settled = queue::settle(office, claimed, ends).await?;
-    let facts = facts(office, delivery, ends, true);
-    facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
-    super::house_letter(office, to, content, settled.batch).await?;
-    facts.iter().for_each(|fact| office.metrics.count(fact));
-    if let Some(released) = settled.released {
-        office.blobs.sweep(released).await;
-    }
-    Ok(())
-}
-
-fn facts(
-    office: &Office,
-    delivery: &Delivery,
-    settlements: &[(u16, Settlement)],
-    given_up: bool,
-) -> Vec<crate::domain::fact::Fact> {
-    let pairs = delivery.routed().recipients().iter().zip(delivery.outcomes());
-    pairs
-        .filter(|(recipient, _)| settlements.iter().any(|(number, _)| *number == recipient.number))
-        .map(|(_, outcome)| count::attempted(office, delivery, outcome, given_up))
-        .collect()
 }

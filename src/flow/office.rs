@@ -18,13 +18,16 @@ use crate::flow::mailbox::Mailboxes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::dns::Dns;
+use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
-use crate::infra::net::TlsSettings;
+use crate::infra::net::TlsBook;
 use crate::infra::replica::Replica;
+use crate::infra::revocation::Revocation;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::trust::TrustSpace;
@@ -60,7 +63,13 @@ pub struct Office {
     /// Counters for Prometheus.
     pub metrics: Arc<Metrics>,
     /// TLS of every door.
-    pub tls: TlsSettings,
+    pub tls: TlsBook,
+    /// Whether certificates are revoked.
+    pub revocation: Revocation,
+    /// Where mail of other domains goes.
+    pub dns: Arc<dyn Dns>,
+    /// What administrators did.
+    pub journal: Journal,
     /// Clear text in memory.
     pub clear_memory: ClearMemory,
     /// Clear text of letters that people read. A budget of its own: whoever reads slowly must

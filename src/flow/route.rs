@@ -1,6 +1,7 @@
 //! Station 6, route: where does each recipient live?
 use crate::domain::address::Domain;
 use crate::domain::delivery::NextHop;
+use crate::domain::delivery::Route;
 use crate::domain::envelope::QueueId;
 use crate::flow::office::Office;
 use crate::flow::queue::Claimed;
@@ -39,8 +40,12 @@ pub fn next_hop(office: &Office, domain: &Domain) -> NextHop {
     if office.hosts(domain) {
         return NextHop::Mailbox;
     }
-    let address = office.config.mx.routes.get(domain).cloned();
-    NextHop::Operator { domain: domain.clone(), address }
+    let route = match office.config.mx.routes.get(domain) {
+        Some(address) => Route::Fixed(address.clone()),
+        None if office.config.mx.lookup => Route::Dns,
+        None => Route::Unknown,
+    };
+    NextHop::Operator { domain: domain.clone(), route }
 }
 
 impl Routed {

@@ -25,14 +25,26 @@ pub struct Config {
     pub tls: Tls,
     /// `[mx]`: certificate and anchors between operators.
     pub mx: Mx,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[trust]`
     pub trust: Trust,
+    /// `[revocation]`
+    pub revocation: Revocation,
+    /// `[certs]`
+    pub certs: Certs,
     /// `[storage]`
     pub storage: Storage,
     /// `[limits]`
     pub limits: Limits,
     /// `[queue]`
     pub queue: Queue,
+    /// `[service]`
+    pub service: Service,
+    /// `[documents]`
+    pub documents: Documents,
+    /// `[trace]`
+    pub trace: Trace,
     /// `[log]`
     pub log: Log,
     /// `[admin]`
@@ -93,20 +105,91 @@ pub struct Mx {
     pub anchors: Vec<PathBuf>,
     /// `mx.routes."domain" = "host:port"`: where a domain's operator listens.
     pub routes: BTreeMap<Domain, String>,
+    /// `mx.lookup`: other domains' hosts are looked up in the DNS (MX records).
+    pub lookup: bool,
+    /// `mx.port`: where hosts found in the DNS listen.
+    pub port: u16,
+    /// `mx.accept_server_certificates`: a peer that calls us may show a certificate for servers
+    /// only (serverAuth without clientAuth).
+    pub accept_server_certificates: bool,
+}
+/// Where names are looked up.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// `dns.servers`: empty for those of the system.
+    pub servers: Vec<SocketAddr>,
+}
+/// Where the trust list comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListSource {
+    /// A file.
+    File(PathBuf),
+    /// An `https://` address (`http://` is refused but for loopback addresses).
+    Url(String),
 }
 /// The signed list of operators.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// `trust.list`: file.
-    pub list: PathBuf,
+    /// `trust.list`: file or URL.
+    pub list: ListSource,
+    /// `trust.server_anchors`: CA certificates of the HTTPS server; the signer's by default.
+    pub server_anchors: Vec<PathBuf>,
     /// `trust.signer_anchors`: CA certificates of the signer.
     pub signer_anchors: Vec<PathBuf>,
     /// `trust.signer_common_name`
     pub signer_common_name: Option<String>,
     /// `trust.signer_email`
     pub signer_email: Option<String>,
-    /// `trust.refresh_seconds`: how often the file is read again.
+    /// `trust.refresh_seconds`: how often the list is fetched again.
     pub refresh: Duration,
+    /// `trust.accept_expired_signer`: an expired signer's certificate is taken, and logged.
+    pub accept_expired_signer: bool,
+    /// `trust.removals_percent`: when a new list takes away more than this share of the (domain,
+    /// certificate) pairs, the removals wait for approval.
+    pub removals_percent: u64,
+    /// `trust.age_warning_seconds`
+    pub age_warning: Duration,
+    /// `trust.age_alarm_seconds`
+    pub age_alarm: Duration,
+    /// `trust.age_limit_seconds`: over it nobody is judged by the list any more: 4xx. `None`: no
+    /// limit.
+    pub age_limit: Option<Duration>,
+}
+/// What happens when nobody can say whether a certificate is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationMode {
+    /// No evidence within the grace: temporary failure.
+    Required,
+    /// No evidence: logged, let through. A revoked certificate is refused.
+    IfAvailable,
+    /// Nobody asks.
+    Off,
+}
+/// Revocation of other operators' certificates, and of the list's signer and server.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// `revocation.mode`
+    pub mode: RevocationMode,
+    /// `revocation.crl_files`: CRLs that lie here, PEM or DER, read again when they change.
+    pub crl_files: Vec<PathBuf>,
+    /// `revocation.crl`: CRLs are fetched from where certificates say.
+    pub crl: bool,
+    /// `revocation.ocsp`: responders are asked where certificates say.
+    pub ocsp: bool,
+    /// `revocation.timeout_seconds`: of one question.
+    pub timeout: Duration,
+    /// `revocation.refresh_seconds`: the age at which evidence that is still valid is renewed.
+    pub refresh: Duration,
+    /// `revocation.grace_seconds`: how long evidence counts after its own end when nobody answers.
+    pub grace: Duration,
+}
+/// Watching certificates.
+#[derive(Clone, Debug)]
+pub struct Certs {
+    /// `certs.warn_days`: days before an expiry at which it is said, longest first.
+    pub warn_days: Vec<u64>,
+    /// `certs.watch_seconds`: how often the files are looked at for a change.
+    pub watch: Duration,
 }
 /// Where things lie.
 #[derive(Clone, Debug)]
@@ -147,6 +230,41 @@ pub struct Queue {
     pub retry: Vec<Duration>,
     /// `queue.give_up_seconds`: age at which a letter is returned.
     pub give_up: Duration,
+    /// `queue.jitter_percent`: by how much a wait may be longer or shorter.
+    pub jitter_percent: u64,
+    /// `queue.delay_notice_seconds`: age at which the sender hears of a delay; `None`: never.
+    pub delay_notice: Option<Duration>,
+    /// `queue.per_destination`: attempts at one domain at the same time.
+    pub per_destination: usize,
+    /// `queue.at_once`: attempts in all at the same time.
+    pub at_once: usize,
+    /// `queue.own_passes`: how often a letter may have passed this relay before it is a loop.
+    pub own_passes: usize,
+}
+/// What senders may rely on.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// `service.within_seconds."CODE" = seconds`: a letter with a document of this code (LOINC, as
+    /// in X-MSS-CODECDA) that has not arrived after so long gives a notice to its sender; `*` is
+    /// every letter.
+    pub within: BTreeMap<String, Duration>,
+}
+/// Structured letters (XDM).
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// `documents.inspect`: recognise them at all.
+    pub inspect: bool,
+    /// `documents.warn_sender`: tell the sender when the patient in the document is not the one
+    /// who gets the letter.
+    pub warn_sender: bool,
+    /// `documents.refuse_mismatch`: refuse such a letter.
+    pub refuse_mismatch: bool,
+}
+/// Timelines of letters and decisions.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// `trace.keep_days`
+    pub keep: Duration,
 }
 /// Logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +281,8 @@ pub struct Admin {
     pub user: String,
     /// `admin.password_file`: argon2id hash (as `vaguemestre admin passwd` writes it), mode 0600.
     pub password_file: Option<PathBuf>,
+    /// `admin.alerts_to`: a mailbox that alerts are written to, besides the log.
+    pub alerts_to: Option<crate::domain::address::Address>,
 }
 
 /// One thing wrong with the configuration.

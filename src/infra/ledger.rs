@@ -25,7 +25,8 @@ use crate::infra::store::row;
 
 /// Rows `L/<YYYY-MM-DD>/<UUIDv7>` -> fact.
 const LEDGER: &str = "L/";
-const FORMAT: u8 = 1;
+/// Rows of format 1 have no peer; they stay readable.
+const FORMAT: u8 = 2;
 
 /// The ledger.
 pub struct Ledger {
@@ -68,6 +69,39 @@ struct Row {
     reason: String,
     size: u64,
     automatic: bool,
+    peer: Option<String>,
+}
+
+/// A fact as the first format had it.
+#[derive(Deserialize)]
+struct FirstRow {
+    at: u64,
+    letter: Option<[u8; 16]>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    counterpart: String,
+    event: String,
+    reason: String,
+    size: u64,
+    automatic: bool,
+}
+
+fn read_row(value: &[u8]) -> Option<Row> {
+    row::decode(FORMAT, value).or_else(|| {
+        let first: FirstRow = row::decode(1, value)?;
+        Some(Row {
+            at: first.at,
+            letter: first.letter,
+            domain: first.domain,
+            mailbox_kind: first.mailbox_kind,
+            counterpart: first.counterpart,
+            event: first.event,
+            reason: first.reason,
+            size: first.size,
+            automatic: first.automatic,
+            peer: None,
+        })
+    })
 }
 
 impl Ledger {
@@ -88,6 +122,7 @@ impl Ledger {
             reason: reason(fact.event),
             size: fact.size,
             automatic: fact.automatic,
+            peer: fact.peer.clone(),
         };
         let value = row::encode(FORMAT, &row);
         let mut key = day_prefix(Day::in_france(fact.at));
@@ -123,6 +158,19 @@ impl Ledger {
             .collect())
     }
 
+    /// How many letters were exchanged with each other mail domain from the first to the last
+    /// day: sent there or taken in from there, one for each (letter, recipient) pair.
+    pub async fn exchanged(&self, from: Day, to: Day) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut exchanged: BTreeMap<String, u64> = BTreeMap::new();
+        self.each(from, to, |row| {
+            if let Some(peer) = row.peer.filter(|_| ["sent", "received"].contains(&&*row.event)) {
+                *exchanged.entry(peer).or_default() += 1;
+            }
+        })
+        .await?;
+        Ok(exchanged)
+    }
+
     /// The facts of one day, in order.
     pub async fn facts(&self, day: Day) -> Result<Vec<Fact>, StoreError> {
         let mut facts = Vec::new();
@@ -136,7 +184,7 @@ impl Ledger {
         loop {
             let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
             for (_, versioned) in &page.rows {
-                let row = row::decode(FORMAT, &versioned.value);
+                let row = read_row(&versioned.value);
                 visit(row.ok_or_else(|| StoreError::Damaged("a fact of the ledger".to_owned()))?);
             }
             match page.rows.last() {
@@ -187,6 +235,7 @@ fn fact_of(row: Row) -> Fact {
         event,
         size: row.size,
         automatic: row.automatic,
+        peer: row.peer,
     }
 }
 

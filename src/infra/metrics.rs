@@ -205,6 +205,7 @@ mod tests {
             domain: "hopital.mssante.test".to_owned(),
             mailbox_kind: None,
             counterpart: Counterpart::Patient,
+            peer: None,
             event,
             size: 4096,
             automatic: false,

@@ -5,16 +5,19 @@
 pub mod limit; // how many connections a door holds, in all and of one address
 mod material; // PEM files: chains, keys, anchors
 mod peer; // a certificate's names
+pub mod fetch; // documents over HTTP(S), bounded
+mod path; // from a certificate to an anchor
 mod tls; // the three TLS configurations of a relay
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 pub use material::Identity;
 pub use material::load_anchors;
-pub use peer::PeerIdentity;
+pub use path::Purpose;
+pub use path::verified_path;
+pub use peer::certificate_facts;
 pub use peer::distinguished_name;
-pub use peer::peer_identity;
+pub use tls::TlsBook;
 pub use tls::operators_tls;
 pub use tls::people_tls;
 pub use tls::towards_operators_tls;
@@ -44,19 +47,17 @@ pub enum NetError {
         /// Why.
         reason: String,
     },
+    /// A document cannot be fetched.
+    #[error("{url}: {reason}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// The peer's certificate cannot be read.
     #[error("certificate: {0}")]
     Certificate(String),
-}
-
-/// The TLS configurations of one relay.
-pub struct TlsSettings {
-    /// Doors where people log in.
-    pub people: Arc<rustls::ServerConfig>,
-    /// The operators' door.
-    pub operators: Arc<rustls::ServerConfig>,
-    /// Towards other operators.
-    pub towards_operators: Arc<rustls::ClientConfig>,
 }
 
 /// Binds with SO_REUSEADDR (a restart must not wait for old connections to fade) and a backlog.

@@ -4,8 +4,13 @@
 //! user and root are heard. For a stopped one the command opens the store itself and calls
 //! [`handle`]; the store's lock makes both at once impossible.
 mod answer; // requests to work, work to rows
+mod caller; // which user of the system asks
+pub mod certs; // certificates and their ends
 mod mask; // what an administrator need not see
+pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod trace; // one letter, step by step
+pub mod trust; // the list of operators
 pub mod wire; // the JSON forms
 
 pub use answer::handle;
@@ -54,8 +59,26 @@ pub enum Request {
         /// Today when `None`.
         to: Option<Day>,
     },
-    /// Letters that wait for delivery.
-    QueueList,
+    /// About the queue.
+    Queue(queue::Request),
+    /// About the trust list.
+    Trust(trust::Request),
+    /// About certificates.
+    Certs(certs::Request),
+    /// About one letter.
+    Trace(trace::Request),
+    /// What administrators did.
+    Journal {
+        /// At most so many entries, youngest first.
+        entries: usize,
+    },
+}
+
+/// Which administrator asks, for the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name of the system's user, or `uid 1000`.
+    pub author: String,
 }
 
 /// Where a relay with this data folder listens.

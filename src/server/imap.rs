@@ -119,7 +119,7 @@ async fn receive(
             }
         }
     };
-    let acceptor = TlsAcceptor::from(Arc::clone(&office.tls.people));
+    let acceptor = TlsAcceptor::from(office.tls.people(door.name()));
     let handshake = timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     let mut stopping = stop.clone();
     let stream = tokio::select! {

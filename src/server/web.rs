@@ -64,7 +64,7 @@ pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
         connections: office.config.limits.connections,
         per_address: office.config.limits.connections_per_address,
     };
-    let tls = Arc::clone(&office.tls.people);
+    let tls = office.tls.people("https");
     let metrics = Arc::clone(&office.metrics);
     serve_pages(router(office), listener, &tls, crowding, metrics, stop).await;
 }

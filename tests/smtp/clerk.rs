@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use vaguemestre::domain::address::Address;
 use vaguemestre::domain::address::Domain;
 use vaguemestre::domain::address::ReversePath;
+use vaguemestre::domain::certificate::CertificateFacts;
 use vaguemestre::domain::envelope::MailParameters;
 use vaguemestre::domain::envelope::Recipient;
 use vaguemestre::domain::mailbox::Listing;
@@ -24,7 +25,6 @@ use vaguemestre::infra::config::Limits;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::metrics::Metrics;
 use vaguemestre::infra::metrics::SessionGuard;
-use vaguemestre::infra::net::PeerIdentity;
 use vaguemestre::server::smtp::SmtpDoor;
 use vaguemestre::server::smtp::desk::Desk;
 
@@ -121,12 +121,14 @@ impl Desk for Clerk {
         self.metrics.session(door.name())
     }
 
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal> {
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal> {
         if leaf != PKI.listed() {
             return Err(Refusal::PeerNotListed);
         }
         let dn = OperatorDn::new([("CN", "mx.cabinet.mssante.test")]);
-        Ok(PeerIdentity { subject: dn.clone(), issuer: dn, serial: "01".to_owned() })
+        let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
+        let (subject, issuer, serial) = (dn.clone(), dn, "01".to_owned());
+        Ok(CertificateFacts { subject, issuer, serial, not_before, not_after })
     }
 
     async fn login(

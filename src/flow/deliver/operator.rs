@@ -12,10 +12,13 @@ mod pool; // connections that wait for another letter
 mod reply; // what an answer means, and what of it may be written down
 mod session; // one connection: letters, one after the other
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::address::ReversePath;
+use crate::domain::certificate::CertificateFacts;
+use crate::domain::certificate::RevocationEvidence;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
 use crate::domain::operator::OperatorDn;
@@ -56,6 +59,25 @@ pub struct Outcome {
     pub result: HandoverResult,
     /// Its reply, one line, without anything of the letter; or our own diagnosis.
     pub reply: String,
+}
+
+/// With whom a letter was spoken about: for its timeline. Empty where it did not come so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The host that was tried last, as the route or the DNS names it, with its port.
+    pub host: String,
+    /// Its network address.
+    pub address: Option<SocketAddr>,
+    /// The certificate that it showed.
+    pub certificate: Option<CertificateFacts>,
+    /// What is known of the certificate's revocation.
+    pub revocation: Option<RevocationEvidence>,
+    /// TLS version and suite.
+    pub tls: Option<String>,
+    /// True when it offered DSN (RFC 3461 §4): it makes the reports that were asked for.
+    pub offers_dsn: bool,
+    /// What it called the letter in its last word: `queued as 4XyZ`.
+    pub remote_id: Option<String>,
 }
 
 /// Taken, put off or refused.

@@ -13,16 +13,24 @@ use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::limits;
 use crate::infra::config::Admin;
+use crate::infra::config::Certs;
 use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
+use crate::infra::config::Dns;
+use crate::infra::config::Documents;
 use crate::infra::config::Limits;
+use crate::infra::config::ListSource;
 use crate::infra::config::Listen;
 use crate::infra::config::Log;
 use crate::infra::config::Mx;
 use crate::infra::config::Operator;
 use crate::infra::config::Queue;
+use crate::infra::config::Revocation;
+use crate::infra::config::RevocationMode;
+use crate::infra::config::Service;
 use crate::infra::config::Storage;
 use crate::infra::config::Tls;
+use crate::infra::config::Trace;
 use crate::infra::config::Trust;
 use crate::infra::config::files;
 use crate::infra::config::keys;
@@ -79,10 +87,16 @@ impl Reader {
         let listen = self.listen();
         let tls = self.tls();
         let mx = self.mx();
+        let dns = self.dns();
         let trust = self.trust();
+        let revocation = self.revocation();
+        let certs = self.certs();
         let storage = self.storage();
         let limits = self.limits();
         let queue = self.queue();
+        let service = self.service();
+        let documents = self.documents();
+        let trace = self.trace();
         let log = self.log();
         let admin = self.admin();
         Some(Config {
@@ -90,10 +104,16 @@ impl Reader {
             listen: listen?,
             tls: tls?,
             mx: mx?,
+            dns: dns?,
             trust: trust?,
+            revocation: revocation?,
+            certs: certs?,
             storage: storage?,
             limits: limits?,
             queue: queue?,
+            service: service?,
+            documents: documents?,
+            trace: trace?,
             log: log?,
             admin: admin?,
         })
@@ -166,11 +186,46 @@ impl Reader {
         let (certificate, key) = self.identity("mx.certificate", "mx.key");
         let anchors = self.anchors("mx.anchors");
         let routes = self.routes("mx.routes");
-        Some(Mx { certificate: certificate?, key: key?, anchors: anchors?, routes: routes? })
+        let lookup = self.truth("mx.lookup", true);
+        let port = self.number("mx.port", 25, 1, 65_535);
+        let accept_server_certificates = self.truth("mx.accept_server_certificates", true);
+        Some(Mx {
+            certificate: certificate?,
+            key: key?,
+            anchors: anchors?,
+            routes: routes?,
+            lookup: lookup?,
+            port: u16::try_from(port?).ok()?,
+            accept_server_certificates: accept_server_certificates?,
+        })
+    }
+
+    fn dns(&mut self) -> Option<Dns> {
+        let servers = self.list("dns.servers", &[], |text| text.parse().ok());
+        Some(Dns { servers: servers? })
+    }
+
+    /// A file, or an address to fetch from. In clear only from this machine: the signature would
+    /// still protect the list, but not who learns that we fetch it, nor a stale copy.
+    fn list_source(&mut self) -> Option<ListSource> {
+        let text = self.required("trust.list", |text| Some(text.to_owned()))?;
+        if !text.contains("://") {
+            let file = self.file("trust.list", |path| files::readable(path).map(|_| ()));
+            return file.map(ListSource::File);
+        }
+        let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+        let is_local = loopback
+            .iter()
+            .any(|start| text.strip_prefix(start).is_some_and(|rest| rest.starts_with([':', '/'])));
+        if !is_local && !text.starts_with("https://") {
+            self.wrong("trust.list", "the address does not begin with https://");
+            return None;
+        }
+        Some(ListSource::Url(text))
     }
 
     fn trust(&mut self) -> Option<Trust> {
-        let list = self.file("trust.list", |path| files::readable(path).map(|_| ()));
+        let list = self.list_source();
         let signer_anchors = self.anchors("trust.signer_anchors");
         let signer_common_name = self.optional("trust.signer_common_name", |text| {
             let name = text.trim();
@@ -179,8 +234,9 @@ impl Reader {
         let signer_email = self.optional("trust.signer_email", |text| {
             Address::parse(text).ok().map(|address| address.to_string())
         });
-        let set = |key: &str| self.found.values.contains_key(key);
-        if !set("trust.signer_common_name") && !set("trust.signer_email") {
+        let set = |found: &Found, key: &str| found.values.contains_key(key);
+        if !set(&self.found, "trust.signer_common_name") && !set(&self.found, "trust.signer_email")
+        {
             self.missing(
                 "trust.signer_common_name",
                 "or trust.signer_email is needed: otherwise any certificate under \
@@ -188,13 +244,72 @@ impl Reader {
             );
         }
         let refresh = self.seconds("trust.refresh_seconds", limits::TRUST_REFRESH_DEFAULT, DAY);
+        let server_anchors = match set(&self.found, "trust.server_anchors") {
+            true => self.anchors("trust.server_anchors"),
+            false => signer_anchors.clone(),
+        };
+        let accept_expired_signer = self.truth("trust.accept_expired_signer", false);
+        let removals_percent = self.number("trust.removals_percent", 5, 0, 100);
+        let age_warning =
+            self.seconds("trust.age_warning_seconds", limits::TRUST_AGE_WARNING_DEFAULT, 30 * DAY);
+        let age_alarm =
+            self.seconds("trust.age_alarm_seconds", limits::TRUST_AGE_ALARM_DEFAULT, 30 * DAY);
+        let age_limit = self.switchable("trust.age_limit_seconds", Duration::ZERO, 365 * DAY);
         Some(Trust {
             list: list?,
+            server_anchors: server_anchors?,
+            accept_expired_signer: accept_expired_signer?,
+            removals_percent: removals_percent?,
+            age_warning: age_warning?,
+            age_alarm: age_alarm?,
+            age_limit: age_limit?,
             signer_anchors: signer_anchors?,
             signer_common_name,
             signer_email,
             refresh: refresh?,
         })
+    }
+
+    fn revocation(&mut self) -> Option<Revocation> {
+        let mode = self.text_or("revocation.mode", "required", |text| match text {
+            "required" => Some(RevocationMode::Required),
+            "if-available" => Some(RevocationMode::IfAvailable),
+            "off" => Some(RevocationMode::Off),
+            _ => None,
+        });
+        let crl_files = self.files("revocation.crl_files");
+        let crl = self.truth("revocation.crl", true);
+        let ocsp = self.truth("revocation.ocsp", true);
+        let timeout =
+            self.seconds("revocation.timeout_seconds", limits::REVOCATION_TIMEOUT_DEFAULT, 120);
+        let refresh =
+            self.seconds("revocation.refresh_seconds", limits::REVOCATION_REFRESH_DEFAULT, 7 * DAY);
+        let grace = self.number(
+            "revocation.grace_seconds",
+            limits::REVOCATION_GRACE_DEFAULT.as_secs(),
+            0,
+            7 * DAY,
+        );
+        Some(Revocation {
+            mode: mode?,
+            crl_files: crl_files?,
+            crl: crl?,
+            ocsp: ocsp?,
+            timeout: timeout?,
+            refresh: refresh?,
+            grace: Duration::from_secs(grace?),
+        })
+    }
+
+    fn certs(&mut self) -> Option<Certs> {
+        let warn_days =
+            self.numbers("certs.warn_days", &limits::EXPIRY_WARNING_DAYS_DEFAULT, |days| {
+                (1..=10).contains(&days.len())
+                    && days.iter().all(|day| (1..=365).contains(day))
+                    && days.is_sorted_by(|one, next| one > next)
+            });
+        let watch = self.seconds("certs.watch_seconds", limits::CERTS_WATCH_DEFAULT, DAY);
+        Some(Certs { warn_days: warn_days?, watch: watch? })
     }
 
     fn storage(&mut self) -> Option<Storage> {
@@ -264,7 +379,64 @@ impl Reader {
     fn queue(&mut self) -> Option<Queue> {
         let retry = self.waits("queue.retry_seconds");
         let give_up = self.seconds("queue.give_up_seconds", limits::GIVE_UP_DEFAULT, 30 * DAY);
-        Some(Queue { retry: retry?, give_up: give_up? })
+        let jitter_percent = self.number("queue.jitter_percent", 20, 0, 50);
+        let delay_notice =
+            self.switchable("queue.delay_notice_seconds", limits::DELAY_NOTICE_DEFAULT, 30 * DAY);
+        let per_destination = self.count(
+            "queue.per_destination",
+            limits::DELIVERIES_PER_DESTINATION_DEFAULT,
+            1,
+            1_000,
+        );
+        let at_once = self.count("queue.at_once", limits::DELIVERIES_AT_ONCE_DEFAULT, 1, 10_000);
+        let own_passes = self.count("queue.own_passes", limits::OWN_PASSES_DEFAULT, 1, 100);
+        Some(Queue {
+            retry: retry?,
+            give_up: give_up?,
+            jitter_percent: jitter_percent?,
+            delay_notice: delay_notice?,
+            per_destination: per_destination?,
+            at_once: at_once?,
+            own_passes: own_passes?,
+        })
+    }
+
+    fn service(&mut self) -> Option<Service> {
+        let key = "service.within_seconds";
+        let mut within = BTreeMap::new();
+        for (code, kind) in self.table(key)? {
+            let seconds = match kind {
+                ValueKind::I64(number) => u64::try_from(number).ok(),
+                _ => None,
+            };
+            let is_code = code == "*"
+                || (!code.is_empty()
+                    && code.len() <= limits::DOCUMENT_CODE_OCTETS_MAX
+                    && code.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c)));
+            match seconds.filter(|seconds| (1..=30 * DAY).contains(seconds)) {
+                Some(seconds) if is_code => {
+                    within.insert(code, Duration::from_secs(seconds));
+                }
+                _ => self.wrong(key, &format!("\"{code}\" is not a code with its seconds")),
+            }
+        }
+        Some(Service { within })
+    }
+
+    fn documents(&mut self) -> Option<Documents> {
+        let inspect = self.truth("documents.inspect", true);
+        let warn_sender = self.truth("documents.warn_sender", false);
+        let refuse_mismatch = self.truth("documents.refuse_mismatch", false);
+        Some(Documents {
+            inspect: inspect?,
+            warn_sender: warn_sender?,
+            refuse_mismatch: refuse_mismatch?,
+        })
+    }
+
+    fn trace(&mut self) -> Option<Trace> {
+        let days = self.number("trace.keep_days", limits::TRACE_KEEP_DAYS_DEFAULT, 1, 3_650);
+        Some(Trace { keep: Duration::from_secs(days? * DAY) })
     }
 
     fn log(&mut self) -> Option<Log> {
@@ -289,7 +461,8 @@ impl Reader {
             .values
             .contains_key("admin.password_file")
             .then(|| self.file("admin.password_file", files::owners_only));
-        Some(Admin { user: user?, password_file: password_file.flatten() })
+        let alerts_to = self.optional("admin.alerts_to", |text| Address::parse(text).ok());
+        Some(Admin { user: user?, password_file: password_file.flatten(), alerts_to })
     }
 
     /// The same address twice would fail at start, when mail stops; say it now.
@@ -330,6 +503,20 @@ impl Reader {
                 config.limits.clear_octets, config.limits.message_octets
             );
             self.wrong("limits.clear_octets", &reason);
+        }
+        if config.trust.age_alarm < config.trust.age_warning {
+            self.wrong("trust.age_alarm_seconds", "below trust.age_warning_seconds");
+        }
+        if config.queue.per_destination > config.queue.at_once {
+            self.wrong("queue.per_destination", "more than queue.at_once");
+        }
+        if let Some(address) = &config.admin.alerts_to
+            && !config.operator.domains.contains(address.domain())
+        {
+            self.wrong(
+                "admin.alerts_to",
+                &format!("{} is not in operator.domains", address.domain()),
+            );
         }
         if config.queue.retry.first().is_some_and(|first| config.queue.give_up <= *first) {
             self.wrong("queue.give_up_seconds", "a letter would be returned before its second try");
@@ -483,7 +670,21 @@ impl Reader {
     }
 
     fn waits(&mut self, key: &str) -> Option<Vec<Duration>> {
-        let default = limits::RETRY_SECONDS_DEFAULT.map(Duration::from_secs);
+        let waits = self.numbers(key, &limits::RETRY_SECONDS_DEFAULT, |waits| {
+            (1..=100).contains(&waits.len())
+                && waits.is_sorted()
+                && waits.iter().all(|wait| (1..=7 * DAY).contains(wait))
+        });
+        Some(waits?.into_iter().map(Duration::from_secs).collect())
+    }
+
+    /// An array of whole numbers, or from the environment one text with commas.
+    fn numbers(
+        &mut self,
+        key: &str,
+        default: &[u64],
+        is_good: impl Fn(&[u64]) -> bool,
+    ) -> Option<Vec<u64>> {
         let Some(value) = self.found.values.get(key).cloned() else {
             return Some(default.to_vec());
         };
@@ -494,13 +695,57 @@ impl Reader {
             ValueKind::Array(items) => items.iter().map(whole_number).collect(),
             _ => None,
         };
-        let waits = numbers
-            .filter(|waits| !waits.is_empty() && waits.len() <= 100 && waits.is_sorted())
-            .filter(|waits| waits.iter().all(|wait| (1..=7 * DAY).contains(wait)));
-        if waits.is_none() {
+        let numbers = numbers.filter(|numbers| is_good(numbers));
+        if numbers.is_none() {
             self.wrong(key, &shown(&value));
         }
-        Some(waits?.into_iter().map(Duration::from_secs).collect())
+        numbers
+    }
+
+    /// From the environment a text that says the same.
+    fn truth(&mut self, key: &str, default: bool) -> Option<bool> {
+        let Some(value) = self.found.values.get(key).cloned() else { return Some(default) };
+        let truth = match &value.kind {
+            ValueKind::Boolean(truth) => Some(*truth),
+            ValueKind::String(text) if is_from_environment(&value) => text.parse().ok(),
+            _ => None,
+        };
+        if truth.is_none() {
+            self.wrong(key, &shown(&value));
+        }
+        truth
+    }
+
+    /// Seconds of which 0 means "off".
+    fn switchable(&mut self, key: &str, default: Duration, most: u64) -> Option<Option<Duration>> {
+        let seconds = self.number(key, default.as_secs(), 0, most)?;
+        Some((seconds > 0).then(|| Duration::from_secs(seconds)))
+    }
+
+    /// Files that may be none.
+    fn files(&mut self, key: &str) -> Option<Vec<PathBuf>> {
+        let folder = self.found.folder.clone();
+        let files = self.list(key, &[], |text| (!text.is_empty()).then(|| folder.join(text)))?;
+        for file in &files {
+            if let Err(reason) = files::readable(file) {
+                self.wrong(key, &reason);
+            }
+        }
+        Some(files)
+    }
+
+    /// A table with dotted names as they were written.
+    fn table(&mut self, key: &str) -> Option<BTreeMap<String, ValueKind>> {
+        let mut flat = BTreeMap::new();
+        match self.found.values.get(key).map(|value| value.kind.clone()) {
+            None => {}
+            Some(table @ ValueKind::Table(_)) => flatten(String::new(), table, &mut flat),
+            Some(_) => {
+                self.wrong(key, "not a table");
+                return None;
+            }
+        }
+        Some(flat)
     }
 
     fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> Option<u64> {
@@ -521,17 +766,8 @@ impl Reader {
     }
 
     fn routes(&mut self, key: &str) -> Option<BTreeMap<Domain, String>> {
-        let mut flat = BTreeMap::new();
-        match self.found.values.get(key).map(|value| value.kind.clone()) {
-            None => {}
-            Some(table @ ValueKind::Table(_)) => flatten(String::new(), table, &mut flat),
-            Some(_) => {
-                self.wrong(key, "not a table");
-                return None;
-            }
-        }
         let mut routes = BTreeMap::new();
-        for (domain, kind) in flat {
+        for (domain, kind) in self.table(key)? {
             let target = match &kind {
                 ValueKind::String(text) => host_and_port(text),
                 _ => None,

@@ -41,6 +41,8 @@ const ANCHORS: &str = "a list of one or more readable PEM files with CA certific
                        e.g. [\"certs/racine.pem\"]";
 const SECONDS: &str = "a whole number of seconds, e.g. 300";
 
+const TRUTH: &str = "true or false";
+
 /// All keys, in the order of the annotated file.
 pub(super) const KEYS: &[Key] = &[
     required("operator.name", "a short name of 1 to 64 characters, e.g. \"hopital\""),
@@ -71,11 +73,43 @@ pub(super) const KEYS: &[Key] = &[
         "mx.routes",
         "a table of \"domain\" = \"host:port\", e.g. \"cabinet.mssante.fr\" = \"192.0.2.7:25\"",
     ),
-    required("trust.list", "a readable file with the signed list of operators (XML)"),
+    default("mx.lookup", TRUTH),
+    default("mx.port", "a port from 1 to 65535, e.g. 25"),
+    default("mx.accept_server_certificates", TRUTH),
+    default(
+        "dns.servers",
+        "a list of addresses and ports, e.g. [\"192.0.2.53:53\"]; empty for the system's",
+    ),
+    required(
+        "trust.list",
+        "a readable file with the signed list of operators (XML), or the https:// address where \
+         it is published",
+    ),
+    optional("trust.server_anchors", ANCHORS),
     required("trust.signer_anchors", ANCHORS),
     optional("trust.signer_common_name", "the signer's CN, e.g. \"alb.mssante.fr\""),
     optional("trust.signer_email", "the signer's mail address, e.g. \"alb@mssante.fr\""),
     default("trust.refresh_seconds", "a whole number of seconds from 1 to 86400, e.g. 3600"),
+    default("trust.accept_expired_signer", TRUTH),
+    default("trust.removals_percent", "a whole number from 0 to 100, e.g. 5"),
+    default("trust.age_warning_seconds", "a whole number of seconds up to 2592000 (30 days)"),
+    default(
+        "trust.age_alarm_seconds",
+        "a whole number of seconds up to 2592000 (30 days), not below trust.age_warning_seconds",
+    ),
+    default("trust.age_limit_seconds", "a whole number of seconds up to 31536000; 0 for no limit"),
+    default("revocation.mode", "\"required\", \"if-available\" or \"off\""),
+    default("revocation.crl_files", "a list of readable files with CRLs, PEM or DER"),
+    default("revocation.crl", TRUTH),
+    default("revocation.ocsp", TRUTH),
+    default("revocation.timeout_seconds", "a whole number of seconds from 1 to 120"),
+    default("revocation.refresh_seconds", "a whole number of seconds from 1 to 604800"),
+    default("revocation.grace_seconds", "a whole number of seconds up to 604800"),
+    default(
+        "certs.warn_days",
+        "a list of one or more whole numbers of days up to 365, falling, e.g. [60, 30, 7]",
+    ),
+    default("certs.watch_seconds", "a whole number of seconds from 1 to 86400"),
     required(
         "storage.data_dir",
         "a folder that exists, or whose parent exists, e.g. \"/var/lib/vaguemestre\"",
@@ -113,6 +147,23 @@ pub(super) const KEYS: &[Key] = &[
         "a whole number of seconds up to 2592000 (30 days), \
          longer than the first wait of queue.retry_seconds",
     ),
+    default("queue.jitter_percent", "a whole number from 0 to 50"),
+    default(
+        "queue.delay_notice_seconds",
+        "a whole number of seconds up to 2592000 (30 days); 0 for no notice",
+    ),
+    default("queue.per_destination", "a whole number from 1 to 1000, at most queue.at_once"),
+    default("queue.at_once", "a whole number from 1 to 10000"),
+    default("queue.own_passes", "a whole number from 1 to 100"),
+    default(
+        "service.within_seconds",
+        "a table of \"document code\" = seconds, \"*\" for every letter, \
+         e.g. \"11502-2\" = 600",
+    ),
+    default("documents.inspect", TRUTH),
+    default("documents.warn_sender", TRUTH),
+    default("documents.refuse_mismatch", TRUTH),
+    default("trace.keep_days", "a whole number of days from 1 to 3650"),
     default("log.format", "\"pretty\" or \"json\""),
     default("log.level", "\"error\", \"warn\", \"info\" or \"debug\""),
     default("admin.user", "a login name of 1 to 64 characters without spaces, e.g. \"admin\""),
@@ -120,6 +171,10 @@ pub(super) const KEYS: &[Key] = &[
         "admin.password_file",
         "a file that `vaguemestre admin passwd` wrote and that only its owner may read \
          (chmod 600)",
+    ),
+    optional(
+        "admin.alerts_to",
+        "a mail address of this relay, e.g. \"equipe-ssi@hopital.mssante.fr\"",
     ),
 ];
 

@@ -267,7 +267,7 @@ fn limits_that_contradict_each_other_are_refused() {
         ),
         ("retry_seconds = [60, 300, 900", "retry_seconds = [60, 30, 900", "queue.retry_seconds"),
         ("retry_seconds = [60, 300, 900", "retry_seconds = [0, 30, 900", "queue.retry_seconds"),
-        ("give_up_seconds = 432000", "give_up_seconds = 60", "queue.give_up_seconds"),
+        ("give_up_seconds = 172800", "give_up_seconds = 60", "queue.give_up_seconds"),
         ("message_octets = 26214400", "message_octets = 25", "limits.message_octets"),
         ("message_octets = 26214400", "message_octets = -1", "limits.message_octets"),
         ("domains = [\"hopital.mssante.fr\"]", "domains = []", "operator.domains"),

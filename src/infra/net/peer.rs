@@ -4,26 +4,17 @@ use x509_parser::asn1_rs::Tag;
 use x509_parser::x509::AttributeTypeAndValue;
 use x509_parser::x509::X509Name;
 
+use crate::domain::certificate::CertificateFacts;
 use crate::domain::operator::OperatorDn;
+use crate::domain::time::Timestamp;
 use crate::infra::net::NetError;
-
-/// Who a peer is by its certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerIdentity {
-    /// Subject.
-    pub subject: OperatorDn,
-    /// Issuer.
-    pub issuer: OperatorDn,
-    /// Serial number, lower-case hexadecimal.
-    pub serial: String,
-}
 
 /// Who the leaf certificate names.
 ///
 /// # Errors
 /// [`NetError::Certificate`] when it is not one X.509 certificate, or a name in it cannot be
 /// read without guessing.
-pub fn peer_identity(leaf: &CertificateDer<'_>) -> Result<PeerIdentity, NetError> {
+pub fn certificate_facts(leaf: &CertificateDer<'_>) -> Result<CertificateFacts, NetError> {
     let (rest, certificate) = x509_parser::parse_x509_certificate(leaf)
         .map_err(|error| NetError::Certificate(error.to_string()))?;
     if !rest.is_empty() {
@@ -32,11 +23,19 @@ pub fn peer_identity(leaf: &CertificateDer<'_>) -> Result<PeerIdentity, NetError
     let serial = certificate.raw_serial();
     // DER puts a zero octet before a serial whose first bit is set; people do not write it.
     let serial = serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial);
-    Ok(PeerIdentity {
+    let validity = certificate.validity();
+    Ok(CertificateFacts {
         subject: distinguished_name(certificate.subject())?,
         issuer: distinguished_name(certificate.issuer())?,
         serial: serial.iter().map(|octet| format!("{octet:02x}")).collect(),
+        not_before: moment(validity.not_before.timestamp()),
+        not_after: moment(validity.not_after.timestamp()),
     })
+}
+
+/// Dates before 1970 are of no use to anybody and count as 1970.
+fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// A name with the short attribute names that the trust list uses; any other attribute is
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_subject_equals_its_entry_in_the_list() {
-        let peer = peer_identity(&certificate("MX.chu-x.fr".into())).unwrap();
+        let peer = certificate_facts(&certificate("MX.chu-x.fr".into())).unwrap();
         let mut listed = OperatorDn::parse_list_form(
             "CN=mx.chu-x.fr,OU=318003502400041,O=CHU \"X\", site A,ST=Paris (75),C=FR",
         )
@@ -134,20 +133,20 @@ mod tests {
         let accented = "hôpital.test";
         let bmp: Vec<u8> = accented.encode_utf16().flat_map(u16::to_be_bytes).collect();
         let bmp = rcgen::string::BmpString::from_utf16be(bmp).unwrap();
-        let peer = peer_identity(&certificate(rcgen::DnValue::BmpString(bmp))).unwrap();
+        let peer = certificate_facts(&certificate(rcgen::DnValue::BmpString(bmp))).unwrap();
         assert!(peer.subject.to_string().contains(accented), "{}", peer.subject);
     }
 
     #[test]
     fn a_nul_in_a_name_makes_the_certificate_unreadable() {
-        assert!(peer_identity(&certificate("mx.test\0.evil.test".into())).is_err());
+        assert!(certificate_facts(&certificate("mx.test\0.evil.test".into())).is_err());
     }
 
     #[test]
     fn bytes_behind_a_certificate_are_refused() {
         let mut bytes = certificate("mx.test".into()).to_vec();
         bytes.push(0);
-        assert!(peer_identity(&CertificateDer::from(bytes)).is_err());
-        assert!(peer_identity(&CertificateDer::from(vec![0x30, 0x80])).is_err());
+        assert!(certificate_facts(&CertificateDer::from(bytes)).is_err());
+        assert!(certificate_facts(&CertificateDer::from(vec![0x30, 0x80])).is_err());
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! The provider is always passed, never the process default: a library that installs another
 //! one must not change what the relay negotiates.
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
@@ -26,6 +29,7 @@ use rustls::server::danger::ClientCertVerifier;
 
 use crate::infra::net::Identity;
 use crate::infra::net::NetError;
+use crate::infra::net::load_anchors;
 
 /// TLS 1.3 first. TLS 1.2 is for practice software that has nothing younger; rustls offers it
 /// with ephemeral keys and AEAD only, and the test below holds it to that.
@@ -34,6 +38,58 @@ const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
 
 /// TLS 1.2 sessions that a people's door remembers for clients that know no tickets.
 const SESSIONS_REMEMBERED: usize = 4_096;
+
+/// Every TLS configuration of a relay. Asked anew for each handshake, because certificates, keys
+/// and anchors change while the relay runs.
+pub struct TlsBook {
+    people: ArcSwap<ServerConfig>,
+    operators: ArcSwap<ServerConfig>,
+    towards_operators: ArcSwap<ClientConfig>,
+    anchors: ArcSwap<Vec<CertificateDer<'static>>>,
+}
+
+impl TlsBook {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// [`NetError`] names the file.
+    pub fn load(
+        people: (&Path, &Path),
+        operator: (&Path, &Path),
+        anchors: &[PathBuf],
+    ) -> Result<Self, NetError> {
+        let people = Identity::load(people.0, people.1)?;
+        let operator = Identity::load(operator.0, operator.1)?;
+        let anchors = load_anchors(anchors)?;
+        Ok(Self {
+            people: ArcSwap::new(people_tls(people)?),
+            operators: ArcSwap::new(operators_tls(operator.duplicate(), &anchors)?),
+            towards_operators: ArcSwap::new(towards_operators_tls(operator, &anchors)?),
+            anchors: ArcSwap::from_pointee(anchors),
+        })
+    }
+
+    /// For a door where people log in. Each listener has its own keys for tickets, so that a
+    /// session of one door is never resumed at another.
+    pub fn people(&self, _listener: &'static str) -> Arc<ServerConfig> {
+        self.people.load_full()
+    }
+
+    /// For the operators' door.
+    pub fn operators(&self) -> Arc<ServerConfig> {
+        self.operators.load_full()
+    }
+
+    /// Towards other operators. Another `Arc` after each change.
+    pub fn towards_operators(&self) -> Arc<ClientConfig> {
+        self.towards_operators.load_full()
+    }
+
+    /// The CA certificates under which operators stand.
+    pub fn anchors(&self) -> Arc<Vec<CertificateDer<'static>>> {
+        self.anchors.load_full()
+    }
+}
 
 /// TLS for doors where people log in: no client certificate. TLS 1.2 (ECDHE+AEAD) and 1.3,
 /// resumption by tickets whose keys live in memory and change by themselves.

@@ -276,6 +276,22 @@ impl From<Refusal> for Reply {
             Refusal::PeerCertificateMissing => {
                 reply(554, (5, 7, 1), "Show your operator certificate in the TLS handshake")
             }
+            Refusal::PeerCertificateInvalid => reply(
+                554,
+                (5, 7, 5),
+                "Your certificate is expired, for another use, or not of the trust space's CA",
+            ),
+            Refusal::PeerCertificateRevoked => {
+                reply(554, (5, 7, 5), "Your certificate is revoked; use a valid one")
+            }
+            Refusal::RevocationUnknown => reply(
+                451,
+                (4, 7, 5),
+                "Nobody says now whether your certificate is revoked; try again later",
+            ),
+            Refusal::TrustListExpired => {
+                reply(451, (4, 7, 1), "Our trust list is too old to judge by; try again later")
+            }
             Refusal::PeerNotListed => reply(
                 550,
                 (5, 7, 1),
@@ -325,6 +341,11 @@ impl From<Refusal> for Reply {
             Refusal::Utf8NotAnnounced => {
                 reply(553, (5, 6, 7), "The address needs SMTPUTF8; say so in MAIL")
             }
+            Refusal::DocumentPatientDiffers => reply(
+                550,
+                (5, 7, 1),
+                "The patient in the document is not the recipient; check both and send again",
+            ),
             Refusal::MailLoop => {
                 reply(554, (5, 4, 6), "The letter goes in circles; check your forwarding")
             }

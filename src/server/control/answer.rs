@@ -1,4 +1,6 @@
 //! Requests to work, work to rows.
+use std::sync::Arc;
+
 use crate::domain::address::Address;
 use crate::domain::identity::Ins;
 use crate::domain::limits;
@@ -7,22 +9,27 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::flow::office::Office;
-use crate::flow::queue;
 use crate::infra::config::Operator;
 use crate::infra::directory::Account;
 use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::NewAccount;
+use crate::infra::journal::Entry;
+use crate::server::control::Caller;
 use crate::server::control::Request;
+use crate::server::control::certs;
 use crate::server::control::mask;
+use crate::server::control::queue;
+use crate::server::control::trace;
+use crate::server::control::trust;
+use crate::server::control::wire::JournalLine;
 use crate::server::control::wire::MailboxRow;
-use crate::server::control::wire::QueueLine;
 use crate::server::control::wire::Response;
 use crate::server::control::wire::StatLine;
 use crate::server::control::wire::StatTable;
 
 /// Does what an administrator asks. A failure is an answer too.
-pub async fn handle(office: &Office, request: Request) -> Response {
+pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> Response {
     let answer = match request {
         Request::MailboxAdd { address, kind, display_name, password, listing } => {
             add(office, NewAccount { address, kind, listing, display_name, password: &password })
@@ -33,7 +40,11 @@ pub async fn handle(office: &Office, request: Request) -> Response {
             set_password(office, &address, &password).await
         }
         Request::StatsShow { from, to } => statistics(office, from, to).await,
-        Request::QueueList => waiting(office).await,
+        Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
+        Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
+        Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
+        Request::Journal { entries } => journal(office, entries).await,
     };
     answer.unwrap_or_else(Response::Failed)
 }
@@ -135,23 +146,17 @@ async fn statistics(
     Ok(Response::Stats(StatTable { from: from.to_string(), to: to.to_string(), rows }))
 }
 
-async fn waiting(office: &Office) -> Result<Response, String> {
-    let rows = queue::list(office).await.map_err(|refusal| format!("the queue: {refusal}"))?;
-    let operator = &office.config.operator;
-    let lines = rows
-        .into_iter()
-        .map(|row| QueueLine {
-            queue_id: row.queue_id.to_string(),
-            recipient: mask::address(operator, &row.recipient),
-            next_hop: row.next_hop,
-            attempts: row.attempts,
-            next_attempt: row.next_attempt.to_string(),
-            accepted_at: row.accepted_at.to_string(),
-            size: row.size,
-            last_reply: mask::text(&row.last_reply),
-        })
-        .collect();
-    Ok(Response::Queue(lines))
+async fn journal(office: &Office, entries: usize) -> Result<Response, String> {
+    let entries = office.journal.last(entries).await.map_err(|error| error.to_string())?;
+    let line = |entry: Entry| JournalLine {
+        at: entry.at.to_string(),
+        author: entry.author,
+        action: entry.action,
+        target: entry.target,
+        reason: entry.reason,
+        outcome: entry.outcome,
+    };
+    Ok(Response::Journal(entries.into_iter().map(line).collect()))
 }
 
 fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {

@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::domain::limits;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
+use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::answer;
 use crate::server::control::wire;
@@ -70,9 +71,9 @@ pub enum ControlError {
 /// Answers administrators on the socket `path` until the relay stops, then removes it.
 pub async fn serve(office: Arc<Office>, path: PathBuf, stop: Stop) -> Result<(), ControlError> {
     let socket = listen(&path).await?;
-    let work = move |request| {
+    let work = move |request, caller: Caller| {
         let office = Arc::clone(&office);
-        async move { answer::handle(&office, request).await }
+        async move { answer::handle(&office, request, &caller).await }
     };
     answer_until(&socket, work, stop).await;
     let _ = fs::remove_file(&path);
@@ -180,7 +181,7 @@ fn short_path<T>(path: &Path, use_it: impl Fn(&Path) -> io::Result<T>) -> io::Re
 
 async fn answer_until<W, F>(socket: &ControlSocket, work: W, mut stop: Stop)
 where
-    W: Fn(Request) -> F + Clone + Send + 'static,
+    W: Fn(Request, Caller) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let room = Arc::new(Semaphore::new(limits::CONTROL_CONNECTIONS_MAX));
@@ -210,6 +211,8 @@ where
             continue;
         }
         let work = work.clone();
+        let caller = Caller::of(caller.unwrap_or(socket.owner));
+        let work = move |request| work(request, caller.clone());
         sessions.spawn(async move {
             let _permit = permit;
             if let Err(error) = session(stream, work, limits::CONTROL_LINE_TIMEOUT).await {

@@ -10,6 +10,10 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
+use crate::server::control::certs;
+use crate::server::control::queue;
+use crate::server::control::trace;
+use crate::server::control::trust;
 
 /// What the relay answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +25,16 @@ pub enum Response {
     Mailboxes(Vec<MailboxRow>),
     /// Statistics.
     Stats(StatTable),
-    /// Letters that wait.
-    Queue(Vec<QueueLine>),
+    /// About the queue.
+    Queue(queue::Answer),
+    /// About the trust list.
+    Trust(trust::Answer),
+    /// About certificates.
+    Certs(certs::Answer),
+    /// About one letter.
+    Trace(trace::Answer),
+    /// What administrators did, youngest first.
+    Journal(Vec<JournalLine>),
     /// Not done, and why.
     Failed(String),
 }
@@ -76,25 +88,21 @@ pub struct StatLine {
     pub octets: u64,
 }
 
-/// One recipient of one letter that waits.
+/// One action of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueLine {
-    /// The letter's correlation id.
-    pub queue_id: String,
-    /// `***@domain` for a patient.
-    pub recipient: String,
-    /// Where it goes next.
-    pub next_hop: String,
-    /// Attempts so far.
-    pub attempts: u32,
+pub struct JournalLine {
     /// RFC 3339, UTC.
-    pub next_attempt: String,
-    /// RFC 3339, UTC.
-    pub accepted_at: String,
-    /// Octets of the letter.
-    pub size: u64,
-    /// What the next operator said last; long numbers masked.
-    pub last_reply: String,
+    pub at: String,
+    /// Who.
+    pub author: String,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub target: String,
+    /// Why.
+    pub reason: String,
+    /// What came of it.
+    pub outcome: String,
 }
 
 /// [`Request`] as JSON. The empty braces matter: serde refuses unknown fields of a tagged
@@ -118,7 +126,21 @@ enum Line {
         from: Option<String>,
         to: Option<String>,
     },
-    QueueList {},
+    Queue {
+        about: queue::Request,
+    },
+    Trust {
+        about: trust::Request,
+    },
+    Certs {
+        about: certs::Request,
+    },
+    Trace {
+        about: trace::Request,
+    },
+    Journal {
+        entries: usize,
+    },
 }
 
 /// Passwords go with the line that held them.
@@ -151,7 +173,11 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
             from: from.map(|day| day.to_string()),
             to: to.map(|day| day.to_string()),
         },
-        Request::QueueList => Line::QueueList {},
+        Request::Queue(about) => Line::Queue { about: about.clone() },
+        Request::Trust(about) => Line::Trust { about: about.clone() },
+        Request::Certs(about) => Line::Certs { about: about.clone() },
+        Request::Trace(about) => Line::Trace { about: about.clone() },
+        Request::Journal { entries } => Line::Journal { entries: *entries },
     };
     Secret::new(serde_json::to_string(&line).expect("texts, numbers and truth values only"))
 }
@@ -182,7 +208,11 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
             password: Secret::new(std::mem::take(password)),
         },
         Line::StatsShow { from, to } => Request::StatsShow { from: day(from)?, to: day(to)? },
-        Line::QueueList {} => Request::QueueList,
+        Line::Queue { about } => Request::Queue(about.clone()),
+        Line::Trust { about } => Request::Trust(about.clone()),
+        Line::Certs { about } => Request::Certs(about.clone()),
+        Line::Trace { about } => Request::Trace(about.clone()),
+        Line::Journal { entries } => Request::Journal { entries: *entries },
     })
 }
 

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
+use crate::domain::certificate::CertificateFacts;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -28,7 +29,6 @@ use crate::infra::config::Limits;
 use crate::infra::directory::Account;
 use crate::infra::metrics::SessionGuard;
 use crate::infra::net;
-use crate::infra::net::PeerIdentity;
 use crate::server::smtp::SmtpDoor;
 
 /// A clerk of the post office.
@@ -51,7 +51,7 @@ pub trait Desk: Send + Sync + 'static {
     /// A session begins; it lasts as long as the guard.
     fn session(&self, door: SmtpDoor) -> SessionGuard;
     /// Who is the operator that showed this certificate, if the trust list knows it at all?
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal>;
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal>;
     /// Whose name and password are these?
     fn login(
         &self,
@@ -133,8 +133,8 @@ impl Desk for FrontDesk {
 
     fn tls(&self, door: SmtpDoor) -> Arc<rustls::ServerConfig> {
         match door {
-            SmtpDoor::Submission | SmtpDoor::Submissions => Arc::clone(&self.office.tls.people),
-            SmtpDoor::Mx => Arc::clone(&self.office.tls.operators),
+            SmtpDoor::Submission | SmtpDoor::Submissions => self.office.tls.people(door.name()),
+            SmtpDoor::Mx => self.office.tls.operators(),
         }
     }
 
@@ -142,8 +142,8 @@ impl Desk for FrontDesk {
         self.office.metrics.session(door.name())
     }
 
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Refusal> {
-        let peer = net::peer_identity(leaf).map_err(|error| {
+    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal> {
+        let peer = net::certificate_facts(leaf).map_err(|error| {
             tracing::warn!(%error, "the peer's certificate cannot be read");
             Refusal::PeerCertificateMissing
         })?;

@@ -14,7 +14,7 @@ use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::commands::Offers;
 use crate::flow::deliver::operator::guarded::REPLY_OCTETS_MAX;
 use crate::flow::deliver::operator::reply::Trouble;
-use crate::infra::net::peer_identity;
+use crate::infra::net::certificate_facts;
 
 /// For a TCP connection; a host that is down must not hold a delivery for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,7 +133,7 @@ fn check_peer(
         .peer_certificates()
         .and_then(|chain| chain.first())
         .ok_or_else(|| Trouble::later(7, 5, "the server showed no certificate"))?;
-    let peer = peer_identity(leaf).map_err(|error| Trouble::later(7, 5, &error.to_string()))?;
+    let peer = certificate_facts(leaf).map_err(|error| Trouble::later(7, 5, &error.to_string()))?;
     if (handover.is_listed)(&peer.subject) {
         return Ok(peer.subject);
     }

@@ -15,7 +15,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let socket = listen(&folder.path().join("control.sock")).await.unwrap();
         let (stop, stopped) = Stop::new();
-        let work = |request| async move { Response::Done(format!("{request:?}")) };
+        let work = |request, _| async move { Response::Done(format!("{request:?}")) };
         let serving = tokio::spawn(async move { answer_until(&socket, work, stopped).await });
         Self { folder, stop, serving }
     }
@@ -36,8 +36,8 @@ impl Place {
 #[tokio::test]
 async fn a_request_gets_its_answer() {
     let place = Place::open().await;
-    let answer = ask(&place.path(), &Request::QueueList).await.unwrap();
-    assert_eq!(answer, Response::Done("QueueList".to_owned()));
+    let answer = ask(&place.path(), &Request::Journal { entries: 1 }).await.unwrap();
+    assert_eq!(answer, Response::Done("Journal { entries: 1 }".to_owned()));
     place.stop.stop();
     place.serving.await.unwrap();
 }
@@ -63,7 +63,12 @@ async fn nonsense_and_over_long_lines_get_an_answer() {
     let place = Place::open().await;
     assert!(place.say(b"hello\n").await.contains("not a request"));
     assert!(place.say(&[b'x'; 70_000]).await.contains("at most 65536"));
-    assert!(place.say(b"{\"request\":\"queue_list\"}\n").await.contains("QueueList"));
+    assert!(
+        place
+            .say(b"{\"request\":\"journal\",\"entries\":1}\n")
+            .await
+            .contains("Journal { entries: 1 }")
+    );
 }
 
 #[tokio::test]
@@ -83,7 +88,10 @@ async fn a_socket_that_a_killed_relay_left_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("control.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(matches!(ask(&path, &Request::QueueList).await, Err(ControlError::NotRunning(_))));
+    assert!(matches!(
+        ask(&path, &Request::Journal { entries: 1 }).await,
+        Err(ControlError::NotRunning(_))
+    ));
     listen(&path).await.unwrap();
 }
 
@@ -126,10 +134,10 @@ async fn more_callers_than_places_are_sent_away_and_the_others_served() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(matches!(
-        ask(&place.path(), &Request::QueueList).await,
+        ask(&place.path(), &Request::Journal { entries: 1 }).await,
         Err(ControlError::NoAnswer(_))
     ));
     idle.clear();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(ask(&place.path(), &Request::QueueList).await.is_ok());
+    assert!(ask(&place.path(), &Request::Journal { entries: 1 }).await.is_ok());
 }

@@ -1,0 +1,154 @@
+//! Documents over HTTP: bounded in octets and time, no redirects, no proxies, no public CA.
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+
+use crate::infra::net::NetError;
+
+/// Fetches documents.
+pub struct Fetcher {
+    client: reqwest::Client,
+}
+
+/// What a server said about its document, for the next conditional GET (RFC 9110 §13.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// What a GET brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// 304: as before.
+    Unchanged,
+    /// 200.
+    Document {
+        /// The body.
+        octets: Vec<u8>,
+        /// For the next time.
+        validators: Validators,
+    },
+}
+
+impl Fetcher {
+    /// Trusts servers under these anchors and no others; without anchors, plain HTTP only.
+    /// `timeout` is for one whole document.
+    ///
+    /// # Errors
+    /// [`NetError::Tls`] when an anchor is no CA certificate.
+    pub fn new(anchors: &[CertificateDer<'static>], timeout: Duration) -> Result<Self, NetError> {
+        let refused = |error: &dyn std::fmt::Display| NetError::Tls(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for anchor in anchors {
+            roots.add(anchor.clone()).map_err(|error| refused(&error))?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| refused(&error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            // What a certificate or the configuration names is where we go, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| refused(&error))?;
+        Ok(Self { client })
+    }
+
+    /// GET, conditional when `known` says what we have.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] for every answer that is neither 200 nor 304, for one over
+    /// `octets_max`, and for silence.
+    pub async fn get(
+        &self,
+        url: &str,
+        octets_max: usize,
+        known: &Validators,
+    ) -> Result<Fetched, NetError> {
+        let mut request = self.client.get(url);
+        if let Some(etag) = &known.etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if let Some(date) = &known.last_modified {
+            request = request.header(header::IF_MODIFIED_SINCE, date);
+        }
+        let response = request.send().await.map_err(|error| failed(url, &error))?;
+        if response.status() == reqwest::StatusCode::NOT_MODIFIED && *known != Validators::default()
+        {
+            return Ok(Fetched::Unchanged);
+        }
+        let text = |name| {
+            let value = response.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let validators =
+            Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+        let octets = body(url, response, octets_max).await?;
+        Ok(Fetched::Document { octets, validators })
+    }
+
+    /// POST of a small body.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn post(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        content: Vec<u8>,
+        octets_max: usize,
+    ) -> Result<Vec<u8>, NetError> {
+        let request = self.client.post(url).header(header::CONTENT_TYPE, content_type);
+        let response = request.body(content).send().await.map_err(|error| failed(url, &error))?;
+        body(url, response, octets_max).await
+    }
+}
+
+async fn body(
+    url: &str,
+    mut response: reqwest::Response,
+    octets_max: usize,
+) -> Result<Vec<u8>, NetError> {
+    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
+    if response.status() != reqwest::StatusCode::OK {
+        return Err(refused(format!("HTTP {}", response.status().as_u16())));
+    }
+    let mut octets = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, &error))? {
+        if octets.len() + chunk.len() > octets_max {
+            return Err(refused(format!("more than {octets_max} octets")));
+        }
+        octets.extend_from_slice(&chunk);
+    }
+    Ok(octets)
+}
+
+/// With the causes behind it: "error sending request" alone helps nobody.
+fn failed(url: &str, error: &reqwest::Error) -> NetError {
+    let mut reason = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !reason.contains(&text) {
+            let colon = if reason.is_empty() { "" } else { ": " };
+            reason.push_str(colon);
+            reason.push_str(&text);
+        }
+        cause = error.source();
+    }
+    NetError::Fetch { url: url.to_owned(), reason }
+}
