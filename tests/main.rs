@@ -8,6 +8,7 @@ mod house;
 mod imap;
 mod mime;
 mod outbound;
+mod postfix;
 mod powercut;
 mod smtp;
 mod store;

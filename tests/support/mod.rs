@@ -2,3 +2,5 @@
 pub(crate) mod chromium;
 pub(crate) mod running;
 pub(crate) mod letters;
+pub(crate) mod postfix;
+pub(crate) mod serving;
