@@ -89,6 +89,7 @@ impl Postfix {
              127.0.0.1:{local} inet n - n - - smtpd -o smtpd_tls_security_level=none -o smtpd_tls_req_ccert=no\n\
              pickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\n\
              qmgr unix n - n 300 1 qmgr\ntlsmgr unix - - n 1000? 1 tlsmgr\n\
+             tlsproxy unix - - n - 0 tlsproxy\n\
              rewrite unix - - n - - trivial-rewrite\nbounce unix - - n - 0 bounce\n\
              defer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
              verify unix - - n - 1 verify\nflush unix n - n 1000? 0 flush\n\
@@ -130,6 +131,12 @@ impl Postfix {
             String::from_utf8_lossy(&octets).into_owned()
         };
         String::from_utf8_lossy(&output.stdout).lines().map(decode).collect()
+    }
+
+    /// How many letters are in its mailbox.
+    pub(crate) fn stored(&self) -> usize {
+        let mail = self.folder.path().join("mail/inbox/new");
+        fs::read_dir(mail).map_or(0, Iterator::count)
     }
 
     /// Waits for a letter that holds this text, for half a minute.
