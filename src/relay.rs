@@ -17,6 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::authenticate::Logins;
+use crate::flow::certificates::Book;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
@@ -220,6 +221,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
+        certificates: Book::new(),
         revocation: revocation(&config),
         dns: Arc::new(SystemDns::new(&config.dns.servers)),
         journal: Journal::new(Arc::clone(&truth)),
