@@ -255,3 +255,6 @@ pub const DELIVERED_SUMMARIES_OCTETS_MAX: usize = 8_388_608;
 pub const DUPLICATES_KNOWN_FOR: Duration = Duration::from_secs(864_000);
 /// Letters that were known for too long and are looked for when another letter arrives.
 pub const DUPLICATES_SWEPT_AT_ONCE: usize = 16;
+/// Certificates of other operators that are remembered, each direction counted. The trust space
+/// has some hundreds of operators with a new certificate every other year.
+pub const CERTIFICATES_SEEN_MAX: usize = 20_000;
