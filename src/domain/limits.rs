@@ -255,3 +255,11 @@ pub const DELIVERED_SUMMARIES_OCTETS_MAX: usize = 8_388_608;
 pub const DUPLICATES_KNOWN_FOR: Duration = Duration::from_secs(864_000);
 /// Letters that were known for too long and are looked for when another letter arrives.
 pub const DUPLICATES_SWEPT_AT_ONCE: usize = 16;
+/// Refusals at the operators' door that are told from memory when they are not on disk: an hour
+/// of one port scanner, some megabytes.
+pub const DECISIONS_REMEMBERED: usize = 10_000;
+/// Characters of one text of a decision (a name in a certificate, an error of TLS): whoever is
+/// refused chooses them.
+pub const DECISION_TEXT_CHARACTERS_MAX: usize = 256;
+/// Old decisions that one commit removes: small, because letters wait behind it.
+pub const DECISIONS_SWEPT_AT_ONCE: usize = 500;
