@@ -16,6 +16,7 @@ pub mod mailbox; // where letters lie when they have arrived
 pub mod exchange; // who may answer whom
 pub mod certificates; // ours and theirs, and their ends
 pub mod decisions; // why callers were let in or refused
+pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter
 pub mod accept;
 pub mod authenticate;
@@ -112,10 +113,15 @@ async fn finish_with(
         .filter(|approved| approved.home().is_none())
         .map(|approved| approved.recipient().clone())
         .collect();
+    let authenticated = sealed.cleared().authenticated();
+    let decision = decisions::of_letter(authenticated, sealed.queue_id(), sealed.accepted_at());
     let mut facts = Vec::new();
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
+        if let Some(decision) = &decision {
+            decisions::ride(office, decision, batch);
+        }
         facts = Vec::new();
         // A second copy changes nothing: it is not counted, and opens or closes nothing.
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);

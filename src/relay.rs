@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
+use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
@@ -247,6 +248,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         operators: Pool::new(),
         queue_bell: Notify::new(),
         refusals: RefusalBudget::default(),
+        decisions: Decisions::default(),
         config,
     };
     Ok(Opened { office: Arc::new(office), store })

@@ -5,6 +5,8 @@ use crate::cli::arguments::ConfigFile;
 use crate::cli::arguments::Format;
 use crate::cli::commands;
 use crate::cli::commands::Failure;
+use crate::cli::explain;
+use crate::cli::explain::Explain;
 use crate::cli::output;
 use crate::server::control;
 use crate::server::control::trust;
@@ -20,11 +22,16 @@ pub(super) enum Trust {
         #[command(flatten)]
         format: Format,
     },
+    /// Why somebody was let in or refused at the operators' door, and what to do about it.
+    Explain(Explain),
 }
 
 /// Asks the relay and shows its answer.
 pub(super) async fn run(command: Trust) -> Result<(), Failure> {
-    let (Trust::Status { config, format }, request) = (command, trust::Request::Status {});
+    let (config, format, request) = match command {
+        Trust::Status { config, format } => (config, format, trust::Request::Status {}),
+        Trust::Explain(command) => return explain::run(command).await,
+    };
     match commands::reach_with(&config, control::Request::Trust(request)).await? {
         Response::Trust(trust::Answer::Done(text)) if format.json => {
             output::print_json(&serde_json::json!({ "done": text }))?;

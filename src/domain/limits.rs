@@ -289,3 +289,11 @@ pub const REVOCATION_SKEW: Duration = Duration::from_secs(300);
 pub const REVOCATION_BACKOFF_FIRST: Duration = Duration::from_secs(30);
 /// The longest such wait: a source that recovers is found within the hour.
 pub const REVOCATION_BACKOFF_MAX: Duration = Duration::from_secs(3_600);
+/// Refusals at the operators' door that are told from memory when they are not on disk: an hour
+/// of one port scanner, some megabytes.
+pub const DECISIONS_REMEMBERED: usize = 10_000;
+/// Characters of one text of a decision (a name in a certificate, an error of TLS): whoever is
+/// refused chooses them.
+pub const DECISION_TEXT_CHARACTERS_MAX: usize = 256;
+/// Old decisions that one commit removes: small, because letters wait behind it.
+pub const DECISIONS_SWEPT_AT_ONCE: usize = 500;

@@ -1,8 +1,9 @@
 //! Station 1, accept: a caller stands at one of our doors.
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::domain::certificate::CertificateFacts;
 use crate::domain::door::Door;
+use crate::flow::judge::Grounds;
 use crate::infra::directory::Account;
 
 /// What the caller has shown of themselves.
@@ -12,8 +13,8 @@ pub enum Credentials {
     None,
     /// A login to this mailbox.
     Login(Account),
-    /// A client certificate of the anchors.
-    Operator(CertificateFacts),
+    /// A certificate, and what was found about it: nothing is decided by this yet.
+    Operator(Arc<Grounds>),
     /// The relay itself.
     House,
 }

@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::domain::address::ReversePath;
+use crate::domain::decision::ListEvidence;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::secret::Secret;
@@ -17,6 +18,7 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
+use crate::flow::judge;
 use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
@@ -179,9 +181,14 @@ pub struct Authenticated {
     accepted: Accepted,
     reverse_path: ReversePath,
     parameters: MailParameters,
+    list: Option<ListEvidence>,
 }
 
 /// Binds the reverse path to what the caller has shown.
+///
+/// For another operator this is the point: its letter is judged here, by certificate and list as
+/// they are now. What changes between here and the 250 counts for the next letter; content that
+/// was asked for is not refused for a list that came while it was under way.
 pub fn authenticate(
     office: &Office,
     accepted: Accepted,
@@ -189,6 +196,7 @@ pub fn authenticate(
     parameters: MailParameters,
 ) -> Result<Authenticated, Refusal> {
     let sender = reverse_path.address();
+    let mut list = None;
     match (accepted.door(), &accepted.caller().credentials) {
         (Door::House, Credentials::House) => {}
         (Door::Submission | Door::Portal, Credentials::Login(account)) => {
@@ -201,8 +209,11 @@ pub fn authenticate(
             }
         }
         (Door::Submission | Door::Portal, _) => return Err(Refusal::AuthRequired),
-        (Door::Mx, Credentials::Operator(peer)) => {
-            office.trust.judge_peer(&peer.subject, sender.map(|sender| sender.domain()))?;
+        (Door::Mx, Credentials::Operator(grounds)) => {
+            let domain = sender.map(|sender| sender.domain());
+            judge::verdict(office, grounds, domain, office.clock.now())?;
+            let certificate = grounds.certificate();
+            list = certificate.map(|certificate| judge::list_evidence(office, certificate, domain));
         }
         (Door::Mx, _) => return Err(Refusal::PeerCertificateMissing),
         (Door::House, _) => return Err(Refusal::AuthRequired),
@@ -210,7 +221,7 @@ pub fn authenticate(
     if sender.is_some_and(|sender| sender.needs_smtputf8()) && !parameters.smtputf8 {
         return Err(Refusal::Utf8NotAnnounced);
     }
-    Ok(Authenticated { accepted, reverse_path, parameters })
+    Ok(Authenticated { accepted, reverse_path, parameters, list })
 }
 
 impl Authenticated {
@@ -227,6 +238,11 @@ impl Authenticated {
     /// What MAIL said besides.
     pub fn parameters(&self) -> &MailParameters {
         &self.parameters
+    }
+
+    /// By which entry of which trust list it was let in, at the operators' door.
+    pub fn list(&self) -> Option<&ListEvidence> {
+        self.list.as_ref()
     }
 
     /// The mailbox whose login vouches, if any.

@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
+use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::infra::clock::Clock;
@@ -84,6 +85,8 @@ pub struct Office {
     pub queue_bell: Notify,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
     pub refusals: RefusalBudget,
+    /// The last refusals at the operators' door.
+    pub decisions: Decisions,
 }
 
 impl Office {

@@ -151,6 +151,12 @@ pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Res
     if header.received > limits::RECEIVED_FIELDS_MAX {
         return Err(Refusal::MailLoop);
     }
+    // A round of two relays has passed here often before it is a hundred hops long. Lists and
+    // forwarders bring a letter back once or twice by right.
+    let own = office.config.operator.hostname.as_str();
+    if header.received_by.iter().filter(|by| *by == own).count() > office.config.queue.own_passes {
+        return Err(Refusal::MailLoop);
+    }
     let Some(account) = cleared.authenticated.account() else {
         return check_shown_patients(office, cleared, header).await;
     };

@@ -6,6 +6,7 @@
 mod answer; // requests to work, work to rows
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod explain; // why somebody was let in or refused
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
@@ -65,6 +66,8 @@ pub enum Request {
     Trust(trust::Request),
     /// About certificates.
     Certs(certs::Request),
+    /// Why somebody was let in or refused at the operators' door.
+    Explain(explain::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -11,6 +11,7 @@ use vaguemestre::domain::address::Address;
 use vaguemestre::domain::address::Domain;
 use vaguemestre::domain::address::ReversePath;
 use vaguemestre::domain::certificate::CertificateFacts;
+use vaguemestre::domain::decision::SessionId;
 use vaguemestre::domain::envelope::MailParameters;
 use vaguemestre::domain::envelope::Recipient;
 use vaguemestre::domain::mailbox::Listing;
@@ -21,6 +22,7 @@ use vaguemestre::domain::secret::Secret;
 use vaguemestre::domain::status::Refusal;
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::accept::Accepted;
+use vaguemestre::flow::judge::Grounds;
 use vaguemestre::infra::config::Limits;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::metrics::Metrics;
@@ -48,6 +50,9 @@ pub(super) struct Clerk {
     letters: Mutex<Vec<Letter>>,
     refusals: Mutex<Vec<(Refusal, Option<Address>)>>,
     logins: Mutex<Vec<bool>>,
+    looks: Mutex<Vec<bool>>,
+    explained: Mutex<Vec<(Refusal, Option<Domain>)>>,
+    turned_away: Mutex<Vec<String>>,
 }
 
 impl Clerk {
@@ -75,6 +80,9 @@ impl Clerk {
             letters: Mutex::default(),
             refusals: Mutex::default(),
             logins: Mutex::default(),
+            looks: Mutex::default(),
+            explained: Mutex::default(),
+            turned_away: Mutex::default(),
         })
     }
 
@@ -89,6 +97,21 @@ impl Clerk {
     pub(super) fn refused_recipients(&self) -> Vec<String> {
         let refusals = self.refusals.lock().unwrap();
         refusals.iter().filter_map(|(_, to)| to.as_ref().map(Address::to_string)).collect()
+    }
+
+    /// How often the peer was looked at; true: not for the first time.
+    pub(super) fn looks(&self) -> Vec<bool> {
+        self.looks.lock().unwrap().clone()
+    }
+
+    /// Refusals that can be explained, with the domain of MAIL FROM.
+    pub(super) fn explained(&self) -> Vec<(Refusal, Option<String>)> {
+        let explained = self.explained.lock().unwrap();
+        explained.iter().map(|(why, of)| (*why, of.as_ref().map(Domain::to_string))).collect()
+    }
+
+    pub(super) fn turned_away(&self) -> Vec<String> {
+        self.turned_away.lock().unwrap().clone()
     }
 
     pub(super) fn logins(&self) -> Vec<bool> {
@@ -121,14 +144,25 @@ impl Desk for Clerk {
         self.metrics.session(door.name())
     }
 
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal> {
-        if leaf != PKI.listed() {
-            return Err(Refusal::PeerNotListed);
+    async fn look(
+        &self,
+        session: SessionId,
+        shown: &[CertificateDer<'static>],
+        before: Option<&Arc<Grounds>>,
+    ) -> Arc<Grounds> {
+        self.looks.lock().unwrap().push(before.is_some());
+        if shown.first() != Some(PKI.listed()) {
+            return Arc::new(Grounds::given(session, None));
         }
         let dn = OperatorDn::new([("CN", "mx.cabinet.mssante.test")]);
         let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
         let (subject, issuer, serial) = (dn.clone(), dn, "01".to_owned());
-        Ok(CertificateFacts { subject, issuer, serial, not_before, not_after })
+        let facts = CertificateFacts { subject, issuer, serial, not_before, not_after };
+        Arc::new(Grounds::given(session, Some(facts)))
+    }
+
+    fn peer(&self, grounds: &Grounds) -> Result<(), Refusal> {
+        grounds.certificate().map(|_| ()).ok_or(Refusal::PeerNotListed)
     }
 
     async fn login(
@@ -208,5 +242,13 @@ impl Desk for Clerk {
 
     fn refused(&self, _: &Accepted, recipient: Option<&Address>, refusal: Refusal) {
         self.refusals.lock().unwrap().push((refusal, recipient.cloned()));
+    }
+
+    fn explained(&self, _: &Accepted, _: &Grounds, mail_from: Option<Domain>, why: Refusal) {
+        self.explained.lock().unwrap().push((why, mail_from));
+    }
+
+    fn turned_away(&self, _: SessionId, _: IpAddr, trouble: String) {
+        self.turned_away.lock().unwrap().push(trouble);
     }
 }

@@ -72,6 +72,16 @@ impl Client {
         client
     }
 
+    /// At the operators' door, under TLS, EHLO said and accepted.
+    pub(super) async fn operator(clerk: &Arc<Clerk>, shows: Shows) -> Self {
+        let mut client = Self::connect(clerk, SmtpDoor::Mx);
+        client.expect("220").await;
+        client.talk(&[("EHLO mx.cabinet.mssante.test", "250"), ("STARTTLS", "220")]).await;
+        let mut client = client.secure(shows).await.unwrap();
+        client.talk(&[("EHLO mx.cabinet.mssante.test", "250")]).await;
+        client
+    }
+
     /// At the submission door, logged in.
     pub(super) async fn logged_in(clerk: &Arc<Clerk>) -> Self {
         let mut client = Self::people(clerk).await;

@@ -3,6 +3,7 @@ use vaguemestre::domain::address::Address;
 use vaguemestre::domain::door::Door;
 use vaguemestre::domain::envelope::Notify;
 use vaguemestre::domain::envelope::ReturnContent;
+use vaguemestre::domain::status::Refusal;
 use vaguemestre::flow::accept::Credentials;
 use vaguemestre::server::smtp::SmtpDoor;
 
@@ -75,16 +76,64 @@ async fn another_operator_sends_with_its_certificate() {
 }
 
 #[tokio::test]
-async fn an_operator_without_certificate_does_not_get_past_tls() {
+async fn an_operator_without_certificate_is_told_so_at_ehlo() {
     let clerk = Clerk::new();
     let mut client = Client::connect(&clerk, SmtpDoor::Mx);
     client.expect("220").await;
     client.talk(&[("EHLO mx.cabinet.mssante.test", "250"), ("STARTTLS", "220")]).await;
-    // In TLS 1.3 the client hears of it only at its first read.
-    if let Ok(mut client) = client.secure(Shows::Nothing).await {
-        client.try_send("EHLO mx.cabinet.mssante.test\r\n").await;
-        client.expect_closed().await;
+    let mut client = client.secure(Shows::Nothing).await.unwrap();
+    for line in ["EHLO mx.cabinet.mssante.test", MAIL, "HELO x"] {
+        let reply = client.ask(line).await;
+        assert!(reply.starts_with("550 5.7.1") && reply.ends_with(")\r\n"), "{reply}");
+        assert!(reply.contains(" (session 0"), "{reply}");
     }
+    assert_eq!(clerk.explained(), [(Refusal::PeerNotListed, None)]);
+}
+
+#[tokio::test]
+async fn the_peer_is_looked_at_again_at_each_mail() {
+    let clerk = Clerk::new();
+    let mut client = Client::operator(&clerk, Shows::Listed).await;
+    for _ in 0..2 {
+        client.talk(&[("MAIL FROM:<a@cabinet.mssante.test>", "250"), ("RSET", "250")]).await;
+    }
+    assert_eq!(clerk.looks(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_kept_with_the_domain_that_its_letter_speaks_for() {
+    let clerk = Clerk::new();
+    let mut client = Client::operator(&clerk, Shows::Listed).await;
+    let unknown = "RCPT TO:<unknown@x.fr>";
+    client.talk(&[("MAIL FROM:<a@one.test>", "250"), (unknown, "550"), ("RSET", "250")]).await;
+    client.talk(&[("MAIL FROM:<> SIZE=900000", "552"), ("MAIL FROM:<>", "250")]).await;
+    client.talk(&[(unknown, "550")]).await;
+    let expected = [
+        (Refusal::MailboxUnknown, Some("one.test".to_owned())),
+        (Refusal::MessageTooLarge, None),
+        (Refusal::MailboxUnknown, None),
+    ];
+    assert_eq!(clerk.explained(), expected);
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_and_a_caller_in_clear_are_on_record_once() {
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+    client.expect("220").await;
+    client.talk(&[("EHLO mx.cabinet.mssante.test", "250"), (MAIL, "530"), (MAIL, "530")]).await;
+    client.talk(&[("STARTTLS", "220")]).await;
+    client.send("\x16\x03\x01\0\x05hello").await;
+    client.reply_octets().await;
+    let turned_away = clerk.turned_away();
+    assert!(turned_away[0].contains("without STARTTLS"), "{turned_away:?}");
+    assert!(turned_away[1].contains("handshake failed"), "{turned_away:?}");
+    assert_eq!(turned_away.len(), 2);
+    // People's doors keep no such record.
+    let mut client = Client::connect(&clerk, SmtpDoor::Submission);
+    client.expect("220").await;
+    client.talk(&[("EHLO pc", "250"), (MAIL, "530")]).await;
+    assert_eq!(clerk.turned_away().len(), 2);
 }
 
 #[tokio::test]
@@ -96,7 +145,7 @@ async fn an_operator_in_no_list_is_refused_right_after_ehlo() {
     let mut client = client.secure(Shows::Unlisted).await.unwrap();
     client.talk(&[("EHLO mx.stranger.test", "550 5.7.1"), (MAIL, "550 5.7.1")]).await;
     client.talk(&[("QUIT", "221")]).await;
-    assert_eq!(clerk.refusals(), [vaguemestre::domain::status::Refusal::PeerNotListed]);
+    assert_eq!(clerk.refusals(), [Refusal::PeerNotListed]);
 }
 
 #[tokio::test]

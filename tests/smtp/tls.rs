@@ -77,8 +77,9 @@ impl Pki {
             .unwrap();
         let builder = if for_operators {
             let roots = Arc::clone(&self.roots);
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots, Self::provider()).build();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, Self::provider())
+                .allow_unauthenticated()
+                .build();
             builder.with_client_cert_verifier(verifier.unwrap())
         } else {
             builder.with_no_client_auth()

@@ -15,6 +15,8 @@ use crate::proto::mime::parameters;
 
 /// Octets of one text that the view keeps (a Message-ID, a product name).
 const TEXT_OCTETS_MAX: usize = 998;
+/// Octets of a host name (RFC 5321 §4.5.3.1.2).
+const HOST_OCTETS_MAX: usize = 255;
 /// Message-IDs of In-Reply-To and References that the view keeps.
 const REFERENCES_MAX: usize = 100;
 /// Document codes that the view keeps.
@@ -35,6 +37,8 @@ pub struct HeaderView {
     pub unreadable_sender: bool,
     /// Number of Received fields (loop guard).
     pub received: usize,
+    /// Hosts that say in Received that they took the letter in (`by`), lower case, youngest first.
+    pub received_by: Vec<String>,
     /// True when the very first field is Received: a relay has handled it.
     pub relayed: bool,
     /// Message-ID as written, with its angle brackets.
@@ -156,6 +160,9 @@ pub fn view(header_section: &[u8]) -> HeaderView {
             b"reply-to" => view.unreadable_sender |= !read_addresses(&field, &mut view.reply_to),
             b"received" => {
                 view.received += 1;
+                if view.received_by.len() <= limits::RECEIVED_FIELDS_MAX {
+                    view.received_by.extend(received_by(&field));
+                }
                 view.relayed |= place == 0;
             }
             b"message-id" if view.message_id.is_none() => view.message_id = text(&field),
@@ -245,6 +252,30 @@ fn second_reader_agrees(value: &[u8], ours: &AddressList) -> bool {
         _ => None,
     });
     theirs.map(|address| address.as_bytes().to_vec()).eq(ours)
+}
+
+/// RFC 5321 §4.4: the host behind `by`. Comments and quoted strings are the sender's to write.
+fn received_by(field: &Field<'_>) -> Option<String> {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    let bare = field.value.iter().map(|octet| {
+        let inside = depth > 0 || quoted || escaped;
+        match octet {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' => escaped = depth > 0 || quoted,
+            b'"' if depth == 0 => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if inside || depth > 0 || quoted { b' ' } else { *octet }
+    });
+    let bare: Vec<u8> = bare.collect();
+    // What follows the semicolon is the date.
+    let path = bare.split(|octet| *octet == b';').next().unwrap_or_default();
+    let mut words = path.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.find(|word| word.eq_ignore_ascii_case(b"by"))?;
+    let host = std::str::from_utf8(words.next()?).ok()?;
+    (host.len() <= HOST_OCTETS_MAX).then(|| host.trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// A short text; `None` when it is empty, too long, or not text.

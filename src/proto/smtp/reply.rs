@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::domain::address::BadAddress;
 use crate::domain::address::Domain;
+use crate::domain::decision::SessionId;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
 
@@ -211,6 +212,17 @@ impl Reply {
         }
     }
 
+    /// A refusal with the name of the session behind it: its keeper can ask us why. Faults of
+    /// syntax (X.5.X, RFC 3463 §3.6) speak for themselves.
+    #[must_use]
+    pub fn in_session(mut self, session: SessionId) -> Self {
+        let tells_why = self.enhanced.is_some_and(|enhanced| enhanced.1 != 5);
+        if matches!(self.code, 400..) && tells_why {
+            self.text = Cow::Owned(format!("{} (session {session})", self.text));
+        }
+        self
+    }
+
     /// The three digits.
     pub fn code(&self) -> u16 {
         self.code
@@ -392,6 +404,19 @@ mod tests {
                 assert_eq!(reply.code() / 100, u16::from(class), "{line}");
                 assert!(matches!(class, 4 | 5), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_its_session_and_a_fault_of_syntax_does_not() {
+        let session = SessionId::from_bytes([0xa1; 16]);
+        for refusal in Refusal::ALL {
+            let line = wire(&Reply::from(refusal).in_session(session));
+            assert!(line.ends_with(&format!(" (session {})\r\n", "a1".repeat(16))), "{line}");
+            assert!(line.len() <= 512, "RFC 5321 §4.5.3.1.5: {line}");
+        }
+        for reply in [SENDER_OK, MAIL_FIRST, GO_AHEAD] {
+            assert_eq!(wire(&reply.clone().in_session(session)), wire(&reply));
         }
     }
 

@@ -118,6 +118,7 @@ pub struct Chunks<P: Parcels> {
 /// Every command but QUIT gets the same answer.
 pub struct Unwelcome<P: Parcels> {
     standing: Standing<P>,
+    client: Client,
     refusal: Refusal,
 }
 
@@ -210,7 +211,8 @@ impl<P: Parcels> Session<P> {
     /// What the client called itself, and who vouches for it, as far as it has come.
     pub fn caller(&self) -> (Option<&Client>, Option<&P::Voucher>) {
         let client = match self {
-            Self::Connected(_) | Self::Unwelcome(_) => None,
+            Self::Connected(_) => None,
+            Self::Unwelcome(unwelcome) => Some(&unwelcome.client),
             Self::Greeted(greeted) => Some(&greeted.client),
             Self::Mail(mail) => Some(&mail.before.client),
             Self::Chunks(chunks) => Some(&chunks.before.client),

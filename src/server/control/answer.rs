@@ -18,6 +18,7 @@ use crate::infra::journal::Entry;
 use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::certs;
+use crate::server::control::explain;
 use crate::server::control::mask;
 use crate::server::control::queue;
 use crate::server::control::trace;
@@ -43,6 +44,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Explain(about) => {
+            explain::handle(office, about, caller).await.map(Response::Explain)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

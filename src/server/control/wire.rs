@@ -11,6 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
 use crate::server::control::certs;
+use crate::server::control::explain;
 use crate::server::control::queue;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -31,6 +32,8 @@ pub enum Response {
     Trust(trust::Answer),
     /// About certificates.
     Certs(certs::Answer),
+    /// Why somebody was let in or refused.
+    Explain(explain::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -135,6 +138,9 @@ enum Line {
     Certs {
         about: certs::Request,
     },
+    Explain {
+        about: explain::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -176,6 +182,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Queue(about) => Line::Queue { about: about.clone() },
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
+        Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -211,6 +218,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Queue { about } => Request::Queue(about.clone()),
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
+        Line::Explain { about } => Request::Explain(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })

@@ -2,6 +2,9 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncRead;
@@ -9,7 +12,9 @@ use tokio::io::AsyncWrite;
 use tokio::time;
 
 use crate::domain::address::Address;
+use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
+use crate::domain::decision::SessionId;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
 use crate::domain::envelope::Recipient;
@@ -17,6 +22,7 @@ use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
+use crate::flow::judge::Grounds;
 use crate::infra::net::Stop;
 use crate::proto::smtp::auth::AuthStep;
 use crate::proto::smtp::command::ForwardPath;
@@ -57,11 +63,24 @@ pub(super) struct Visit<D> {
     pub(super) desk: Arc<D>,
     pub(super) door: SmtpDoor,
     pub(super) ip: IpAddr,
+    pub(super) session: SessionId,
     /// TLS version and suite.
     pub(super) tls: Option<String>,
-    /// The certificate that the TLS handshake has verified.
-    pub(super) peer: Option<CertificateDer<'static>>,
+    /// What the peer showed in the handshake, leaf first. Nobody has judged it there.
+    pub(super) shown: Vec<CertificateDer<'static>>,
     pub(super) stop: Stop,
+    pub(super) heard: Mutex<Heard>,
+}
+
+/// What has come up in a conversation at the operators' door, for the record.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// What is known of the peer, as of the last look.
+    grounds: Option<Arc<Grounds>>,
+    /// For which domain the open letter speaks.
+    mail_from: Option<Domain>,
+    /// It is on record that this caller goes on in clear.
+    in_clear: bool,
 }
 
 impl<D: Desk> Visit<D> {
@@ -79,6 +98,9 @@ impl<D: Desk> Visit<D> {
             if between_letters && self.stop.is_stopping() {
                 return Err(Lost::Stopping);
             }
+            if between_letters {
+                self.heard().mail_from = None;
+            }
             let limits = self.desk.limits();
             let give_up = self.give_up(between_letters);
             let line = wire.line(Expecting::Command, limits.line, give_up).await?;
@@ -86,6 +108,7 @@ impl<D: Desk> Visit<D> {
             session = loop {
                 turn = match turn {
                     Turn::Say(session, reply) => {
+                        let reply = self.signed(reply);
                         wire.say(&reply);
                         if reply.closes() {
                             return Ok(None);
@@ -97,7 +120,7 @@ impl<D: Desk> Visit<D> {
                         Turn::Say(session, refusal.into())
                     }
                     Turn::Close(reply) => {
-                        wire.say(&reply);
+                        wire.say(&self.signed(reply));
                         return Ok(None);
                     }
                     Turn::Upgrade(upgrading, _) if !wire.arrived().is_empty() => {
@@ -109,13 +132,19 @@ impl<D: Desk> Visit<D> {
                         wire.flush().await?;
                         return Ok(Some(upgrading));
                     }
-                    Turn::AskPeer(introducing) => introducing.answer(self.judge_peer()),
+                    Turn::AskPeer(introducing) => introducing.answer(self.judge_peer().await),
                     Turn::Authenticate(authenticating, step) => {
                         self.authenticate(wire, authenticating, step).await?
                     }
                     Turn::AskSender(sender, reverse_path, parameters) => {
                         let (client, voucher) = sender.caller();
-                        let caller = self.caller(Some(client), voucher, parameters.smtputf8);
+                        let mut caller = self.caller(Some(client), voucher, parameters.smtputf8);
+                        if self.door == SmtpDoor::Mx {
+                            // The list, the clock and the CRLs have gone on since EHLO.
+                            caller.credentials = Credentials::Operator(self.look().await);
+                            let domain = reverse_path.address().map(Address::domain);
+                            self.heard().mail_from = domain.cloned();
+                        }
                         let verdict = self.sender(caller, reverse_path, parameters);
                         sender.answer(verdict)
                     }
@@ -164,9 +193,35 @@ impl<D: Desk> Visit<D> {
         Lost::Stopping
     }
 
-    fn judge_peer(&self) -> Result<Credentials, Refusal> {
-        let leaf = self.peer.as_ref().ok_or(Refusal::PeerCertificateMissing)?;
-        self.desk.peer(leaf).map(Credentials::Operator)
+    async fn judge_peer(&self) -> Result<Credentials, Refusal> {
+        let grounds = self.look().await;
+        self.desk.peer(&grounds)?;
+        Ok(Credentials::Operator(grounds))
+    }
+
+    /// What is known of the peer now.
+    async fn look(&self) -> Arc<Grounds> {
+        let before = self.heard().grounds.clone();
+        let grounds = self.desk.look(self.session, &self.shown, before.as_ref()).await;
+        self.heard().grounds = Some(Arc::clone(&grounds));
+        grounds
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// At the operators' door a refusal names its session, so that the other side can ask.
+    fn signed(&self, reply: Reply) -> Reply {
+        if self.door != SmtpDoor::Mx {
+            return reply;
+        }
+        let in_clear = self.tls.is_none() && reply.code() == 530;
+        if in_clear && !std::mem::replace(&mut self.heard().in_clear, true) {
+            let trouble = "the caller went on without STARTTLS".to_owned();
+            self.desk.turned_away(self.session, self.ip, trouble);
+        }
+        reply.in_session(self.session)
     }
 
     /// Carries an AUTH exchange on to its end.
@@ -335,6 +390,13 @@ impl<D: Desk> Visit<D> {
         let (client, voucher) = session.caller();
         let accepted = desk::accept_at(self.door, self.caller(client, voucher, false));
         self.desk.refused(&accepted, recipient, refusal);
+        let (grounds, mail_from) = {
+            let heard = self.heard();
+            (heard.grounds.clone(), heard.mail_from.clone())
+        };
+        if let Some(grounds) = grounds {
+            self.desk.explained(&accepted, &grounds, mail_from, refusal);
+        }
     }
 
     fn caller(

@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
-use crate::domain::certificate::CertificateFacts;
+use crate::domain::decision::Decision;
+use crate::domain::decision::SessionId;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
@@ -22,13 +23,15 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::authenticate::Authenticated;
+use crate::flow::decisions;
+use crate::flow::judge;
+use crate::flow::judge::Grounds;
 use crate::flow::office::Office;
 use crate::flow::policy::Approved;
 use crate::flow::seal::Sealing;
 use crate::infra::config::Limits;
 use crate::infra::directory::Account;
 use crate::infra::metrics::SessionGuard;
-use crate::infra::net;
 use crate::server::smtp::SmtpDoor;
 
 /// A clerk of the post office.
@@ -50,8 +53,15 @@ pub trait Desk: Send + Sync + 'static {
     fn tls(&self, door: SmtpDoor) -> Arc<rustls::ServerConfig>;
     /// A session begins; it lasts as long as the guard.
     fn session(&self, door: SmtpDoor) -> SessionGuard;
-    /// Who is the operator that showed this certificate, if the trust list knows it at all?
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal>;
+    /// Looks at what a peer has shown, again if it was looked at before on this connection.
+    fn look(
+        &self,
+        session: SessionId,
+        shown: &[CertificateDer<'static>],
+        before: Option<&Arc<Grounds>>,
+    ) -> impl Future<Output = Arc<Grounds>> + Send;
+    /// May a peer on these grounds stand at the operators' door at all?
+    fn peer(&self, grounds: &Grounds) -> Result<(), Refusal>;
     /// Whose name and password are these?
     fn login(
         &self,
@@ -89,6 +99,17 @@ pub trait Desk: Send + Sync + 'static {
     ) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// A caller was refused.
     fn refused(&self, accepted: &Accepted, recipient: Option<&Address>, refusal: Refusal);
+    /// A caller was refused at the operators' door, on these grounds: it is kept, and can be
+    /// explained.
+    fn explained(
+        &self,
+        accepted: &Accepted,
+        grounds: &Grounds,
+        mail_from: Option<Domain>,
+        refusal: Refusal,
+    );
+    /// Whoever called here did not come as far as any grounds.
+    fn turned_away(&self, session: SessionId, ip: IpAddr, trouble: String);
 }
 
 /// A caller at one of the SMTP doors.
@@ -142,14 +163,17 @@ impl Desk for FrontDesk {
         self.office.metrics.session(door.name())
     }
 
-    fn peer(&self, leaf: &CertificateDer<'_>) -> Result<CertificateFacts, Refusal> {
-        let peer = net::certificate_facts(leaf).map_err(|error| {
-            tracing::warn!(%error, "the peer's certificate cannot be read");
-            Refusal::PeerCertificateMissing
-        })?;
-        tracing::info!(subject = %peer.subject, serial = peer.serial, "operator");
-        self.office.trust.judge_peer(&peer.subject, None)?;
-        Ok(peer)
+    async fn look(
+        &self,
+        session: SessionId,
+        shown: &[CertificateDer<'static>],
+        before: Option<&Arc<Grounds>>,
+    ) -> Arc<Grounds> {
+        judge::look(&self.office, session, shown, before).await
+    }
+
+    fn peer(&self, grounds: &Grounds) -> Result<(), Refusal> {
+        judge::verdict(&self.office, grounds, None, self.office.clock.now())
     }
 
     async fn login(
@@ -205,5 +229,35 @@ impl Desk for FrontDesk {
 
     fn refused(&self, accepted: &Accepted, recipient: Option<&Address>, refusal: Refusal) {
         flow::refused(&self.office, accepted, recipient, refusal);
+    }
+
+    fn explained(
+        &self,
+        accepted: &Accepted,
+        grounds: &Grounds,
+        mail_from: Option<Domain>,
+        refusal: Refusal,
+    ) {
+        let office = &self.office;
+        let decision = decisions::of_refusal(office, accepted, grounds, mail_from, refusal);
+        decisions::note(office, decision);
+    }
+
+    fn turned_away(&self, session: SessionId, ip: IpAddr, trouble: String) {
+        let decision = Decision {
+            session,
+            at: self.office.clock.now(),
+            ip: Some(ip),
+            client_name: String::new(),
+            tls: None,
+            certificate: None,
+            certificate_trouble: trouble,
+            revocation: None,
+            list: None,
+            mail_from: None,
+            letter: None,
+            refusal: Some(Refusal::PeerCertificateMissing),
+        };
+        decisions::note(&self.office, decision);
     }
 }

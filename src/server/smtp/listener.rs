@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::domain::decision::SessionId;
 use crate::domain::limits;
 use crate::infra::net::Stop;
 use crate::proto::smtp::reply;
@@ -102,10 +103,11 @@ pub async fn attend<D: Desk, S>(desk: Arc<D>, stream: S, ip: IpAddr, door: SmtpD
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let session = Uuid::now_v7();
+    let session = SessionId::from_bytes(Uuid::now_v7().into_bytes());
     let span = tracing::info_span!("smtp", %session, door = door.name(), peer = %ip);
     let _counted = desk.session(door);
-    let visit = Visit { desk, door, ip, tls: None, peer: None, stop };
+    let (shown, heard) = (Vec::new(), Mutex::default());
+    let visit = Visit { desk, door, ip, session, tls: None, shown, stop, heard };
     take_care_of(visit, stream).instrument(span).await;
 }
 
@@ -201,19 +203,28 @@ where
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::info!(%error, "TLS handshake failed");
+            turned_away(&visit, format!("the TLS handshake failed: {error}"));
             return None;
         }
         Err(_) => {
             tracing::info!("TLS handshake timed out");
+            turned_away(&visit, "the TLS handshake did not end in time".to_owned());
             return None;
         }
     };
     let (_, connection) = stream.get_ref();
     visit.tls = tls_name(connection);
-    visit.peer =
-        connection.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.clone().into_owned());
+    let shown = connection.peer_certificates().unwrap_or_default();
+    visit.shown = shown.iter().map(|each| each.clone().into_owned()).collect();
     tracing::debug!(tls = visit.tls, "TLS");
     Some((visit, stream))
+}
+
+/// Other operators can ask why; people see it in their program.
+fn turned_away<D: Desk>(visit: &Visit<D>, trouble: String) {
+    if visit.door == SmtpDoor::Mx {
+        visit.desk.turned_away(visit.session, visit.ip, trouble);
+    }
 }
 
 /// For the Received field, e.g. `TLSv1_3 TLS13_AES_128_GCM_SHA256`.

@@ -89,7 +89,8 @@ impl<P: Parcels> Introducing<P> {
             // Not hung up at once: the peer would see a broken connection and try for days.
             Err(refusal) => {
                 let standing = Standing { trust: Trust::Secured, ..standing };
-                Turn::Refuse(Session::Unwelcome(Unwelcome { standing, refusal }), refusal, None)
+                let session = Session::Unwelcome(Unwelcome { standing, client, refusal });
+                Turn::Refuse(session, refusal, None)
             }
         }
     }

@@ -1,0 +1,222 @@
+//! Furniture: who is the peer at the operators' door, and may it speak for this domain now?
+//!
+//! The handshake asks for a certificate and judges nothing, so that each refusal can be told in
+//! words. What the peer has shown becomes [`Grounds`] here ([`look`]: path to an anchor, dates,
+//! use, revocation), and [`verdict`] decides on them, against the list of that very moment. A
+//! second look on the same connection costs comparisons only, as long as nothing has changed.
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::domain::address::Domain;
+use crate::domain::certificate::CertificateFacts;
+use crate::domain::certificate::RevocationEvidence;
+use crate::domain::certificate::Standing;
+use crate::domain::decision::ListEvidence;
+use crate::domain::decision::SessionId;
+use crate::domain::operator::ListVersion;
+use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
+use crate::flow::office::Office;
+use crate::infra::config::RevocationMode;
+use crate::infra::net;
+use crate::infra::net::Purpose;
+
+/// What is known of a peer: the evidence on which it is let in or refused.
+#[derive(Clone, Debug)]
+pub struct Grounds {
+    session: SessionId,
+    certificate: Option<CertificateFacts>,
+    trouble: String,
+    revocation: Option<RevocationEvidence>,
+    /// Leaf first; empty while there is no good path.
+    path: Vec<CertificateDer<'static>>,
+    /// Under which anchors the path was found: they change while the relay runs.
+    anchors: Arc<Vec<CertificateDer<'static>>>,
+    /// The moments between which the whole path is in its dates.
+    begins: Timestamp,
+    ends: Timestamp,
+    /// When somebody was asked about revocation.
+    asked: Timestamp,
+}
+
+/// Looks at what a peer has shown in the handshake (leaf first; nothing at all is an answer
+/// too). `before` is the look before this one on the same connection: of it, all is kept that
+/// still counts.
+pub async fn look(
+    office: &Office,
+    session: SessionId,
+    shown: &[CertificateDer<'static>],
+    before: Option<&Arc<Grounds>>,
+) -> Arc<Grounds> {
+    let now = office.clock.now();
+    let anchors = office.tls.anchors();
+    let path_stands = before.is_some_and(|before| {
+        Arc::ptr_eq(&before.anchors, &anchors) && before.in_its_dates(now) && !before.path.is_empty()
+    });
+    if let Some(before) = before.filter(|before| path_stands && !before.is_stale(office, now)) {
+        return Arc::clone(before);
+    }
+    let mut grounds = match before.filter(|_| path_stands) {
+        Some(before) => Grounds::clone(before),
+        None => Grounds::of_path(office, session, shown, anchors, now),
+    };
+    if !grounds.path.is_empty() {
+        grounds.revocation = Some(office.revocation.check(&grounds.path, now).await);
+        grounds.asked = now;
+    }
+    Arc::new(grounds)
+}
+
+/// May a peer on these grounds speak for `domain` at `now`?
+///
+/// `None` is the null reverse path, or the hello before any path: the certificate's subject has
+/// to be in the list, whatever the domain. The certificate itself is asked first: a peer with a
+/// bad one learns nothing of the list.
+///
+/// # Errors
+/// The reason, one for each remedy.
+pub fn verdict(
+    office: &Office,
+    grounds: &Grounds,
+    domain: Option<&Domain>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(certificate) = &grounds.certificate else {
+        return Err(match grounds.trouble.is_empty() {
+            true => Refusal::PeerCertificateMissing,
+            false => Refusal::PeerCertificateInvalid,
+        });
+    };
+    if !grounds.trouble.is_empty() || !grounds.in_its_dates(now) {
+        return Err(Refusal::PeerCertificateInvalid);
+    }
+    let insists = office.config.revocation.mode == RevocationMode::Required;
+    match grounds.revocation.as_ref().map(|evidence| evidence.standing) {
+        Some(Standing::Revoked(_)) => return Err(Refusal::PeerCertificateRevoked),
+        Some(Standing::Unknown) if insists => return Err(Refusal::RevocationUnknown),
+        _ => {}
+    }
+    if is_list_expired(office, now) {
+        return Err(Refusal::TrustListExpired);
+    }
+    office.trust.judge_peer(&certificate.subject, domain)
+}
+
+/// Which list answers now, and with which entry. For a null path any entry of the subject does,
+/// and the first one is named.
+pub fn list_evidence(
+    office: &Office,
+    certificate: &CertificateFacts,
+    domain: Option<&Domain>,
+) -> ListEvidence {
+    // The integrator replaces this body by `office.trust.evidence(&certificate.subject, domain)`.
+    let (list, dn) = (office.trust.list(), &certificate.subject);
+    let version = ListVersion { generated: list.generated, digest: [0; 32] };
+    let domain = match domain {
+        Some(domain) => list.binds(domain, dn).then(|| domain.clone()),
+        None => {
+            let mut entries = list.domains.iter();
+            entries.find(|(_, listed)| listed.contains(dn)).map(|(domain, _)| domain.clone())
+        }
+    };
+    ListEvidence { version, entry: domain.map(|domain| (domain, dn.clone())) }
+}
+
+/// The integrator replaces this by `office.trust.is_expired(now)`.
+fn is_list_expired(office: &Office, now: Timestamp) -> bool {
+    let limit = office.config.trust.age_limit;
+    limit.is_some_and(|limit| now.since(office.trust.list().generated) > limit)
+}
+
+impl Grounds {
+    /// A given peer whose certificate is good for ever, for tests.
+    pub fn given(session: SessionId, certificate: Option<CertificateFacts>) -> Self {
+        Self {
+            session,
+            certificate,
+            trouble: String::new(),
+            revocation: None,
+            path: Vec::new(),
+            anchors: Arc::default(),
+            begins: Timestamp::from_millis(0),
+            ends: Timestamp::from_millis(u64::MAX),
+            asked: Timestamp::from_millis(0),
+        }
+    }
+
+    /// Follows the path to an anchor.
+    fn of_path(
+        office: &Office,
+        session: SessionId,
+        shown: &[CertificateDer<'static>],
+        anchors: Arc<Vec<CertificateDer<'static>>>,
+        now: Timestamp,
+    ) -> Self {
+        let mut grounds = Self { anchors, ..Self::given(session, None) };
+        let Some((leaf, intermediates)) = shown.split_first() else { return grounds };
+        match net::certificate_facts(leaf) {
+            Ok(facts) => {
+                tracing::info!(subject = %facts.subject, serial = facts.serial, "operator");
+                grounds.certificate = Some(facts);
+            }
+            Err(error) => {
+                grounds.trouble = error.to_string();
+                return grounds;
+            }
+        }
+        let purpose = Purpose::Client { or_server: office.config.mx.accept_server_certificates };
+        match net::verified_path(leaf, intermediates, &grounds.anchors, purpose, now) {
+            Ok(path) => {
+                for facts in path.iter().filter_map(|each| net::certificate_facts(each).ok()) {
+                    grounds.begins = grounds.begins.max(facts.not_before);
+                    grounds.ends = grounds.ends.min(facts.not_after);
+                }
+                grounds.path = path;
+            }
+            Err(trouble) => {
+                tracing::info!(trouble, "the peer's certificate is not good");
+                grounds.trouble = trouble;
+            }
+        }
+        grounds
+    }
+
+    fn in_its_dates(&self, now: Timestamp) -> bool {
+        // RFC 5280 §4.1.2.5: the last second of the validity is part of it.
+        self.begins <= now && now.as_seconds() <= self.ends.as_seconds()
+    }
+
+    /// True when revocation has to be asked about again: the evidence has come to its end, is
+    /// older than the configuration wants it, or there is none. The room behind the question
+    /// answers from what it keeps; nobody is called for each letter.
+    fn is_stale(&self, office: &Office, now: Timestamp) -> bool {
+        let Some(evidence) = &self.revocation else { return true };
+        let since = evidence.fetched.map_or(self.asked, |fetched| fetched.min(self.asked));
+        evidence.standing == Standing::Unknown
+            || !evidence.trouble.is_empty()
+            || evidence.ends.is_some_and(|ends| ends < now)
+            || now.since(since) >= office.config.revocation.refresh
+    }
+
+    /// The connection.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The certificate that was shown, good or not; `None` when there is none or it cannot be
+    /// read.
+    pub fn certificate(&self) -> Option<&CertificateFacts> {
+        self.certificate.as_ref()
+    }
+
+    /// Why the certificate itself is not good, for people; empty otherwise.
+    pub fn trouble(&self) -> &str {
+        &self.trouble
+    }
+
+    /// What is known of its revocation.
+    pub fn revocation(&self) -> Option<&RevocationEvidence> {
+        self.revocation.as_ref()
+    }
+}
