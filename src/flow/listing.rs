@@ -48,6 +48,14 @@ pub fn settings(config: &Config) -> Settings {
     }
 }
 
+/// Where the list comes from, for people.
+pub fn source_name(config: &Config) -> String {
+    match &config.trust.list {
+        ListSource::File(file) => file.display().to_string(),
+        ListSource::Url(url) => url.clone(),
+    }
+}
+
 /// Asks the source now.
 ///
 /// # Errors

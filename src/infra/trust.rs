@@ -329,6 +329,16 @@ impl TrustSpace {
         (active.judge(peer, domain), active.evidence(peer, domain))
     }
 
+    /// The certificates' names that are listed for a domain; `true` for one that the newest
+    /// document no longer has and that counts until somebody approves.
+    pub fn entries(&self, domain: &Domain) -> Vec<(OperatorDn, bool)> {
+        let active = self.active.load();
+        let held = active.held.get(domain);
+        let is_held = |dn: &OperatorDn| held.is_some_and(|held| held.contains(dn));
+        let listed = active.list.domains.get(domain).into_iter().flatten();
+        listed.map(|dn| (dn.clone(), is_held(dn))).collect()
+    }
+
     /// True when the list is so old that the configuration lets nobody be judged by it.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         let limit = self.keeper.as_ref().and_then(|keeper| keeper.settings.age_limit);

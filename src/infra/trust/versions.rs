@@ -91,10 +91,6 @@ impl Key {
         ListVersion { generated: Timestamp::from_millis(self.generated), digest: self.digest }
     }
 
-    pub(super) fn of(version: ListVersion) -> Self {
-        Self { generated: version.generated.as_millis(), digest: version.digest }
-    }
-
     /// In the order of dates.
     fn row(self) -> Vec<u8> {
         [VERSIONS, &self.generated.to_be_bytes(), &self.digest].concat()
