@@ -87,7 +87,7 @@ stopped relay, through control.sock.")]
     /// After held removals this applies them; after a rollback it takes the younger list.
     #[command(after_help = "\
 Examples:
-  vaguemestre trust approve --dry-run --reason look
+  vaguemestre trust approve --dry-run
   vaguemestre trust approve --reason \"SISRA moved to SARA, ANS note of 20/04\"
 
 The reason and your name go into the journal (`admin journal`). Works on a running and on a stopped
@@ -106,7 +106,7 @@ relay, through control.sock.")]
     /// a whole until `trust approve`.
     #[command(after_help = "\
 Examples:
-  vaguemestre trust rollback --dry-run --reason look
+  vaguemestre trust rollback --dry-run
   vaguemestre trust rollback 2026-11-20 --reason \"our domain is missing since 21/11\"
 
 The reason and your name go into the journal (`admin journal`). Works on a running and on a stopped
@@ -145,8 +145,8 @@ pub(super) struct Common {
 #[derive(Debug, Args)]
 pub(super) struct Hand {
     /// Why; it is kept in the journal with your name.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    reason: Option<String>,
     /// Say what it would do, and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -160,9 +160,11 @@ pub(super) async fn run(command: Trust) -> Result<(), Failure> {
         Trust::Show { domain, common } => (common, Request::Show { domain }),
         Trust::Refresh { common } => (common, Request::Refresh {}),
         Trust::Approve { version, hand: Hand { reason, dry_run }, common } => {
+            let reason = reason.unwrap_or_default();
             (common, Request::Approve { version, reason, dry_run })
         }
         Trust::Rollback { version, hand: Hand { reason, dry_run }, common } => {
+            let reason = reason.unwrap_or_default();
             (common, Request::Rollback { version, reason, dry_run })
         }
         Trust::Versions { common } => (common, Request::Versions {}),
