@@ -9,6 +9,7 @@ pub mod people;
 pub mod pki;
 mod scenario;
 mod set_up;
+mod tour;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -84,6 +85,7 @@ async fn run_scenario(demo: &Demo, options: &Options) -> anyhow::Result<()> {
     if report.failures > 0 {
         anyhow::bail!("{} checks of the demonstration failed", report.failures);
     }
+    tour::walk(demo).await?;
     demo.mark_played()
 }
 

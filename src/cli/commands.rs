@@ -1,6 +1,7 @@
 //! Doing what was typed.
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
@@ -28,6 +29,7 @@ use crate::domain::mailbox::Listing;
 use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
 use crate::infra::log;
+use crate::infra::store::StoreError;
 use crate::relay;
 use crate::server::control;
 use crate::server::control::Caller;
@@ -37,6 +39,10 @@ use crate::server::control::wire::JournalLine;
 use crate::server::control::wire::MailboxRow;
 use crate::server::control::wire::Response;
 use crate::server::control::wire::StatTable;
+
+/// A relay that has the store open and no control socket yet is starting: so long it may take.
+const STARTING_PATIENCE: Duration = Duration::from_secs(10);
+const STARTING_STEP: Duration = Duration::from_millis(100);
 
 /// Why a command did not do its work.
 pub(super) enum Failure {
@@ -233,18 +239,31 @@ async fn ask(config: &ConfigFile, request: Request, format: Format) -> Result<()
     show(reach(&config, request).await?, format)
 }
 
-/// A running relay does it itself; otherwise we open its store. The store's lock decides races.
+/// A running relay does it itself; otherwise we open its store. The store's lock decides races:
+/// whoever holds it answers on the socket in a moment, because it is a relay that starts.
 async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
     let socket = control::socket_path(&config.storage.data_dir);
-    match control::ask(&socket, &request).await {
-        Ok(response) => Ok(response),
-        Err(ControlError::NotRunning(_)) => {
-            let _log = log::install(log::Format::Pretty, "warn");
-            let office = relay::offline(config).await?;
-            Ok(control::handle(&office, request, &Caller::own()).await)
+    let mut patience = STARTING_PATIENCE;
+    loop {
+        match control::ask(&socket, &request).await {
+            Ok(response) => return Ok(response),
+            Err(ControlError::NotRunning(_)) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
+        let _log = log::install(log::Format::Pretty, "warn");
+        match relay::offline(config).await {
+            Ok(office) => return Ok(control::handle(&office, request, &Caller::own()).await),
+            Err(error) if !patience.is_zero() && is_in_use(&error) => {
+                tokio::time::sleep(STARTING_STEP).await;
+                patience = patience.saturating_sub(STARTING_STEP);
+            }
+            Err(error) => return Err(error),
+        }
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::InUse(_))))
 }
 
 fn show(response: Response, format: Format) -> Result<(), Failure> {

@@ -22,6 +22,7 @@ use crate::demo::pki::SIGNER_COMMON_NAME;
 use crate::demo::pki::SIGNER_EMAIL;
 use crate::demo::say;
 use crate::demo::step;
+use crate::demo::tour;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::mailbox::Listing;
@@ -79,8 +80,10 @@ impl Demo {
             u16::MAX - 2000
         );
         let operators = demo_operators()?;
+        // The tour's rogue has a good certificate too: only the list tells them apart.
+        let certified = [operators.as_slice(), &[tour::rogue()]].concat();
         let pki = step("certificate authority (DEMO, after IGC-Santé)", async {
-            DemoPki::create(&folder.join("pki"), &operators, options.host, SystemClock.now())
+            DemoPki::create(&folder.join("pki"), &certified, options.host, SystemClock.now())
         })
         .await?;
         step("signed trust list of two operators", async {
@@ -255,6 +258,11 @@ fn demo_operators() -> anyhow::Result<Vec<DemoOperator>> {
             })
         })
         .collect()
+}
+
+/// One of them.
+pub(super) fn operator(number: usize) -> anyhow::Result<DemoOperator> {
+    demo_operators()?.into_iter().nth(number).context("no such operator in the demonstration")
 }
 
 fn write_trust_list(
