@@ -242,8 +242,7 @@ impl Versions {
         }
         for (domain, names) in after {
             if before.get(domain) != Some(names) {
-                let names: Vec<&[(String, String)]> =
-                    names.iter().map(OperatorDn::pairs).collect();
+                let names: Vec<&[(String, String)]> = names.iter().map(OperatorDn::pairs).collect();
                 batch.put(key(domain), row::encode(FORMAT, &names));
             }
         }
