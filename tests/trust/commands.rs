@@ -65,8 +65,8 @@ impl Drop for Alone {
 }
 
 impl Stopped {
-    /// The relay is killed, not stopped: what it knew of the list must be on the disk.
-    async fn with_a_waiting_letter() -> Self {
+    /// Its relay runs until the second value is dropped.
+    async fn with_a_waiting_letter() -> (Self, Alone) {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("demo");
         let mut demo = Running::start(&place, running::free_port_base(), &[]);
@@ -83,8 +83,7 @@ impl Stopped {
         let letter = letters::letter(FROM, THERE, &letters::message_id(), 2_000);
         session.send(FROM, &[THERE], &letter).await.unwrap();
         assert_eq!(stopped.json(&["status"])["waiting"], Value::Null, "asked while it runs");
-        drop(relay);
-        stopped
+        (stopped, relay)
     }
 
     fn list_file(&self) -> std::path::PathBuf {
@@ -108,7 +107,7 @@ impl Stopped {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() {
-    let stopped = Stopped::with_a_waiting_letter().await;
+    let (stopped, relay) = Stopped::with_a_waiting_letter().await;
     let status = stopped.json(&["status"]);
     assert_eq!(status["waiting"], Value::Null);
     let first = status["active"]["short"].as_str().unwrap().to_owned();
@@ -128,7 +127,14 @@ async fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() 
     let younger = stopped.pki.sign_trust_list(&list).unwrap();
     std::fs::write(stopped.list_file(), younger).unwrap();
 
+    // The relay may have looked by itself in the meantime.
+    let refreshed = stopped.json(&["refresh"]);
+    assert!(["removals-held", "unchanged"].contains(&refreshed["outcome"].as_str().unwrap()));
+    let running = stopped.json(&["status"]);
+    // Killed, not stopped: what it knew of the list must be on the disk.
+    drop(relay);
     let status = stopped.json(&["status"]);
+    assert_eq!((&status["since"], &status["waiting"]), (&running["since"], &running["waiting"]));
     assert_eq!(status["waiting"]["what"], "removals");
     assert_eq!(status["pairs"].as_u64(), Some(pairs + 1));
     let second = status["active"]["short"].as_str().unwrap().to_owned();
