@@ -53,7 +53,10 @@ Examples:
 
 A version is named by the beginning of its digest or of its date; `trust versions` lists them.
 For each domain: letters exchanged in 30 days, and what waits in the queue for it and could not be
-delivered any more. Works on a running and on a stopped relay, through control.sock.")]
+delivered any more.
+
+Works on a running and on a stopped relay: a running one is asked through control.sock in its data
+folder.")]
     Diff {
         /// The older one, or the one to compare with what counts now.
         from: Option<String>,
@@ -80,8 +83,10 @@ folder.")]
 Example:
   vaguemestre trust refresh
 
-Says what happened. A bad list is refused and the active one stays. Works on a running and on a
-stopped relay, through control.sock.")]
+Says what happened. A bad list is refused and the active one stays.
+
+Works on a running and on a stopped relay: a running one is asked through control.sock in its data
+folder.")]
     Refresh {
         #[command(flatten)]
         common: Common,
@@ -94,8 +99,10 @@ Examples:
   vaguemestre trust approve --dry-run
   vaguemestre trust approve --reason \"SISRA moved to SARA, ANS note of 20/04\"
 
-The reason and your name go into the journal (`admin journal`). Works on a running and on a stopped
-relay, through control.sock.")]
+The reason and your name go into the journal (`admin journal`).
+
+Works on a running and on a stopped relay: a running one is asked through control.sock in its data
+folder.")]
     Approve {
         /// Another version than the one that waits, for example one that was rolled back.
         version: Option<String>,
@@ -113,8 +120,10 @@ Examples:
   vaguemestre trust rollback --dry-run
   vaguemestre trust rollback 2026-11-20 --reason \"our domain is missing since 21/11\"
 
-The reason and your name go into the journal (`admin journal`). Works on a running and on a stopped
-relay, through control.sock.")]
+The reason and your name go into the journal (`admin journal`).
+
+Works on a running and on a stopped relay: a running one is asked through control.sock in its data
+folder.")]
     Rollback {
         /// Another version than the one before.
         version: Option<String>,
@@ -266,10 +275,14 @@ fn show_diff(table: &DiffTable) -> std::io::Result<()> {
         table.swapped,
         table.undeliverable,
     ))?;
-    let heading =
-        ["Change", "Domain", ">Letters in 30 days", ">Waiting", ">Undeliverable", "Their letters"];
     let mut printed = Table::new(&[
-        heading[0], heading[1], heading[2], heading[3], heading[4], heading[5], "Certificates",
+        "Change",
+        "Domain",
+        ">Letters in 30 days",
+        ">Waiting",
+        ">Undeliverable",
+        "Their letters",
+        "Certificates",
     ]);
     for line in table.domains.iter().take(LINES_SHOWN) {
         let ours = if line.ours { " (hosted here)" } else { "" };
@@ -330,7 +343,14 @@ fn show_domain(card: &DomainCard) -> std::io::Result<()> {
 
 fn version_table(lines: &[VersionLine]) -> Table {
     let mut table = Table::new(&[
-        "Version", "Made", "Standing", "Kept", ">Domains", ">Pairs", ">Skipped", "Signer",
+        "Version",
+        "Made",
+        "Standing",
+        "Kept",
+        ">Domains",
+        ">Pairs",
+        ">Skipped",
+        "Signer",
         "Signer ends",
     ]);
     for line in lines {

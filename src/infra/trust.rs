@@ -36,6 +36,7 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::infra::net::fetch::Validators;
 use crate::infra::store::Store;
+use crate::infra::store::Version;
 
 use diff::Pairs;
 use keeper::Keeper;
@@ -193,6 +194,7 @@ impl TrustSpace {
         let keeper = Keeper::open(settings, store).await?;
         let Some(active) = keeper.resume().await? else {
             let (active, fetching, validators) = keeper.first(watch, now).await?;
+            keeper.copy_plainly(active.state.active).await;
             let space = Self::with(Some(keeper), active);
             *space.fetching() = (fetching, validators);
             space.tell_alarms(now);
@@ -276,7 +278,11 @@ impl TrustSpace {
             return Ok((Refreshed::Unchanged, None));
         };
         let validators = document.validators;
-        if self.active.load().is_known(&keeper::digest_of(&document.octets)) {
+        let in_step = {
+            let _turn = self.turn.lock().await;
+            self.in_step(keeper).await?
+        };
+        if in_step.0.is_known(&keeper::digest_of(&document.octets)) {
             return Ok((Refreshed::Unchanged, Some(validators)));
         }
         let proven = keeper.prove(document.octets, now).await?;
@@ -286,12 +292,30 @@ impl TrustSpace {
         keeper.check_moment(&proven, now).await?;
         keeper::check_signer(&proven, watch, now).await?;
         let _turn = self.turn.lock().await;
-        let before = self.active.load_full();
+        let (before, _) = self.in_step(keeper).await?;
         let (refreshed, after) = keeper.take(Some(&before), proven, now).await?;
         if let Some(after) = after {
+            let key = after.state.active;
+            // Nothing may be awaited between the commit and this.
             self.active.store(Arc::new(after));
+            keeper.copy_plainly(key).await;
         }
         Ok((refreshed, Some(validators)))
+    }
+
+    /// What counts, in step with its row, and the row's version for a change. Whoever asked for
+    /// a change may have hung up after its commit, and a commit of unknown outcome may have
+    /// succeeded: then the row is right and memory is not. The caller has the turn.
+    async fn in_step(&self, keeper: &Keeper) -> Result<(Arc<Active>, Option<Version>), TrustError> {
+        let active = self.active.load_full();
+        let Some((row, at)) = keeper.versions.state().await? else { return Ok((active, None)) };
+        if row == active.state {
+            return Ok((active, Some(at)));
+        }
+        if let Some(again) = keeper.resume().await? {
+            self.active.store(Arc::new(again));
+        }
+        Ok((self.active.load_full(), Some(at)))
     }
 
     /// What counts now.

@@ -1,7 +1,12 @@
-//! `vaguemestre trust …` on a relay that is stopped: what administrators read and do.
-use std::path::Path;
+//! `vaguemestre trust …`: what administrators read and do, on a relay that runs or was killed.
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
+use vaguemestre::demo::client;
+use vaguemestre::demo::client::Submission;
 use vaguemestre::demo::pki::DemoPki;
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::infra::clock::Clock;
@@ -13,32 +18,72 @@ use super::dn;
 use super::domain;
 use super::loopback;
 use crate::cli::vaguemestre;
+use crate::support::letters;
+use crate::support::running;
+use crate::support::running::Running;
 
-/// A demonstration that ran once, as a relay's folder with a list and a signer.
+const FROM: &str = "hugo.oreade@hopital.mssante.test";
+const THERE: &str = "paul.verdier@cabinet.mssante.test";
+
+/// A relay's folder, in whose queue one letter waits for an operator that is away.
 struct Stopped {
     folder: tempfile::TempDir,
     config: String,
     pki: DemoPki,
 }
 
+/// The hospital's relay, run by `serve` alone. Killed when dropped.
+struct Alone(Child);
+
+impl Alone {
+    fn serve(demo: &Running) -> Self {
+        let config = demo.json["operators"][0]["config"].as_str().unwrap();
+        let log = std::fs::File::create(demo.folder.join("serve.txt")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
+            .args(["serve", "--config", config])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let alone = Self(child);
+        for _ in 0..1_200 {
+            if std::net::TcpStream::connect(demo.door(0, "submissions")).is_ok() {
+                return alone;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the relay does not start");
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Stopped {
-    fn new() -> Self {
+    /// Its relay runs until the second value is dropped.
+    async fn with_a_waiting_letter() -> (Self, Alone) {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("demo");
-        let running = crate::support::running::Running::start(
-            &place,
-            crate::support::running::free_port_base(),
-            &[],
-        );
-        let config = running.json["operators"][0]["config"].as_str().unwrap().to_owned();
-        let pki_folder = Path::new(running.json["operators"][0]["mx_cert"].as_str().unwrap())
-            .ancestors()
-            .nth(2)
-            .unwrap()
-            .to_owned();
-        drop(running);
-        let pki = DemoPki::create(&pki_folder, &[], loopback(), SystemClock.now()).unwrap();
-        Self { folder, config, pki }
+        let mut demo = Running::start(&place, running::free_port_base(), &[]);
+        assert!(demo.terminate().success());
+        let config = demo.json["operators"][0]["config"].as_str().unwrap().to_owned();
+        let (now, folder_of_keys) = (SystemClock.now(), place.join("pki"));
+        let pki = DemoPki::create(&folder_of_keys, &[], loopback(), now).unwrap();
+        let stopped = Self { folder, config, pki };
+        let relay = Alone::serve(&demo);
+        let tls = client::trusting(&demo.ca_file()).unwrap();
+        let door = demo.door(0, "submissions");
+        let password = demo.password(FROM);
+        let mut session = Submission::open(door, &tls, FROM, &password).await.unwrap();
+        let letter = letters::letter(FROM, THERE, &letters::message_id(), 2_000);
+        session.send(FROM, &[THERE], &letter).await.unwrap();
+        assert_eq!(stopped.json(&["status"])["waiting"], Value::Null, "asked while it runs");
+        (stopped, relay)
     }
 
     fn list_file(&self) -> std::path::PathBuf {
@@ -60,9 +105,9 @@ impl Stopped {
     }
 }
 
-#[test]
-fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() {
-    let stopped = Stopped::new();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() {
+    let (stopped, relay) = Stopped::with_a_waiting_letter().await;
     let status = stopped.json(&["status"]);
     assert_eq!(status["waiting"], Value::Null);
     let first = status["active"]["short"].as_str().unwrap().to_owned();
@@ -82,7 +127,14 @@ fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() {
     let younger = stopped.pki.sign_trust_list(&list).unwrap();
     std::fs::write(stopped.list_file(), younger).unwrap();
 
+    // The relay may have looked by itself in the meantime.
+    let refreshed = stopped.json(&["refresh"]);
+    assert!(["removals-held", "unchanged"].contains(&refreshed["outcome"].as_str().unwrap()));
+    let running = stopped.json(&["status"]);
+    // Killed, not stopped: what it knew of the list must be on the disk.
+    drop(relay);
     let status = stopped.json(&["status"]);
+    assert_eq!((&status["since"], &status["waiting"]), (&running["since"], &running["waiting"]));
     assert_eq!(status["waiting"]["what"], "removals");
     assert_eq!(status["pairs"].as_u64(), Some(pairs + 1));
     let second = status["active"]["short"].as_str().unwrap().to_owned();
@@ -96,7 +148,12 @@ fn a_list_is_seen_approved_and_rolled_back_with_a_reason_in_the_journal() {
     assert_eq!(diff["removed"], 1);
     assert_eq!(diff["domains"][0]["domain"], "cabinet.mssante.test");
     assert_eq!(diff["domains"][0]["change"], "removed");
-    assert!(diff["domains"][0]["exchanged_30_days"].is_u64());
+    assert!(diff["domains"][0]["exchanged_30_days"].as_u64().unwrap() > 0, "{diff}");
+    assert_eq!((&diff["undeliverable"], &diff["domains"][0]["waiting"]), (&1.into(), &1.into()));
+    let stuck = diff["domains"][0]["undeliverable_letters"][0].as_str().unwrap();
+    let queue = vaguemestre(&["queue", "list", "--json", "--config", &stopped.config], "");
+    assert!(String::from_utf8(queue.stdout).unwrap().contains(stuck), "an id of the queue");
+    assert!(stopped.run(&["diff"]).unwrap().contains(stuck));
     let backwards = stopped.json(&["diff", &second, &first]);
     assert_eq!((&backwards["added"], &backwards["removed"]), (&1.into(), &1.into()));
 

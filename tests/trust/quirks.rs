@@ -8,13 +8,7 @@ use super::domain;
 
 /// A subject as certificates have it: C first.
 fn presented(state: (&str, &str), organisation: &str, structure: &str, host: &str) -> OperatorDn {
-    OperatorDn::new([
-        ("C", "FR"),
-        state,
-        ("O", organisation),
-        ("OU", structure),
-        ("CN", host),
-    ])
+    OperatorDn::new([("C", "FR"), state, ("O", organisation), ("OU", structure), ("CN", host)])
 }
 
 /// A start with a list of these (domain, listed name) entries, just as they are typed.

@@ -100,6 +100,26 @@ fn the_override_forgives_the_date_and_nothing_else() {
 }
 
 #[test]
+fn an_old_certificate_beside_the_new_one_does_not_stop_a_rotation() {
+    let publisher = Publisher::new();
+    let old = String::from_utf8(expired(&publisher)).unwrap();
+    let new = publisher.signed_by(&publisher.pki, SIGNER_COMMON_NAME, |_| {});
+    let new = String::from_utf8(new).unwrap();
+    let tag = "<X509Certificate>";
+    let of = |text: &str| {
+        let rest = text.split_once(tag).unwrap().1;
+        rest.split_once("</").unwrap().0.to_owned()
+    };
+    let both = format!("{tag}{}</X509Certificate>{tag}", of(&old));
+    publisher.publish(new.replacen(tag, &both, 1));
+    publisher.load().unwrap();
+    // What the old key signed does not count because the new certificate lies beside it.
+    let both = format!("{tag}{}</X509Certificate>{tag}", of(&new));
+    publisher.publish(old.replacen(tag, &both, 1));
+    assert!(matches!(publisher.load().err(), Some(TrustError::Signature(_))));
+}
+
+#[test]
 fn a_list_that_was_good_stays_good_when_its_signer_expires() {
     let publisher = Publisher::new();
     publisher.publish_list(0, &["a.test"]);

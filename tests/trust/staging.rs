@@ -273,7 +273,7 @@ fn a_full_disk_keeps_the_active_list() {
 }
 
 #[test]
-fn a_restart_neither_goes_back_in_time_nor_stops_for_a_damaged_source() {
+fn a_restart_neither_goes_back_in_time_nor_stops_for_a_damaged_file() {
     let mut house = House::new();
     house.put(0, 0..10);
     house.try_open().unwrap();
@@ -386,9 +386,8 @@ fn a_certificate_taken_off_the_list_stops_counting_with_the_next_question() {
     settings.removals_percent = 50;
     let opening = TrustSpace::open(settings, house.store.clone(), &NobodyAsks, house.publisher.now);
     house.space = Some(wait_for(opening).unwrap());
-    let verdict = |house: &House| {
-        house.space().judge_with_evidence(&dn("old.test"), Some(&domain("a.test")))
-    };
+    let verdict =
+        |house: &House| house.space().judge_with_evidence(&dn("old.test"), Some(&domain("a.test")));
     let (judged, evidence) = verdict(&house);
     assert_eq!((judged, evidence.entry.is_some()), (Ok(()), true));
 
@@ -399,4 +398,24 @@ fn a_certificate_taken_off_the_list_stops_counting_with_the_next_question() {
     let (judged, later) = verdict(&house);
     assert_eq!((judged, later.entry), (Err(Refusal::PeerNotListed), None));
     assert!(later.version > evidence.version, "the evidence names the list that was asked");
+}
+
+#[test]
+fn a_change_whose_asker_hung_up_after_its_commit_counts_with_the_next_look() {
+    let mut house = House::new();
+    house.put(0, 0..100);
+    house.try_open().unwrap();
+    house.offer(1, 50..100);
+    let plan = wait_for(house.space().plan_approval(None)).unwrap();
+    house.store.hold();
+    let now = house.publisher.now;
+    let asked = wait_for(async {
+        let work = house.space().carry_out(plan, Batch::new(), now);
+        tokio::time::timeout(std::time::Duration::from_millis(50), work).await
+    });
+    assert!(asked.is_err(), "the disk was held");
+    house.store.release();
+    assert_eq!(house.pairs(), 100, "nobody saw the commit");
+    assert_eq!(house.publisher.refresh(house.space()).unwrap(), Refreshed::Unchanged);
+    assert_eq!(house.pairs(), 50);
 }

@@ -124,7 +124,9 @@ mod tests {
         let after = list(&[("b.fr", &["y", "z"]), ("c.fr", &["z"]), ("d.fr", &["x"])]);
         let seen: Vec<_> = changes(&before, &after)
             .into_iter()
-            .map(|c| (c.domain.to_string(), c.kind.name(), c.gained.len(), c.lost.len(), c.keeps_one))
+            .map(|c| {
+                (c.domain.to_string(), c.kind.name(), c.gained.len(), c.lost.len(), c.keeps_one)
+            })
             .collect();
         let expected = [
             ("a.fr", "removed", 0, 1, false),

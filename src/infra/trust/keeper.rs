@@ -239,7 +239,6 @@ impl Keeper {
             0 => Refreshed::Replaced(staged.effective.domains.len()),
             held => Refreshed::Held(held),
         };
-        self.copy_plainly(key).await;
         Ok((refreshed, Some(Active::new(staged.effective, staged.held, state))))
     }
 
@@ -302,10 +301,7 @@ fn prove(
             "entries of the trust list cannot be read and are left out"
         );
     }
-    let key = Key {
-        generated: reading.list.generated.as_millis(),
-        digest: digest_of(&document),
-    };
+    let key = Key { generated: reading.list.generated.as_millis(), digest: digest_of(&document) };
     Ok(Proven { key, document, list: reading.list, skipped: reading.skipped, verified })
 }
 

@@ -201,7 +201,7 @@ impl TrustSpace {
         keeper: &Keeper,
     ) -> Result<(Option<Version>, Arc<Active>), TrustError> {
         let _turn = self.turn.lock().await;
-        let at = keeper.versions.state().await?.map(|(_, at)| at);
-        Ok((at, self.active.load_full()))
+        let (active, at) = self.in_step(keeper).await?;
+        Ok((at, active))
     }
 }

@@ -35,14 +35,34 @@ pub(super) fn check<'a>(
     if rule.common_name.is_none() && rule.email.is_none() {
         return Err(wrong("no signer is configured, so nobody may sign"));
     }
-    let certificate = certificates
-        .iter()
-        .find(|certificate| is_named(certificate, rule))
-        .ok_or_else(|| wrong("no certificate in it has the configured signer's name"))?;
-    let leaf = CertificateDer::from(certificate.as_slice());
+    // During a rotation a publisher may put the old certificate beside the new one. Which of them
+    // comes first must not matter; its key must have made the signature in any case.
+    let mut refusal = None;
+    for certificate in certificates.iter().filter(|certificate| is_named(certificate, rule)) {
+        match prove(certificate, certificates, anchors, false, now) {
+            Ok(signer) => return Ok(signer),
+            Err(error) => refusal = refusal.or(Some((certificate, error))),
+        }
+    }
+    let (certificate, error) =
+        refusal.ok_or_else(|| wrong("no certificate in it has the configured signer's name"))?;
+    if accept_expired {
+        return prove(certificate, certificates, anchors, true, now);
+    }
+    Err(error)
+}
+
+fn prove<'a>(
+    certificate: &'a [u8],
+    certificates: &'a [Vec<u8>],
+    anchors: &[CertificateDer<'static>],
+    accept_expired: bool,
+    now: Timestamp,
+) -> Result<Signer<'a>, TrustError> {
+    let leaf = CertificateDer::from(certificate);
     let others: Vec<CertificateDer<'_>> = certificates
         .iter()
-        .filter(|other| *other != certificate)
+        .filter(|other| other.as_slice() != certificate)
         .map(|other| CertificateDer::from(other.as_slice()))
         .collect();
     match path(&leaf, &others, anchors, now) {

@@ -72,12 +72,7 @@ pub fn verified(
     }
     let facts = certificate_facts(&CertificateDer::from(signer.certificate))
         .map_err(|error| wrong(error.to_string()))?;
-    Ok(Verified {
-        bytes,
-        signer_path: signer.path,
-        signer: facts,
-        signer_expired: signer.expired,
-    })
+    Ok(Verified { bytes, signer_path: signer.path, signer: facts, signer_expired: signer.expired })
 }
 
 fn wrong(reason: impl Into<String>) -> TrustError {

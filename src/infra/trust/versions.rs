@@ -175,28 +175,32 @@ impl Versions {
         Ok(Some((state, found.version)))
     }
 
-    /// Certificates that count although the list no longer has them.
+    /// Certificates that count although the list no longer has them. A damaged row is left out:
+    /// then the list counts there, as it was published.
     pub(super) async fn held(&self) -> Result<Pairs, TrustError> {
         let mut held = Pairs::new();
         for (key, value) in self.rows(HELD).await? {
-            let damaged = || TrustError::Store("a held entry is damaged".to_owned());
-            let domain = std::str::from_utf8(&key[HELD.len()..]).map_err(|_| damaged())?;
-            let domain = Domain::parse(domain).map_err(|_| damaged())?;
-            let names: Vec<Vec<(String, String)>> =
-                row::decode(FORMAT, &value).ok_or_else(damaged)?;
-            held.insert(domain, names.into_iter().map(OperatorDn::new).collect());
+            let domain = std::str::from_utf8(&key[HELD.len()..]).ok();
+            let domain = domain.and_then(|domain| Domain::parse(domain).ok());
+            let names: Option<Vec<Vec<(String, String)>>> = row::decode(FORMAT, &value);
+            match domain.zip(names) {
+                Some((domain, names)) => {
+                    held.insert(domain, names.into_iter().map(OperatorDn::new).collect());
+                }
+                None => tracing::error!("a held entry of the trust list is damaged"),
+            }
         }
         Ok(held)
     }
 
-    /// Every version, youngest first.
+    /// Every version, youngest first. A damaged row does not hide the others.
     pub(super) async fn all(&self) -> Result<Vec<(Key, VersionRow)>, TrustError> {
         let mut all = Vec::new();
         for (key, value) in self.rows(VERSIONS).await? {
-            let known = Key::from_row(&key).zip(row::decode(FORMAT, &value));
-            all.push(known.ok_or_else(|| {
-                TrustError::Store("a row of the kept trust lists is damaged".to_owned())
-            })?);
+            match Key::from_row(&key).zip(row::decode(FORMAT, &value)) {
+                Some(known) => all.push(known),
+                None => tracing::error!("a row of the kept trust lists is damaged"),
+            }
         }
         all.reverse();
         Ok(all)
@@ -242,8 +246,7 @@ impl Versions {
         }
         for (domain, names) in after {
             if before.get(domain) != Some(names) {
-                let names: Vec<&[(String, String)]> =
-                    names.iter().map(OperatorDn::pairs).collect();
+                let names: Vec<&[(String, String)]> = names.iter().map(OperatorDn::pairs).collect();
                 batch.put(key(domain), row::encode(FORMAT, &names));
             }
         }
