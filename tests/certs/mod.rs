@@ -63,6 +63,7 @@ impl House {
         let house = Self { folder, pki, base: free_port_base(), child: None };
         house.put("mx", &house.pki.mx(&us()));
         house.put("people", &house.issue("first", "people one", days(-1), days(300)));
+        fs::copy(house.pki.ca_file(), house.path("anchors.pem")).unwrap();
         house.list(&[DemoPki::mx_dn(&us())], now());
         let listen =
             [("submissions", 465), ("imaps", 993), ("https", 443), ("mx", 25), ("submission", 587)]
@@ -83,7 +84,7 @@ impl House {
             at("people.key"),
             at("mx.pem"),
             at("mx.key"),
-            house.pki.ca_file(),
+            at("anchors.pem"),
             at("list.xml"),
             house.pki.ca_file(),
             at("data"),

@@ -81,7 +81,7 @@ async fn bad_files_change_nothing_and_are_named() {
     let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let good =
         (fs::read(house.path("people.pem")).unwrap(), fs::read(house.path("people.key")).unwrap());
-    let anchors = house.pki.ca_file();
+    let anchors = house.path("anchors.pem");
     let anchors_before = fs::read(&anchors).unwrap();
     type Spoil<'a> = &'a dyn Fn();
     let spoils: [(&str, &str, Spoil<'_>); 5] = [
@@ -92,9 +92,9 @@ async fn bad_files_change_nothing_and_are_named() {
         ("people.pem", "not an X.509 certificate", &|| {
             fs::write(house.path("people.pem"), rubbish).unwrap();
         }),
-        ("ca.pem", "no certificate in it", &|| fs::write(&anchors, "").unwrap()),
+        ("anchors.pem", "no certificate in it", &|| fs::write(&anchors, "").unwrap()),
         // One good file and one bad one: nothing of it counts.
-        ("ca.pem", "no certificate in it", &|| {
+        ("anchors.pem", "no certificate in it", &|| {
             house.put("people", &next);
             fs::write(&anchors, "").unwrap();
         }),

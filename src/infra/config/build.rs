@@ -45,7 +45,7 @@ const STORE_FILE: &str = "truth.redb";
 
 /// A configuration in the making: complete only when nothing is wrong.
 pub(super) struct Built {
-    config: Option<Config>,
+    pub(super) config: Option<Config>,
     pub(super) errors: Vec<ConfigError>,
 }
 

@@ -69,9 +69,8 @@ pub fn verified_path(
     let end_entity = EndEntityCert::try_from(leaf).map_err(|error| told(&error, &read, &[]))?;
     let mut first_failure = None;
     for usage in purpose.usages() {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider();
         let verified = end_entity.verify_for_usage(
-            algorithms.signature_verification_algorithms.all,
+            webpki::ALL_VERIFICATION_ALGS,
             &roots,
             intermediates,
             UnixTime::since_unix_epoch(Duration::from_secs(now.as_seconds())),
