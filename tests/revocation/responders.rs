@@ -255,6 +255,34 @@ async fn a_slow_responder_alone_ends_in_nobody_knows_and_is_left_alone() {
 }
 
 #[tokio::test]
+async fn many_questions_to_one_silent_responder_are_one_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let responder = Server::start(Manner::Slow(Duration::from_secs(60), Vec::new())).await;
+    let root = Authority::root(folder.path(), "root", "AC TEST");
+    let extensions = format!("{USERS}{}", access(&responder.url));
+    let leaves = (0..12).map(|number| root.issue(&format!("l{number}"), &extensions));
+    let paths: Vec<_> = leaves.map(|leaf| root.path(&leaf)).collect();
+    let timeout = Duration::from_millis(400);
+    let settings = Settings { timeout, ..settings(folder.path(), &[]) };
+    let revocation = std::sync::Arc::new(Revocation::new(settings));
+    let start = now();
+    let mut asking = tokio::task::JoinSet::new();
+    for path in paths.clone() {
+        let revocation = std::sync::Arc::clone(&revocation);
+        asking.spawn(async move { revocation.check(&path, start).await });
+    }
+    while let Some(evidence) = asking.join_next().await {
+        assert_eq!(evidence.unwrap().standing, Standing::Unknown);
+    }
+    tokio::time::sleep(timeout).await;
+    let before = responder.requests();
+    assert_eq!(before, 12, "each asked about its own certificate");
+    // Twelve failures in a row would be an hour of silence; one is less than a minute.
+    let _ = revocation.check(&paths[0], start.after(Duration::from_secs(50))).await;
+    assert_eq!(responder.requests() - before, 1);
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(Manner::Forbids).await;

@@ -58,6 +58,13 @@ pub(super) fn request(card: &Card, issuer: &Card) -> Vec<u8> {
     der::write(der::SEQUENCE, &[&body])
 }
 
+/// True when octets that are no answer say something of the responder and not of one
+/// certificate: an internal error, "try later", a page.
+pub(super) fn is_about_the_responder(octets: &[u8]) -> bool {
+    matches!(octets, [der::SEQUENCE, 3, der::ENUMERATED, 1, 2 | 3])
+        || octets.trim_ascii_start().first() == Some(&b'<')
+}
+
 /// Verifies an answer. `revoked` knows which certificates of the same issuer are revoked by a
 /// list that is in hand: such a delegate signs nothing.
 pub(super) fn verified(
