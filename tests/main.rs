@@ -11,6 +11,7 @@ mod mime;
 mod outbound;
 mod postfix;
 mod powercut;
+mod revocation;
 mod smtp;
 mod store;
 mod stories;

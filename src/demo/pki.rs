@@ -329,9 +329,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::domain::certificate::Standing;
     use crate::infra::net::Identity;
     use crate::infra::net::certificate_facts;
     use crate::infra::net::load_anchors;
+    use crate::infra::revocation::Mode;
+    use crate::infra::revocation::Revocation;
+    use crate::infra::revocation::Settings;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_795_300_000);
 
@@ -379,6 +383,39 @@ mod tests {
             let private = file.extension().is_some_and(|extension| extension == "key");
             assert_eq!(mode, if private { 0o600 } else { 0o644 }, "{}", file.display());
         }
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_revocation_lists_gets_them_and_a_revoked_operator_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let pki = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        std::fs::remove_file(pki.crl_file()).unwrap();
+        let pki = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        let revocation = Revocation::new(Settings {
+            mode: Mode::Required,
+            crl_files: vec![pki.crl_file()],
+            crl: true,
+            ocsp: true,
+            timeout: Duration::from_secs(1),
+            refresh: Duration::from_secs(60),
+            grace: Duration::ZERO,
+            kept: folder.path().join("kept"),
+        });
+        let operator = pki.mx(&hospital()).certificate;
+        let mut path = Identity::load(&operator, &pki.mx(&hospital()).key).unwrap().chain;
+        path.push(CertificateDer::from_pem_file(folder.path().join("ca-root.pem")).unwrap());
+        let years = NOW.after(Duration::from_secs(9 * 365 * 86_400));
+        for moment in [NOW, years] {
+            let evidence = revocation.check(&path, moment).await;
+            assert_eq!(evidence.standing, Standing::Good, "{}", evidence.trouble);
+        }
+        pki.revoke(&[DemoPki::serial(&operator).unwrap()], NOW).unwrap();
+        revocation.reload();
+        assert_eq!(revocation.check(&path, NOW).await.standing, Standing::Revoked(NOW));
+        DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        revocation.reload();
+        assert_eq!(revocation.check(&path, NOW).await.standing, Standing::Revoked(NOW));
     }
 
     fn walk(folder: &Path) -> Vec<PathBuf> {

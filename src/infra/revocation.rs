@@ -140,7 +140,7 @@ impl Revocation {
     /// What is known of the first certificate of a verified path (leaf first, anchor last), and
     /// of the CAs between. The worst answer counts. In mode `Required` the caller refuses for now
     /// on `Standing::Unknown`; in mode `IfAvailable` no evidence gives `Standing::NotAsked` with
-    /// the trouble in it.
+    /// the trouble in it. A path of one certificate, an anchor, gives `Standing::NotAsked` too.
     pub async fn check(
         &self,
         path: &[CertificateDer<'static>],
@@ -321,11 +321,9 @@ impl Inner {
 
     /// Verifying is done once a list and key; of a large list it would hold up other tasks.
     async fn verify_large_lists(&self, question: &Question) {
-        for crl in self.hand.unjudged(&question.issuer) {
-            if crl.octets().len() >= LARGE_LIST_OCTETS {
-                let issuer = Arc::clone(&question.issuer);
-                let _ = tokio::task::spawn_blocking(move || crl.judge(&issuer)).await;
-            }
+        for crl in self.hand.unjudged(&question.issuer, LARGE_LIST_OCTETS) {
+            let issuer = Arc::clone(&question.issuer);
+            let _ = tokio::task::spawn_blocking(move || crl.judge(&issuer)).await;
         }
     }
 

@@ -62,6 +62,8 @@ enum Failed {
     Server(String),
     /// What it said is of no use here.
     Answer(String),
+    /// It was not asked after all.
+    Skipped,
 }
 
 /// Asks sources, and puts what they say into the hand.
@@ -198,13 +200,14 @@ impl Asker {
                 }
                 return;
             }
+            Err(Failed::Skipped) => return,
             Err(Failed::Server(reason)) => (server, reason),
             Err(Failed::Answer(reason)) => {
                 self.failures.forget(&server);
                 (one, reason)
             }
         };
-        let wait = self.failures.note(key, &reason, now);
+        let Some(wait) = self.failures.note(key, &reason, now) else { return };
         tracing::warn!(
             url,
             certificate = question.card.text,
@@ -255,6 +258,10 @@ impl Asker {
     ) -> Result<(), Failed> {
         let _turn = self.answers_at_once.acquire().await;
         let (card, issuer, now) = (&question.card, &question.issuer, question.now);
+        // While this one waited for its turn, others may have found the responder silent.
+        if self.failures.waiting(&Failing::Server(url.to_owned()), now).is_some() {
+            return Err(Failed::Skipped);
+        }
         let request = ocsp::request(card, issuer);
         let octets = self
             .fetcher()?
@@ -264,7 +271,10 @@ impl Asker {
         let revoked = |delegate: &Card| self.hand.is_listed(delegate, issuer);
         ocsp::verified(&octets, card, issuer, now, &revoked)
             .and_then(|answer| self.hand.take_answer(about.clone(), url, answer, now))
-            .map_err(Failed::Answer)
+            .map_err(|reason| {
+                let all = ocsp::is_about_the_responder(&octets);
+                if all { Failed::Server(reason) } else { Failed::Answer(reason) }
+            })
     }
 
     fn fetcher(&self) -> Result<&Fetcher, Failed> {

@@ -356,3 +356,74 @@ fn read_pem(octets: &[u8]) -> Result<Vec<Crl>, Wrong> {
     }
     if lists.is_empty() { Err("no CRL in it".to_owned()) } else { Ok(lists) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(serials: &[u64]) -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let issuer = rcgen::Issuer::new(parameters, key);
+        let entry = |serial: &u64| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(*serial),
+            revocation_time: rcgen::date_time_ymd(2026, 11, 2),
+            reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let parameters = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 11, 1),
+            next_update: rcgen::date_time_ymd(2026, 12, 1),
+            crl_number: rcgen::SerialNumber::from(7),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(entry).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        parameters.signed_by(&issuer).unwrap().der().to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_octets_are_no_list_and_no_panic(
+            octets in proptest::collection::vec(any::<u8>(), 0..2_000),
+        ) {
+            let _ = Crl::read(&octets);
+            let _ = Crl::read_all(&octets);
+            let _ = Scope::read(&octets);
+        }
+
+        #[test]
+        fn a_damaged_list_is_read_without_panic(
+            changes in proptest::collection::vec((0..400_usize, any::<u8>()), 1..6),
+            cut in 0..400_usize,
+        ) {
+            static LIST: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| list(&[3, 700]));
+            let mut octets = LIST.clone();
+            for (place, octet) in changes {
+                let place = place % octets.len();
+                octets[place] = octet;
+            }
+            if let Ok(crl) = Crl::read(&octets) {
+                let _ = (crl.revoked(&[3]), crl.issuer_text());
+            }
+            octets.truncate(cut);
+            let _ = Crl::read(&octets);
+        }
+
+        #[test]
+        fn exactly_the_listed_serials_are_revoked(
+            serials in proptest::collection::hash_set(any::<u64>(), 0..60),
+            others in proptest::collection::vec(any::<u64>(), 0..20),
+        ) {
+            let crl = Crl::read(&list(&serials.iter().copied().collect::<Vec<_>>())).unwrap();
+            for serial in serials.iter().chain(&others) {
+                let octets = serial.to_be_bytes();
+                let revoked = crl.revoked(der::without_zeros(&octets)).is_some();
+                prop_assert_eq!(revoked, serials.contains(serial), "{}", serial);
+            }
+        }
+    }
+}

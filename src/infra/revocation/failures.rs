@@ -26,17 +26,22 @@ impl<Key: Clone + Eq + Hash> Failures<Key> {
         Self(Mutex::default())
     }
 
-    /// One more failure, and how long the source is left alone now. Twice as long each time, a
-    /// quarter more or less: sources that failed together are not asked together.
-    pub(super) fn note(&self, key: Key, reason: &str, now: Timestamp) -> Duration {
+    /// One more failure of a question asked `now`, and how long the source is left alone after
+    /// it. Twice as long each time, a quarter more or less: sources that failed together are not
+    /// asked together. `None` when it is left alone already: of many questions that were open at
+    /// the same time, the first that fails counts, and is told.
+    pub(super) fn note(&self, key: Key, reason: &str, now: Timestamp) -> Option<Duration> {
         let mut failures = self.lock();
+        if failures.get(&key).is_some_and(|failure| failure.lasts(now)) {
+            return None;
+        }
         if failures.len() >= REVOCATION_FAILURES_MAX && !failures.contains_key(&key) {
             make_room(&mut failures);
         }
         let times = failures.get(&key).map_or(0, |failure| failure.times).saturating_add(1);
         let wait = jittered(wait_after(times), random());
         failures.insert(key, Failure { times, until: now.after(wait), reason: reason.to_owned() });
-        wait
+        Some(wait)
     }
 
     /// The source answered. True when it had failed before.
@@ -48,9 +53,7 @@ impl<Key: Clone + Eq + Hash> Failures<Key> {
     pub(super) fn waiting(&self, key: &Key, now: Timestamp) -> Option<String> {
         let failures = self.lock();
         let failure = failures.get(key)?;
-        // A clock that was set back must not keep a source waiting for days.
-        let sane = failure.until.since(now) <= REVOCATION_BACKOFF_MAX * 2;
-        (now < failure.until && sane).then(|| failure.reason.clone())
+        failure.lasts(now).then(|| failure.reason.clone())
     }
 
     /// Why it failed the last time.
@@ -60,6 +63,13 @@ impl<Key: Clone + Eq + Hash> Failures<Key> {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Failure>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    /// A clock that was set back must not keep a source waiting for days.
+    fn lasts(&self, now: Timestamp) -> bool {
+        now < self.until && self.until.since(now) <= REVOCATION_BACKOFF_MAX * 2
     }
 }
 
@@ -112,6 +122,17 @@ mod tests {
         assert!(failures.waiting(&"crl", now).is_some());
         assert!(failures.waiting(&"crl", Timestamp::from_seconds(1_700_000_000)).is_none());
         assert!(failures.waiting(&"crl", now.after(Duration::from_secs(60))).is_none());
+    }
+
+    #[test]
+    fn questions_that_fail_together_count_once() {
+        let failures = Failures::new();
+        let now = Timestamp::from_seconds(1_800_000_000);
+        assert!(failures.note("ocsp", "silence", now).is_some());
+        for _ in 0..40 {
+            assert!(failures.note("ocsp", "silence", now.after(Duration::from_secs(1))).is_none());
+        }
+        assert!(failures.waiting(&"ocsp", now.after(Duration::from_secs(45))).is_none());
     }
 
     #[test]

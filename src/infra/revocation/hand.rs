@@ -14,6 +14,7 @@ use crate::domain::certificate::Standing;
 use crate::domain::limits::CRL_HELD_OCTETS_MAX;
 use crate::domain::limits::CRLS_HELD_MAX;
 use crate::domain::limits::OCSP_ANSWERS_MAX;
+use crate::domain::limits::REVOCATION_SKEW;
 use crate::domain::time::Timestamp;
 use crate::infra::net::fetch::Validators;
 use crate::infra::revocation::card::Card;
@@ -200,7 +201,10 @@ impl Hand {
             }
         }
         let key = AnswerKey { issuer: issuer.key.name, serial: card.serial.clone() };
-        if let Some(held) = self.answers().get(&key) {
+        // An answer of the future is there when the clock was set back.
+        if let Some(held) = self.answers().get(&key)
+            && held.answer.made <= now.after(REVOCATION_SKEW)
+        {
             heard.said.push(self.said(held));
         }
         heard
@@ -219,20 +223,18 @@ impl Hand {
         })
     }
 
-    /// Lists that a question about these two would have to verify first: costly for a large one.
-    pub(super) fn unjudged(&self, issuer: &Card) -> Vec<Arc<Crl>> {
+    /// Lists of this size or more that a question under this issuer would have to verify first.
+    pub(super) fn unjudged(&self, issuer: &Card, octets_min: usize) -> Vec<Arc<Crl>> {
+        let waits = |crl: &&Arc<Crl>| {
+            crl.octets().len() >= octets_min
+                && crl.issuer() == issuer.subject
+                && !crl.is_judged(issuer)
+        };
         let files = self.files.load();
-        let of_files = files.iter().flat_map(|file| file.lists.iter().map(Arc::clone));
-        let fetched: Vec<Arc<Crl>> = self
-            .lists()
-            .iter()
-            .filter(|(key, _)| key.issuer == issuer.key.name)
-            .map(|(_, held)| Arc::clone(&held.crl))
-            .collect();
-        of_files
-            .chain(fetched)
-            .filter(|crl| crl.issuer() == issuer.subject && !crl.is_judged(issuer))
-            .collect()
+        let of_files = files.iter().flat_map(|file| &file.lists).filter(waits).cloned();
+        let mut found: Vec<Arc<Crl>> = of_files.collect();
+        found.extend(self.lists().values().map(|held| &held.crl).filter(waits).cloned());
+        found
     }
 
     /// True when asking this source again would bring nothing new yet.

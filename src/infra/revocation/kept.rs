@@ -21,6 +21,8 @@ use crate::infra::revocation::hand::Held;
 use crate::infra::revocation::hand::ListKey;
 
 const ENDING: &str = "crl";
+/// Of a file that is being written.
+const DRAFT_ENDING: &str = "new";
 /// Characters of the lines above the list.
 const HEAD_MAX: usize = 8_192;
 
@@ -29,7 +31,7 @@ pub(super) fn write(folder: &Path, key: &ListKey, held: &Held) -> io::Result<()>
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let file = file_of(folder, key);
-    let draft = file.with_extension("new");
+    let draft = file.with_extension(DRAFT_ENDING);
     let mut out = io::BufWriter::new(std::fs::File::create(&draft)?);
     writeln!(out, "url: {}", key.url)?;
     writeln!(out, "issuer-key: {}", hex(&key.issuer))?;
@@ -59,16 +61,19 @@ pub(super) fn remove(folder: &Path, key: &ListKey) {
 /// removed: it can be fetched again.
 pub(super) fn read_all(folder: &Path) -> Vec<(ListKey, Held)> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let ours = |path: &Path| {
+        path.extension().is_some_and(|ending| ending == ENDING || ending == DRAFT_ENDING)
+    };
     let mut files: Vec<(std::time::SystemTime, PathBuf)> = entries
         .filter_map(Result::ok)
+        .filter(|entry| ours(&entry.path()))
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     files.sort_unstable_by(|left, right| right.cmp(left));
     let mut lists = Vec::new();
     for (_, file) in files {
-        let ours = file.extension().is_some_and(|ending| ending == ENDING);
         match read(&file) {
-            Ok((key, held)) if ours && lists.len() < CRLS_HELD_MAX => lists.push((key, held)),
+            Ok((key, held)) if lists.len() < CRLS_HELD_MAX => lists.push((key, held)),
             result => {
                 if let Err(reason) = result {
                     tracing::warn!(file = %file.display(), reason, "a kept CRL cannot be read");

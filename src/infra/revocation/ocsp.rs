@@ -58,6 +58,13 @@ pub(super) fn request(card: &Card, issuer: &Card) -> Vec<u8> {
     der::write(der::SEQUENCE, &[&body])
 }
 
+/// True when octets that are no answer say something of the responder and not of one
+/// certificate: an internal error, "try later", a page.
+pub(super) fn is_about_the_responder(octets: &[u8]) -> bool {
+    matches!(octets, [der::SEQUENCE, 3, der::ENUMERATED, 1, 2 | 3])
+        || octets.trim_ascii_start().first() == Some(&b'<')
+}
+
 /// Verifies an answer. `revoked` knows which certificates of the same issuer are revoked by a
 /// list that is in hand: such a delegate signs nothing.
 pub(super) fn verified(
@@ -253,4 +260,61 @@ fn no_critical(reader: &mut Reader<'_>, number: u8) -> Result<(), Wrong> {
         }
     }
     reader.finish("the OCSP extensions")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn certificate() -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_question_is_what_the_standard_shows() {
+        let card = Card::read(&certificate()).unwrap();
+        let request = request(&card, &card);
+        let mut outside = Reader::new(&request);
+        let mut value = outside.next().unwrap();
+        assert!(outside.is_done());
+        // OCSPRequest, TBSRequest, requestList, Request, reqCert.
+        for _ in 0..4 {
+            assert_eq!(value.tag, der::SEQUENCE);
+            value = value.only(der::SEQUENCE, "a level").unwrap();
+        }
+        let mut id = value.reader();
+        id.expect(der::SEQUENCE, "SHA-1").unwrap();
+        assert_eq!(id.next().unwrap().content, card.subject_sha1);
+        assert_eq!(id.next().unwrap().content, card.key_sha1);
+        assert_eq!(id.next().unwrap().content, card.raw_serial);
+        assert!(id.is_done());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_octets_are_no_answer_and_no_panic(
+            octets in proptest::collection::vec(any::<u8>(), 0..600),
+        ) {
+            static CARD: std::sync::LazyLock<Card> =
+                std::sync::LazyLock::new(|| Card::read(&certificate()).unwrap());
+            let now = Timestamp::from_seconds(1_795_300_000);
+            prop_assert!(verified(&octets, &CARD, &CARD, now, &|_| false).is_err());
+            // The same behind the outer layers, where random octets never get.
+            let basic = der::write(der::OCTET_STRING, &[&der::write(der::SEQUENCE, &[&octets])]);
+            let kind = der::write(der::OID, &[BASIC]);
+            let bytes = der::write(der::SEQUENCE, &[&kind, &basic]);
+            let bytes = der::write(der::nested(0), &[&bytes]);
+            let whole = der::write(der::SEQUENCE, &[&[der::ENUMERATED, 1, 0], &bytes]);
+            prop_assert!(verified(&whole, &CARD, &CARD, now, &|_| false).is_err());
+            let list = der::write(der::SEQUENCE, &[&octets]);
+            let responses = Reader::new(&list).next().unwrap();
+            prop_assert!(ours(&responses, &CARD, &CARD).is_err());
+            let _ = answer(&mut Reader::new(&octets));
+            let _ = Card::read(&octets);
+        }
+    }
 }
