@@ -16,3 +16,4 @@ mod support;
 mod torn;
 mod trust;
 mod web;
+mod xdm;

@@ -97,7 +97,9 @@ impl Opened<'_> {
             }
         }
         if folders.is_empty() {
-            report.findings.add(Finding::MetadataMissing);
+            // What is in an archive that cannot be read, nobody knows.
+            let readable = !report.findings.has(Finding::ArchiveDamaged);
+            report.findings.add_if(readable, Finding::MetadataMissing);
             self.judge_unlisted(mss, octets_left, &mut report);
         }
         report

@@ -148,6 +148,17 @@ impl<'a> Archive<'a> {
         let next = extra_start + extra_octets + comment_octets;
         let (size, packed, local) = Self::sizes(octets, at, extra)?;
 
+        let local_at = usize::try_from(local).ok().filter(|local| *local < directory)?;
+        let start = self.local_agrees(local_at, raw, flags, method)?;
+        let local_packed = long(octets, local_at + 18)?;
+        let told = flags & SIZES_FOLLOW == 0 && local_packed != u32::MAX;
+        self.findings.add_if(told && u64::from(local_packed) != packed, Finding::ArchiveDamaged);
+        let finish = (start as u64).checked_add(packed)?;
+        if finish > directory as u64 {
+            return None;
+        }
+        let follows = if flags & SIZES_FOLLOW != 0 { DESCRIPTOR_OCTETS_MAX } else { 0 };
+        spans.push((local, finish, follows));
         if name_octets == 0 || name_octets > limits::ARCHIVE_NAME_OCTETS_MAX {
             self.findings.add(if name_octets == 0 {
                 Finding::ArchiveDamaged
@@ -161,17 +172,6 @@ impl<'a> Archive<'a> {
             self.findings.add(Finding::PathEscape);
             return Some(next);
         }
-        let local_at = usize::try_from(local).ok().filter(|local| *local < directory)?;
-        let start = self.local_agrees(local_at, raw, flags, method)?;
-        let local_packed = long(octets, local_at + 18)?;
-        let told = flags & SIZES_FOLLOW == 0 && local_packed != u32::MAX;
-        self.findings.add_if(told && u64::from(local_packed) != packed, Finding::ArchiveDamaged);
-        let finish = (start as u64).checked_add(packed)?;
-        if finish > directory as u64 {
-            return None;
-        }
-        let follows = if flags & SIZES_FOLLOW != 0 { DESCRIPTOR_OCTETS_MAX } else { 0 };
-        spans.push((local, finish, follows));
         if !names.insert(name.to_lowercase()) {
             self.findings.add(Finding::NameTwice);
             return Some(next);
