@@ -299,6 +299,7 @@ fn refusal_of(name: &str) -> Refusal {
 mod tests {
     use super::*;
     use crate::domain::document::Finding;
+    use crate::infra::store::simulated::SimulatedStore;
 
     /// A fact as relays before documents wrote it, octet by octet.
     #[derive(Serialize)]
@@ -356,5 +357,55 @@ mod tests {
             patient: Some([3; 16]),
         };
         assert_eq!(DocumentRow::of(&tag).tag(), tag);
+    }
+
+    fn document(code: &str, patient: u8, findings: &[Finding]) -> Fact {
+        let mut all = Findings::NONE;
+        findings.iter().for_each(|finding| all.add(*finding));
+        let tag = DocumentTag {
+            code: DocumentCode::read(code),
+            ins: InsStatus::Qualified,
+            findings: all,
+            patient: Some([patient; 16]),
+            ..DocumentTag::unknown()
+        };
+        Fact {
+            at: Timestamp::from_seconds(1_795_388_399),
+            letter: Some(QueueId::from_bytes([patient; 16])),
+            domain: "hopital.mssante.test".to_owned(),
+            mailbox_kind: Some(MailboxKind::Applicative),
+            counterpart: Counterpart::Patient,
+            peer: None,
+            event: Event::Document(tag),
+            size: 1_000,
+            automatic: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_are_told_by_code_and_ins_status_and_patients_are_only_counted() {
+        let store = Arc::new(SimulatedStore::new(7)) as Arc<dyn Store>;
+        let ledger = Ledger::new(Arc::clone(&store));
+        let facts = [
+            document("11502-2", 1, &[]),
+            document("11502-2", 2, &[Finding::HashDiffers, Finding::CodesDiffer]),
+            document("18748-4", 1, &[Finding::HashDiffers]),
+        ];
+        let mut batch = Batch::new();
+        facts.iter().for_each(|fact| ledger.ride(fact, &mut batch));
+        store.commit(batch).await.unwrap();
+        let day = Day::in_france(facts[0].at);
+        let rows = ledger.statistics(day, day).await.unwrap();
+        let told: Vec<(&str, &str, u64)> =
+            rows.iter().map(|row| (&*row.event, &*row.reason, row.count)).collect();
+        let expected = [
+            ("document", "11502-2 qualified", 2),
+            ("document", "18748-4 qualified", 1),
+            ("document-finding", "codes-differ", 1),
+            ("document-finding", "hash-differs", 2),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(ledger.patients(day, day).await.unwrap(), 2);
+        assert_eq!(ledger.facts(day).await.unwrap(), facts);
     }
 }

@@ -24,7 +24,7 @@ fn what_documents_cost() {
     let plain = letters::letter("a@b.test", "c@d.test", "<1@b.test>", 51_200);
     // Body of a scanned page: it hardly shrinks.
     let mut dice = letters::Dice(7);
-    let body: String = (0..145_000)
+    let body: String = (0..225_000)
         .map(|_| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"[dice.below(32) as usize]))
         .collect();
     let archive = made::changed(|files| {

@@ -5,6 +5,9 @@ use super::made;
 
 const DECLARATION: &str = r#"<?xml version="1.0" encoding="UTF-8"?>"#;
 
+/// Writes a text as some software does.
+type Writer<'w> = &'w dyn Fn(&str) -> Vec<u8>;
+
 /// The sample with another beginning of its metadata.
 fn metadata(change: impl FnOnce(String) -> Vec<u8>) -> Vec<u8> {
     made::changed(|files| {
@@ -119,7 +122,7 @@ fn the_xml_of_real_software_is_read() {
         let text = text.replace(DECLARATION, &format!("{DECLARATION}{more}"));
         text.replace("<Value>DOC0001.XML</Value>", "<Value><![CDATA[DOC0001.XML]]></Value>")
     };
-    let written: [&dyn Fn(&str) -> Vec<u8>; 6] = [
+    let written: [Writer<'_>; 6] = [
         &utf16,
         &latin,
         &marked,
@@ -132,9 +135,7 @@ fn the_xml_of_real_software_is_read() {
         assert_eq!(made::found(&report), [], "metadata {number}");
         assert_eq!(report.documents[0].patients.len(), 1, "metadata {number}");
     }
-    for (number, write) in
-        [&utf16 as &dyn Fn(&str) -> Vec<u8>, &latin, &marked].into_iter().enumerate()
-    {
+    for (number, write) in [&utf16 as Writer<'_>, &latin, &marked].into_iter().enumerate() {
         assert_eq!(made::findings(&document(|text| write(&text))), [], "document {number}");
     }
     // Octets that are no text in the encoding they claim, and a charset with tricks.

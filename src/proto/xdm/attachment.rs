@@ -41,7 +41,8 @@ pub fn recognise(summary: &Summary, mss: &MssHeaders) -> Option<Marked> {
             archives.push(part.clone());
         }
     }
-    let promises = by_header || by_subject && !is_answer;
+    // Not `X-MSS-INS` alone: some software writes `N` into every letter.
+    let promises = !mss.cda_codes.is_empty() || by_subject && !is_answer;
     (promises || !archives.is_empty()).then_some(Marked { archives, promises })
 }
 
