@@ -3,6 +3,7 @@ pub mod address;
 pub mod certificate;
 pub mod decision;
 pub mod delivery;
+pub mod document;
 pub mod door;
 pub mod envelope;
 pub mod fact;

@@ -17,6 +17,7 @@ pub mod exchange; // who may answer whom
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
+pub mod documents; // what letters with documents say of themselves
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter
@@ -117,6 +118,10 @@ async fn finish_with(
         .collect();
     let authenticated = sealed.cleared().authenticated();
     let decision = decisions::of_letter(authenticated, sealed.queue_id(), sealed.accepted_at());
+    let by = sealed.cleared().authenticated();
+    // RFC 5321 §4.5.5: a letter without a reverse path is never answered.
+    let sender = by.account().filter(|_| by.reverse_path().address().is_some());
+    let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let mut facts = Vec::new();
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
@@ -129,6 +134,7 @@ async fn finish_with(
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
         if is_news || sealed.travels() {
             facts = count::taken_in(office, &taken(sealed), fresh);
+            facts.extend(documents::facts(sealed.documents(), facts.first()));
             facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
             note_exchanges(office, sealed, batch);
         }
@@ -137,7 +143,19 @@ async fn finish_with(
     facts.iter().for_each(|fact| office.metrics.count(fact));
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
+    if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
+        warn_sender(office, to, &warning).await;
+    }
     Ok(queued)
+}
+
+/// A warning that cannot be written costs nobody a letter: that one is durable already.
+async fn warn_sender(office: &Arc<Office>, to: Address, warning: &[u8]) {
+    // Boxed, because the warning walks the same way. It brings no documents, so once only.
+    let sent = Box::pin(house_letter(office, to, warning, Batch::new())).await;
+    if let Err(refusal) = sent {
+        tracing::warn!(%refusal, "a sender could not be warned about a document");
+    }
 }
 
 /// What the statistics must know of a letter.

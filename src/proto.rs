@@ -5,3 +5,4 @@ pub mod imap;
 pub mod mime;
 pub mod smtp;
 pub mod trust_list;
+pub mod xdm;

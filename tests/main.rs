@@ -19,3 +19,4 @@ mod support;
 mod torn;
 mod trust;
 mod web;
+mod xdm;

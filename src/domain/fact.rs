@@ -1,4 +1,5 @@
 //! Facts of the ledger: what every statistic is a function of. Never content, never an INS.
+use crate::domain::document::DocumentTag;
 use crate::domain::envelope::QueueId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::EnhancedStatus;
@@ -76,6 +77,8 @@ pub enum Event {
     Failed(EnhancedStatus),
     /// A patient or professional answered with FIN: the exchange is closed.
     Closed,
+    /// The letter carries documents of this code; once a letter and code.
+    Document(DocumentTag),
 }
 
 impl Event {
@@ -90,6 +93,7 @@ impl Event {
             Self::Deferred(_) => "deferred",
             Self::Failed(_) => "failed",
             Self::Closed => "closed",
+            Self::Document(_) => "document",
         }
     }
 }

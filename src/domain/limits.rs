@@ -310,3 +310,32 @@ pub const TRUST_VERSIONS_TRIED_MAX: usize = 30;
 pub const TRUST_OUTLOOK_DAYS: u64 = 30;
 /// Characters of an administrator's reason in the journal.
 pub const REASON_CHARACTERS_MAX: usize = 500;
+/// Files in the archive of a structured letter. A real one has some dozens.
+pub const ARCHIVE_ENTRIES_MAX: usize = 1_000;
+/// Octets of a file name in such an archive; the profile's have at most 128.
+pub const ARCHIVE_NAME_OCTETS_MAX: usize = 512;
+/// Octets of one unpacked file of such an archive: more than any letter brings.
+pub const ARCHIVE_ENTRY_OCTETS_MAX: u64 = 50_331_648;
+/// Octets of all unpacked files of one letter: a fraction of a second of unpacking.
+pub const ARCHIVE_OCTETS_MAX: u64 = 67_108_864;
+/// How much larger than its packed form a file may be, beyond a first megabyte. XML of real
+/// documents shrinks to a twentieth; a bomb to a thousandth.
+pub const ARCHIVE_RATIO_MAX: u64 = 200;
+/// Octets of `METADATA.XML`: some kilobytes for each document.
+pub const METADATA_OCTETS_MAX: usize = 4_194_304;
+/// Octets at the beginning of a document in which its header is looked for.
+pub const DOCUMENT_HEADER_OCTETS_MAX: usize = 1_048_576;
+/// Elements inside each other in the XML of a structured letter; a document's body has twenty.
+pub const XML_DEPTH_MAX: usize = 64;
+/// Tags, texts and references that are read of one XML file.
+pub const XML_STEPS_MAX: usize = 500_000;
+/// Attributes of one element, namespaces included.
+pub const XML_ATTRIBUTES_MAX: usize = 64;
+/// Octets of one value (a slot, an attribute) that is read.
+pub const XML_VALUE_OCTETS_MAX: usize = 8_192;
+/// Documents of one letter that are judged.
+pub const DOCUMENTS_MAX: usize = 100;
+/// Facts about documents that one letter may leave in the ledger.
+pub const DOCUMENT_FACTS_MAX: usize = 20;
+/// Archives of one letter that are looked into; the profile has one.
+pub const ARCHIVES_MAX: usize = 4;

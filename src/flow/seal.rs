@@ -16,6 +16,9 @@ use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::documents;
+use crate::flow::documents::Documents;
+use crate::flow::documents::Inspection;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
@@ -85,6 +88,7 @@ pub struct Sealed {
     size: u64,
     return_path_octets: u64,
     identity: Option<[u8; 32]>,
+    documents: Option<Documents>,
     accepted_at: Timestamp,
     /// The ciphertext's room in memory; it ends with the commit.
     _room: ClearPermit,
@@ -249,7 +253,14 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         <[u8; 32]>::try_from(octets.as_ref()).expect("SHA-256 has 32 octets")
     });
     let size = sealing.clear.len() as u64;
-    let (summary, mut room) = summarise(sealing.clear, sealing.permit).await?;
+    let recipients = sealing.cleared.approved().iter().map(|each| &each.recipient().address);
+    let inspection = match sealing.cleared.is_from_the_house() {
+        true => None,
+        false => Inspection::new(&office, recipients, &header.view),
+    };
+    let (summary, documents, mut room) =
+        summarise(sealing.clear, sealing.permit, inspection).await?;
+    documents::judge(&office, documents.as_ref())?;
     room.shrink(sealed.ciphertext.len() as u64);
     Ok(Sealed {
         cleared: sealing.cleared,
@@ -264,6 +275,7 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         size,
         return_path_octets: header.return_path_octets as u64,
         identity,
+        documents,
         accepted_at: sealing.now,
         _room: room,
     })
@@ -274,13 +286,24 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
 async fn summarise(
     clear: Zeroizing<Vec<u8>>,
     room: ClearPermit,
-) -> Result<(Vec<u8>, ClearPermit), Refusal> {
+    inspection: Option<Inspection>,
+) -> Result<(Vec<u8>, Option<Documents>, ClearPermit), Refusal> {
     let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
-    let work = move || (summary::encode(&summary::summarise(&clear)), room);
-    if is_small {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)
+    let work = move || {
+        let summary = summary::summarise(&clear);
+        let inspection = inspection.and_then(|asked| asked.recognise(&summary));
+        (summary::encode(&summary), inspection, clear, room)
+    };
+    let done = match is_small {
+        true => work(),
+        false => tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)?,
+    };
+    let (summary, recognised, clear, room) = done;
+    let (documents, room) = match recognised {
+        Some(recognised) => recognised.inspect(clear, room).await?,
+        None => (None, room),
+    };
+    Ok((summary, documents, room))
 }
 
 /// Octets of content to have room for when so many are there: at least double each time, so
@@ -374,6 +397,11 @@ impl Sealed {
     /// A digest of the letter as another relay sent it.
     pub fn identity(&self) -> Option<&[u8; 32]> {
         self.identity.as_ref()
+    }
+
+    /// What is known of its documents, if it carries some.
+    pub fn documents(&self) -> Option<&Documents> {
+        self.documents.as_ref()
     }
 
     /// When it was taken in.

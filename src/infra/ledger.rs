@@ -2,11 +2,16 @@
 //!
 //! A fact rides in the commit of what it tells, so a figure is there exactly when the thing is.
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::document::DocumentCode;
+use crate::domain::document::DocumentTag;
+use crate::domain::document::Findings;
+use crate::domain::document::InsStatus;
 use crate::domain::envelope::QueueId;
 use crate::domain::fact::Counterpart;
 use crate::domain::fact::Event;
@@ -25,8 +30,10 @@ use crate::infra::store::row;
 
 /// Rows `L/<YYYY-MM-DD>/<UUIDv7>` -> fact.
 const LEDGER: &str = "L/";
-/// Rows of format 1 have no peer; they stay readable.
-const FORMAT: u8 = 2;
+/// Rows of format 1 have no peer, those of format 2 no document; they stay readable.
+const FORMAT: u8 = 3;
+/// Event of the lines that count findings. They are read from the facts of documents.
+const FINDING: &str = "document-finding";
 
 /// The ledger.
 pub struct Ledger {
@@ -44,9 +51,11 @@ pub struct StatRow {
     pub mailbox_kind: Option<MailboxKind>,
     /// At whose end the other side is.
     pub counterpart: Counterpart,
-    /// `Event::name`: accepted, sent, received, refused, relayed, deferred, failed.
+    /// `Event::name`: accepted, sent, received, refused, relayed, deferred, failed, document;
+    /// or `document-finding`, once for each finding of a document.
     pub event: String,
-    /// `Refusal::name` of a refusal, the enhanced status of a failure, else empty.
+    /// `Refusal::name` of a refusal, the enhanced status of a failure, code and INS status of a
+    /// document (`18748-4 qualified`), `Finding::name` of a finding, else empty.
     pub reason: String,
     /// How often.
     pub count: u64,
@@ -60,21 +69,14 @@ type StatKey = (Day, String, Option<String>, String, String, String);
 /// The stored form of a fact.
 #[derive(Serialize, Deserialize)]
 struct Row {
-    at: u64,
-    letter: Option<[u8; 16]>,
-    domain: String,
-    mailbox_kind: Option<String>,
-    counterpart: String,
-    event: String,
-    reason: String,
-    size: u64,
-    automatic: bool,
+    base: Base,
     peer: Option<String>,
+    document: Option<DocumentRow>,
 }
 
-/// A fact as the first format had it.
-#[derive(Deserialize)]
-struct FirstRow {
+/// A fact as the first format had it. Later formats have more behind it.
+#[derive(Serialize, Deserialize)]
+struct Base {
     at: u64,
     letter: Option<[u8; 16]>,
     domain: String,
@@ -84,24 +86,25 @@ struct FirstRow {
     reason: String,
     size: u64,
     automatic: bool,
+}
+
+/// The stored form of a document's tag.
+#[derive(Serialize, Deserialize)]
+struct DocumentRow {
+    code: String,
+    format: String,
+    ins: String,
+    findings: u32,
+    patient: Option<[u8; 16]>,
 }
 
 fn read_row(value: &[u8]) -> Option<Row> {
-    row::decode(FORMAT, value).or_else(|| {
-        let first: FirstRow = row::decode(1, value)?;
-        Some(Row {
-            at: first.at,
-            letter: first.letter,
-            domain: first.domain,
-            mailbox_kind: first.mailbox_kind,
-            counterpart: first.counterpart,
-            event: first.event,
-            reason: first.reason,
-            size: first.size,
-            automatic: first.automatic,
-            peer: None,
-        })
-    })
+    let second = || {
+        let (base, peer) = row::decode::<(Base, Option<String>)>(2, value)?;
+        Some(Row { base, peer, document: None })
+    };
+    let first = || Some(Row { base: row::decode(1, value)?, peer: None, document: None });
+    row::decode(FORMAT, value).or_else(second).or_else(first)
 }
 
 impl Ledger {
@@ -112,7 +115,7 @@ impl Ledger {
 
     /// Adds a fact to a batch, so that it is kept exactly when the batch is.
     pub fn ride(&self, fact: &Fact, batch: &mut Batch) {
-        let row = Row {
+        let base = Base {
             at: fact.at.as_millis(),
             letter: fact.letter.map(|id| *id.as_bytes()),
             domain: fact.domain.clone(),
@@ -122,8 +125,12 @@ impl Ledger {
             reason: reason(fact.event),
             size: fact.size,
             automatic: fact.automatic,
-            peer: fact.peer.clone(),
         };
+        let document = match fact.event {
+            Event::Document(tag) => Some(DocumentRow::of(&tag)),
+            _ => None,
+        };
+        let row = Row { base, peer: fact.peer.clone(), document };
         let value = row::encode(FORMAT, &row);
         let mut key = day_prefix(Day::in_france(fact.at));
         key.extend_from_slice(uuid::Uuid::now_v7().as_bytes());
@@ -136,11 +143,20 @@ impl Ledger {
     pub async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {
         let mut sums: BTreeMap<StatKey, (u64, u64)> = BTreeMap::new();
         self.each(from, to, |row| {
-            let day = Day::in_france(Timestamp::from_millis(row.at));
-            let key = (day, row.domain, row.mailbox_kind, row.counterpart, row.event, row.reason);
-            let sum = sums.entry(key).or_default();
-            sum.0 += 1;
-            sum.1 += row.size;
+            let base = row.base;
+            let day = Day::in_france(Timestamp::from_millis(base.at));
+            let mut count = |event: String, reason: String| {
+                let (kind, counterpart) = (base.mailbox_kind.clone(), base.counterpart.clone());
+                let key = (day, base.domain.clone(), kind, counterpart, event, reason);
+                let sum = sums.entry(key).or_default();
+                sum.0 += 1;
+                sum.1 += base.size;
+            };
+            let findings = row.document.map_or(Findings::NONE, |d| Findings::from_bits(d.findings));
+            for finding in findings.iter() {
+                count(FINDING.to_owned(), finding.name().to_owned());
+            }
+            count(base.event.clone(), base.reason.clone());
         })
         .await?;
         Ok(sums
@@ -163,12 +179,22 @@ impl Ledger {
     pub async fn exchanged(&self, from: Day, to: Day) -> Result<BTreeMap<String, u64>, StoreError> {
         let mut exchanged: BTreeMap<String, u64> = BTreeMap::new();
         self.each(from, to, |row| {
-            if let Some(peer) = row.peer.filter(|_| ["sent", "received"].contains(&&*row.event)) {
+            if let Some(peer) =
+                row.peer.filter(|_| ["sent", "received"].contains(&&*row.base.event))
+            {
                 *exchanged.entry(peer).or_default() += 1;
             }
         })
         .await?;
         Ok(exchanged)
+    }
+
+    /// Of how many different patients documents were taken in, from the first to the last day.
+    /// Nobody is named: facts hold keyed digests only.
+    pub async fn patients(&self, from: Day, to: Day) -> Result<usize, StoreError> {
+        let mut patients = BTreeSet::new();
+        self.each(from, to, |row| patients.extend(row.document.and_then(|it| it.patient))).await?;
+        Ok(patients.len())
     }
 
     /// The facts of one day, in order.
@@ -203,6 +229,7 @@ fn reason(event: Event) -> String {
     match event {
         Event::Refused(refusal) => refusal.name().to_owned(),
         Event::Deferred(status) | Event::Failed(status) => status.to_string(),
+        Event::Document(tag) => format!("{} {}", tag.code, tag.ins.name()),
         _ => String::new(),
     }
 }
@@ -214,31 +241,171 @@ fn counterpart_of(name: &str) -> Counterpart {
         .unwrap_or(Counterpart::Unknown)
 }
 
+impl DocumentRow {
+    fn of(tag: &DocumentTag) -> Self {
+        Self {
+            code: tag.code.to_string(),
+            format: tag.format.to_string(),
+            ins: tag.ins.name().to_owned(),
+            findings: tag.findings.bits(),
+            patient: tag.patient,
+        }
+    }
+
+    fn tag(&self) -> DocumentTag {
+        let ins = InsStatus::ALL.into_iter().find(|status| status.name() == self.ins);
+        DocumentTag {
+            code: DocumentCode::read(&self.code),
+            format: DocumentCode::read(&self.format),
+            ins: ins.unwrap_or_default(),
+            findings: Findings::from_bits(self.findings),
+            patient: self.patient,
+        }
+    }
+}
+
 fn fact_of(row: Row) -> Fact {
-    let status = EnhancedStatus::parse(&row.reason).unwrap_or(EnhancedStatus(4, 0, 0));
-    let event = match row.event.as_str() {
-        "accepted" => Event::Accepted,
-        "sent" => Event::Sent,
-        "received" => Event::Received,
-        "relayed" => Event::Relayed,
-        "deferred" => Event::Deferred(status),
-        "failed" => Event::Failed(status),
-        "closed" => Event::Closed,
-        _ => Event::Refused(refusal_of(&row.reason)),
+    let base = row.base;
+    let status = EnhancedStatus::parse(&base.reason).unwrap_or(EnhancedStatus(4, 0, 0));
+    let event = match (base.event.as_str(), &row.document) {
+        ("document", Some(document)) => Event::Document(document.tag()),
+        ("accepted", _) => Event::Accepted,
+        ("sent", _) => Event::Sent,
+        ("received", _) => Event::Received,
+        ("relayed", _) => Event::Relayed,
+        ("deferred", _) => Event::Deferred(status),
+        ("failed", _) => Event::Failed(status),
+        ("closed", _) => Event::Closed,
+        _ => Event::Refused(refusal_of(&base.reason)),
     };
     Fact {
-        at: Timestamp::from_millis(row.at),
-        letter: row.letter.map(QueueId::from_bytes),
-        domain: row.domain,
-        mailbox_kind: row.mailbox_kind.as_deref().and_then(MailboxKind::from_code),
-        counterpart: counterpart_of(&row.counterpart),
+        at: Timestamp::from_millis(base.at),
+        letter: base.letter.map(QueueId::from_bytes),
+        domain: base.domain,
+        mailbox_kind: base.mailbox_kind.as_deref().and_then(MailboxKind::from_code),
+        counterpart: counterpart_of(&base.counterpart),
         event,
-        size: row.size,
-        automatic: row.automatic,
+        size: base.size,
+        automatic: base.automatic,
         peer: row.peer,
     }
 }
 
 fn refusal_of(name: &str) -> Refusal {
     Refusal::ALL.into_iter().find(|refusal| refusal.name() == name).unwrap_or(Refusal::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::document::Finding;
+    use crate::infra::store::simulated::SimulatedStore;
+
+    /// A fact as relays before documents wrote it, octet by octet.
+    #[derive(Serialize)]
+    struct SecondFormat {
+        at: u64,
+        letter: Option<[u8; 16]>,
+        domain: &'static str,
+        mailbox_kind: Option<&'static str>,
+        counterpart: &'static str,
+        event: &'static str,
+        reason: &'static str,
+        size: u64,
+        automatic: bool,
+        peer: Option<&'static str>,
+    }
+
+    #[test]
+    fn facts_of_older_relays_stay_readable() {
+        let older = SecondFormat {
+            at: 1_795_388_399_000,
+            letter: Some([7; 16]),
+            domain: "hopital.mssante.test",
+            mailbox_kind: Some("PER"),
+            counterpart: "other-operator",
+            event: "sent",
+            reason: "",
+            size: 4_096,
+            automatic: true,
+            peer: Some("cabinet.mssante.test"),
+        };
+        let second = row::encode(2, &older);
+        let fact = fact_of(read_row(&second).unwrap());
+        assert_eq!(fact.event, Event::Sent);
+        assert_eq!(fact.peer.as_deref(), Some("cabinet.mssante.test"));
+        assert_eq!((fact.size, fact.automatic), (4_096, true));
+
+        // The first format had the same fields, but for the last.
+        let peer = postcard::to_allocvec(&older.peer).unwrap().len();
+        let mut first = second[..second.len() - peer].to_vec();
+        first[0] = 1;
+        let fact = fact_of(read_row(&first).unwrap());
+        assert_eq!((fact.event, fact.peer), (Event::Sent, None));
+        assert!(read_row(&[4, 0]).is_none() && read_row(&[]).is_none());
+    }
+
+    #[test]
+    fn a_documents_tag_comes_back_as_it_was_kept() {
+        let mut findings = Findings::NONE;
+        findings.add(Finding::HashDiffers);
+        let tag = DocumentTag {
+            code: DocumentCode::read("18748-4"),
+            format: DocumentCode::read("urn:ihe:iti:xds-sd:pdf:2008"),
+            ins: InsStatus::Qualified,
+            findings,
+            patient: Some([3; 16]),
+        };
+        assert_eq!(DocumentRow::of(&tag).tag(), tag);
+    }
+
+    fn document(code: &str, patient: u8, findings: &[Finding]) -> Fact {
+        let mut all = Findings::NONE;
+        findings.iter().for_each(|finding| all.add(*finding));
+        let tag = DocumentTag {
+            code: DocumentCode::read(code),
+            ins: InsStatus::Qualified,
+            findings: all,
+            patient: Some([patient; 16]),
+            ..DocumentTag::unknown()
+        };
+        Fact {
+            at: Timestamp::from_seconds(1_795_388_399),
+            letter: Some(QueueId::from_bytes([patient; 16])),
+            domain: "hopital.mssante.test".to_owned(),
+            mailbox_kind: Some(MailboxKind::Applicative),
+            counterpart: Counterpart::Patient,
+            peer: None,
+            event: Event::Document(tag),
+            size: 1_000,
+            automatic: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_are_told_by_code_and_ins_status_and_patients_are_only_counted() {
+        let store = Arc::new(SimulatedStore::new(7)) as Arc<dyn Store>;
+        let ledger = Ledger::new(Arc::clone(&store));
+        let facts = [
+            document("11502-2", 1, &[]),
+            document("11502-2", 2, &[Finding::HashDiffers, Finding::CodesDiffer]),
+            document("18748-4", 1, &[Finding::HashDiffers]),
+        ];
+        let mut batch = Batch::new();
+        facts.iter().for_each(|fact| ledger.ride(fact, &mut batch));
+        store.commit(batch).await.unwrap();
+        let day = Day::in_france(facts[0].at);
+        let rows = ledger.statistics(day, day).await.unwrap();
+        let told: Vec<(&str, &str, u64)> =
+            rows.iter().map(|row| (&*row.event, &*row.reason, row.count)).collect();
+        let expected = [
+            ("document", "11502-2 qualified", 2),
+            ("document", "18748-4 qualified", 1),
+            ("document-finding", "codes-differ", 1),
+            ("document-finding", "hash-differs", 2),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(ledger.patients(day, day).await.unwrap(), 2);
+        assert_eq!(ledger.facts(day).await.unwrap(), facts);
+    }
 }

@@ -210,6 +210,8 @@ fn reason(event: Event) -> String {
         Event::Accepted | Event::Sent | Event::Received | Event::Relayed | Event::Closed => {
             String::new()
         }
+        // Not the code: a stranger chooses it.
+        Event::Document(tag) => tag.ins.name().to_owned(),
     }
 }
 

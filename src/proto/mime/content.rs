@@ -73,6 +73,11 @@ pub fn attachment(letter: &[u8], index: usize) -> Option<Vec<u8>> {
     contents.attachments.get(index).map(|source| source.octets(letter).into_owned())
 }
 
+/// A body without its transfer encoding (in lower case); never longer than `body`.
+pub fn decoded<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
+    decode::transfer(encoding, body)
+}
+
 /// All text of a letter for SEARCH BODY/TEXT: decoded text parts, UTF-8, joined.
 pub fn searchable_text(letter: &[u8]) -> String {
     let structure = structure::read(letter);

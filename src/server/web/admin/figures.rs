@@ -139,7 +139,9 @@ fn table(
 fn reasons(rows: &[StatRow], lang: Lang) -> Table {
     let t = lang.texts();
     let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| !row.reason.is_empty()) {
+    // The reason of a document is its code: nobody was refused for it.
+    let told = rows.iter().filter(|row| !row.event.starts_with("document"));
+    for row in told.filter(|row| !row.reason.is_empty()) {
         let sum = sums.entry((row.reason.as_str(), row.event.as_str())).or_default();
         *sum = sum.saturating_add(row.count);
     }
