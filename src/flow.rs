@@ -16,6 +16,8 @@ pub mod mailbox; // where letters lie when they have arrived
 pub mod exchange; // who may answer whom
 pub mod decisions; // why callers were let in or refused
 pub mod timeline; // what became of each letter
+pub mod alerts; // what administrators must hear of
+pub mod hands; // what administrators do to waiting letters
 pub mod accept;
 pub mod authenticate;
 pub mod policy;

@@ -34,6 +34,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
+    alerts: Counter,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -72,6 +73,7 @@ impl Metrics {
         let logins = Family::default();
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
+        let alerts = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
 
         registry.register("build", "The running program", build);
@@ -85,12 +87,13 @@ impl Metrics {
             "When the oldest waiting recipient was queued (Unix time), 0 for an empty queue",
             queue_oldest.clone(),
         );
+        registry.register("alerts", "Alarms raised since the start", alerts.clone());
         // A door that nobody has used yet reads as 0 and not as missing.
         for door in DOORS {
             sessions.get_or_create(&DoorLabels { door }).set(0);
         }
         let oldest = AtomicU64::new(0);
-        Self { registry, events, octets, sessions, logins, queue_rows, queue_oldest, oldest }
+        Self { registry, events, octets, sessions, logins, queue_rows, queue_oldest, alerts, oldest }
     }
 
     /// Counts a fact: `vaguemestre_events_total{event,counterpart,reason}`.
@@ -116,6 +119,11 @@ impl Metrics {
     pub fn login(&self, door: &'static str, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.logins.get_or_create(&LoginLabels { door: known(door), result }).inc();
+    }
+
+    /// An alarm was raised: `vaguemestre_alerts_total`.
+    pub fn alert(&self) {
+        self.alerts.inc();
     }
 
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.
