@@ -119,11 +119,11 @@ pub(super) struct RecipientRow {
 }
 
 /// [`RecipientRow`] as it was before lanes.
-#[derive(Serialize, Deserialize)]
-pub(super) struct OldRecipientRow {
-    pub(super) attempts: u32,
-    pub(super) due: u64,
-    pub(super) leased: bool,
+#[derive(Deserialize)]
+struct OldRecipientRow {
+    attempts: u32,
+    due: u64,
+    leased: bool,
     sealed_reply: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -302,19 +302,6 @@ impl RecipientRow {
     /// When it may be tried, or until when it is leased.
     pub(super) fn due(&self) -> Timestamp {
         Timestamp::from_millis(self.due)
-    }
-
-    /// The form that relays wrote before there were lanes, for the tests of the migration.
-    #[cfg(test)]
-    pub(super) fn encode_old(&self) -> Vec<u8> {
-        let old = OldRecipientRow {
-            attempts: self.attempts,
-            due: self.due,
-            leased: self.state == State::Leased,
-            sealed_reply: self.sealed_reply.clone(),
-            sealed: self.sealed.clone(),
-        };
-        row::encode(FORMAT, &old)
     }
 
     /// Keeps what was said last.

@@ -116,6 +116,13 @@ enum Kind {
     Suspect,
 }
 
+impl Ticket {
+    /// True when the letter was in flight as an earlier process died.
+    pub fn is_suspect(&self) -> bool {
+        self.kind == Kind::Suspect
+    }
+}
+
 impl Schedule {
     /// Finds the lanes by seeking: one read for each.
     pub async fn open(office: &Office) -> Result<Self, Refusal> {
