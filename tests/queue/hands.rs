@@ -160,7 +160,7 @@ async fn a_letter_that_is_being_attempted_is_left_alone_and_the_answer_says_so()
     assert!(waiting(office).await.is_empty());
     let left = office.store.scan(store::prefix(b"Q/"), 10).await.unwrap();
     assert!(left.rows.is_empty(), "{:?}", left.rows);
-    let blobs = office.store.scan(store::prefix(b"B/"), 10).await.unwrap();
+    let blobs = office.store.scan(store::prefix(b"blob/"), 10).await.unwrap();
     assert!(blobs.rows.is_empty(), "the content of a dropped letter stays: {:?}", blobs.rows);
 }
 

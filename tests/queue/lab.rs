@@ -153,6 +153,16 @@ impl Lab {
         account
     }
 
+    /// The trust list, changed.
+    pub(crate) fn list(&mut self, domains: &[String]) {
+        let dn = self.list.domains.values().next().unwrap().clone();
+        for domain in domains {
+            self.list.domains.insert(Domain::parse(domain).unwrap(), dn.clone());
+        }
+        let trust = Arc::new(TrustSpace::fixed(self.list.clone()));
+        self.office_mut().trust = trust;
+    }
+
     /// A letter of the relay's own, to these recipients.
     pub(crate) async fn letter(&self, to: &[&str]) -> QueueId {
         self.letter_from(Credentials::House, ReversePath::Null, to).await

@@ -66,7 +66,7 @@ async fn a_letter_that_breaks_a_worker_twice_is_set_aside_and_blocks_nothing() {
     let mut lab = Lab::new(&[A], &[(A, "127.0.0.1:1")], queue_keys).await;
     lab.sender().await;
     let poison = lab.letter(&["x@a.mssante.test", "y@a.mssante.test"]).await;
-    let stored = lab.office().store.scan(vaguemestre::infra::store::prefix(b"B/"), 100).await;
+    let stored = lab.office().store.scan(vaguemestre::infra::store::prefix(b"blob/"), 100).await;
     let mines = stored.unwrap().rows.into_iter().map(|(key, _)| key.to_vec()).collect();
     let field = Arc::new(Minefield {
         below: Arc::clone(&lab.office().store),
