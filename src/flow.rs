@@ -21,6 +21,8 @@ pub mod documents; // what letters with documents say of themselves
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter
+pub mod alerts; // what administrators must hear of
+pub mod hands; // what administrators do to waiting letters
 pub mod accept;
 pub mod authenticate;
 pub mod policy;

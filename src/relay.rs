@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -16,6 +15,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
+use crate::flow::alerts::Alerts;
 use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -24,6 +24,7 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
@@ -65,6 +66,7 @@ const GAUGES_EVERY: Duration = Duration::from_secs(15);
 const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates of others that are long over are forgotten so often.
 const SEEN_SWEPT_EVERY: Duration = Duration::from_secs(86_400);
+const GAUGES_SOON: Duration = Duration::from_millis(500);
 
 /// One running relay.
 pub struct Relay {
@@ -215,6 +217,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
             None
         }
     };
+    let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
@@ -237,7 +240,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         metrics: Arc::new(Metrics::new()),
         store: truth,
         operators: Pool::new(),
-        queue_bell: Notify::new(),
+        lanes,
+        alerts: Alerts::default(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
         config,
@@ -440,13 +444,18 @@ async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) {
 
 async fn watch_gauges(office: Arc<Office>, mut stop: Stop) {
     loop {
-        if let Ok((rows, oldest)) = flow::queue::waiting(&office).await {
+        // Rows are counted in the background after the start, and then kept count of.
+        let rows = office.lanes.rows();
+        if let Some(rows) = rows {
             office.metrics.queue_rows(rows);
+        }
+        if let Ok(oldest) = flow::queue::oldest(&office).await {
             office.metrics.queue_oldest(oldest);
         }
+        let pause = if rows.is_some() { GAUGES_EVERY } else { GAUGES_SOON };
         tokio::select! {
             () = stop.stopped() => return,
-            () = tokio::time::sleep(GAUGES_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

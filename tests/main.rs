@@ -12,6 +12,7 @@ mod outbound;
 mod postfix;
 mod powercut;
 mod revocation;
+mod queue;
 mod smtp;
 mod store;
 mod stories;

@@ -339,3 +339,26 @@ pub const DOCUMENTS_MAX: usize = 100;
 pub const DOCUMENT_FACTS_MAX: usize = 20;
 /// Archives of one letter that are looked into; the profile has one.
 pub const ARCHIVES_MAX: usize = 4;
+/// Connections to one host that do not come about, one after the other, before nobody knocks
+/// there for a while. One may be a restart, two a coincidence.
+pub const CIRCUIT_FAILURES: u32 = 3;
+/// For how long nobody knocks at first; it doubles.
+pub const CIRCUIT_OPEN_MIN: Duration = Duration::from_secs(30);
+/// For how long at most: an operator that is back must not wait longer for its mail.
+pub const CIRCUIT_OPEN_MAX: Duration = Duration::from_secs(900);
+/// Hosts whose failures are remembered: more than the trust space has operators.
+pub const CIRCUITS_MAX: usize = 10_000;
+/// Recipients of one letter in one attempt: RFC 5321 §4.5.3.1.8 promises that a server takes so
+/// many.
+pub const ATTEMPT_RECIPIENTS_MAX: usize = 100;
+/// Workers that a letter may break before it is set aside.
+pub const BREAKS_MAX: u8 = 2;
+/// Rows that an administrator's command changes in one commit; their letters, accounts and
+/// entries are some ten writes each.
+pub const HANDS_ROWS_AT_ONCE: usize = 200;
+/// Rows that a table of the queue shows when nobody says how many.
+pub const QUEUE_ROWS_SHOWN_DEFAULT: usize = 1_000;
+/// The least time between two letters about the same alarm.
+pub const ALERT_EVERY: Duration = Duration::from_secs(3_600);
+/// Alarms whose last letter is remembered.
+pub const ALERTS_REMEMBERED_MAX: usize = 1_000;

@@ -1,5 +1,6 @@
 //! Station 7, deliver: into a mailbox here, or over SMTP to another operator.
 pub mod operator;
+mod unattempted; // an end that nobody attempts
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use operator::Contact;
 use operator::Handover;
 use operator::HandoverResult;
 use operator::Outcome;
+
+pub use unattempted::without_attempt;
 
 /// Time for one letter to one operator, in all.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(600);

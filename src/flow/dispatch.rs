@@ -2,171 +2,307 @@
 //! its sender told, when the clock says so.
 //!
 //! Nothing here may deliver twice behind another's back: a letter is leased before it is tried,
-//! and what became of it commits only while the lease holds.
+//! and what became of it commits only while the lease holds. A letter that breaks an attempt
+//! breaks nothing else.
 mod settle; // what became of an attempt
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task;
+use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::domain::delivery::NextHop;
-use crate::domain::time::Timestamp;
+use crate::domain::envelope::QueueId;
+use crate::domain::status::EnhancedStatus;
+use crate::domain::status::Refusal;
+use crate::flow::alerts;
 use crate::flow::deliver;
+use crate::flow::deliver::Delivery;
+use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::Outcome;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
-use crate::flow::queue::Due;
+use crate::flow::queue::ClaimedRecipient;
+use crate::flow::queue::Order;
+use crate::flow::queue::Schedule;
+use crate::flow::queue::Ticket;
 use crate::flow::route;
 use crate::flow::route::Routed;
 use crate::infra::net::Stop;
 
-/// How long the queue sleeps when nothing is due: a bell may be missed, a due row never is.
-const NAP: Duration = Duration::from_secs(30);
-/// After no connection came about, the domain's other letters are not tried for so long.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(30);
+/// How long the queue sleeps at least, and at most: a bell may be missed, a due row never is.
+const NAP_MIN: Duration = Duration::from_millis(5);
+const NAP_MAX: Duration = Duration::from_secs(30);
+/// Pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// An attempt that runs when the relay stops gets so long to come to its end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
+/// What the sender of a letter reads whom an administrator gave up (RFC 3463 §3.4).
+const GIVEN_UP: EnhancedStatus = EnhancedStatus(5, 3, 0);
+/// What the sender of a letter reads that got too old (RFC 3463 §3.5).
+const EXPIRED: EnhancedStatus = EnhancedStatus(4, 4, 7);
+/// The subject of the alarm about poison.
+const SET_ASIDE: &str = "a letter was set aside";
 
-/// What runs, and what is not worth trying now.
-#[derive(Default)]
+/// What runs.
 struct Traffic {
-    running: HashMap<String, usize>,
-    unreachable: HashMap<String, Timestamp>,
+    schedule: Schedule,
     attempts: JoinSet<Attempted>,
+    under_way: HashMap<task::Id, (Ticket, Arc<Claimed>)>,
 }
 
 /// What an attempt leaves behind for the next choice.
+#[derive(Default)]
 struct Attempted {
-    domains: Vec<String>,
-    unreachable: Vec<String>,
+    heard: Vec<Heard>,
+    /// Recipients over whom a worker broke.
+    broken: Vec<u16>,
+}
+
+/// What was found at a hop.
+struct Heard {
+    domain: String,
+    host: String,
+    has_answered: bool,
 }
 
 /// Delivers what is due until the relay stops.
 pub async fn run(office: Arc<Office>, mut stop: Stop) {
-    match queue::recover(&office).await {
-        Ok(0) => {}
-        Ok(freed) => tracing::info!(freed, "leases of an earlier life are free again"),
-        Err(refusal) => tracing::error!(%refusal, "the queue could not be recovered"),
-    }
-    let mut traffic = Traffic::default();
+    let Some(mut traffic) = Traffic::open(&office, &mut stop).await else { return };
+    let mut background = JoinSet::new();
+    background.spawn(in_the_background(Arc::clone(&office)));
     while !stop.is_stopping() {
         let nap = traffic.start_due(&office, &stop).await;
         tokio::select! {
-            () = office.queue_bell.notified() => {}
+            () = office.lanes.rung() => {}
             () = tokio::time::sleep(nap) => {}
-            Some(ended) = traffic.attempts.join_next() => traffic.end(&office, ended),
+            Some(ended) = traffic.attempts.join_next_with_id() => traffic.end(&office, ended).await,
             () = stop.stopped() => {}
         }
     }
-    // An attempt that is cut keeps its lease; the next start frees it.
-    let ending = async { while traffic.attempts.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(STOP_GRACE, ending).await;
+    traffic.close(&office).await;
+}
+
+/// What need not be done before the first letter goes out.
+async fn in_the_background(office: Arc<Office>) {
+    loop {
+        let done = match queue::migrate(&office).await {
+            Ok(moved) => {
+                if moved > 0 {
+                    tracing::info!(moved, "rows of an older form wait in their lanes now");
+                }
+                queue::count(&office).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match done {
+            Ok(()) => return,
+            Err(refusal) => tracing::warn!(%refusal, "the queue could not be looked through yet"),
+        }
+        tokio::time::sleep(STORE_PAUSE).await;
+    }
 }
 
 impl Traffic {
+    /// Frees what an earlier life left behind, and finds the lanes. `None`: the relay stops.
+    async fn open(office: &Arc<Office>, stop: &mut Stop) -> Option<Self> {
+        while !stop.is_stopping() {
+            match Self::try_open(office).await {
+                Ok(traffic) => return Some(traffic),
+                Err(refusal) => tracing::error!(%refusal, "the queue could not be opened"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(STORE_PAUSE) => {}
+                () = stop.stopped() => {}
+            }
+        }
+        None
+    }
+
+    async fn try_open(office: &Arc<Office>) -> Result<Self, Refusal> {
+        let recovered = queue::recover(office).await?;
+        if recovered.freed > 0 {
+            tracing::info!(freed = recovered.freed, "leases of an earlier life are free again");
+        }
+        if recovered.set_aside > 0 {
+            tell_set_aside(office, recovered.set_aside);
+        }
+        let schedule = Schedule::open(office).await?;
+        let (attempts, under_way) = (JoinSet::new(), HashMap::new());
+        Ok(Self { schedule, attempts, under_way })
+    }
+
     /// Starts what is due and has a place; tells how long to sleep.
     async fn start_due(&mut self, office: &Arc<Office>, stop: &Stop) -> Duration {
-        let now = office.clock.now();
-        self.unreachable.retain(|_, until| *until > now);
-        let skip = |domain: &str| {
-            self.unreachable.contains_key(domain)
-                || self
-                    .running
-                    .get(domain)
-                    .is_some_and(|running| *running >= office.config.queue.per_destination)
-        };
-        let places = office.config.queue.at_once.saturating_sub(self.attempts.len());
-        let (due, next) = match queue::due(office, now, places, skip).await {
-            Ok(found) => found,
-            Err(_) => (Vec::new(), Some(now.after(Duration::from_secs(1)))),
-        };
-        for letter in due {
+        let nap = loop {
             if stop.is_stopping() {
-                break;
+                break Duration::ZERO;
             }
-            self.start(office, letter).await;
-        }
-        let next = self.unreachable.values().copied().chain(next).min();
-        let nap = next.map_or(NAP, |next| next.since(office.clock.now()));
-        nap.clamp(Duration::from_millis(5), NAP)
-    }
-
-    async fn start(&mut self, office: &Arc<Office>, letter: Due) {
-        // Now, not when the queue was looked through: a lease must not begin in the past.
-        match queue::claim(office, &letter, office.clock.now()).await {
-            Ok(Some(claimed)) => {
-                let domains = letter.domains().to_vec();
-                for domain in &domains {
-                    *self.running.entry(domain.clone()).or_default() += 1;
+            let now = office.clock.now();
+            match self.schedule.next(office, now).await {
+                Ok(Some(work)) => {
+                    let claimed = Arc::new(work.claimed);
+                    let (at, letter) = (Arc::clone(office), Arc::clone(&claimed));
+                    let handle = self.attempts.spawn(async move { attempt(&at, &letter).await });
+                    self.under_way.insert(handle.id(), (work.ticket, claimed));
                 }
-                let office = Arc::clone(office);
-                self.attempts.spawn(async move {
-                    let unreachable = attempt(&office, &claimed).await;
-                    Attempted { domains, unreachable }
-                });
-            }
-            Ok(None) => {}
-            Err(refusal) => tracing::warn!(%refusal, "a due letter could not be leased"),
-        }
-    }
-
-    fn end(&mut self, office: &Office, ended: Result<Attempted, tokio::task::JoinError>) {
-        let attempted = match ended {
-            Ok(attempted) => attempted,
-            Err(error) => {
-                // Its places are given back below, all of them: better one too many.
-                tracing::error!(%error, "an attempt ended badly; its lease runs out");
-                self.running.clear();
-                return;
+                Ok(None) => break self.schedule.nap(office, office.clock.now()),
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "due letters could not be leased");
+                    break STORE_PAUSE;
+                }
             }
         };
-        for domain in &attempted.domains {
-            if let Some(running) = self.running.get_mut(domain) {
-                *running = running.saturating_sub(1);
+        let damaged = self.schedule.take_damaged();
+        if damaged > 0 {
+            let text = format!(
+                "{damaged} waiting recipients cannot be read and are set aside; \
+                 `vaguemestre queue list --held` shows them."
+            );
+            alerts::raise(office, "rows of the queue are damaged", &text);
+        }
+        nap.clamp(NAP_MIN, NAP_MAX)
+    }
+
+    async fn end(
+        &mut self,
+        office: &Arc<Office>,
+        ended: Result<(task::Id, Attempted), JoinError>,
+    ) {
+        let (id, attempted) = match ended {
+            Ok((id, attempted)) => (id, Some(attempted)),
+            Err(error) => (error.id(), None),
+        };
+        let Some((ticket, claimed)) = self.under_way.remove(&id) else { return };
+        let attempted = attempted.unwrap_or_else(|| Attempted {
+            heard: Vec::new(),
+            broken: claimed.recipients().iter().map(|each| each.number).collect(),
+        });
+        for heard in &attempted.heard {
+            office.lanes.heard(office, &heard.domain, &heard.host, heard.has_answered);
+        }
+        if !attempted.broken.is_empty() {
+            let letter = claimed.queue_id();
+            tracing::error!(%letter, "a delivery broke its worker");
+            let now = office.clock.now();
+            match queue::broke(office, &claimed, &attempted.broken, now).await {
+                Ok(0) => {}
+                Ok(aside) => tell_set_aside(office, aside),
+                Err(refusal) => {
+                    tracing::error!(%refusal, "could not be written down; its lease runs out");
+                }
             }
         }
-        self.running.retain(|_, running| *running > 0);
-        let until = office.clock.now().after(UNREACHABLE_FOR.min(shortest_wait(office)));
-        self.unreachable.extend(attempted.unreachable.into_iter().map(|domain| (domain, until)));
+        queue::note_gone(office, &claimed).await;
+        self.schedule.ended(office, &ticket);
+    }
+
+    /// What is cut waits again: a stop is no death.
+    async fn close(mut self, office: &Arc<Office>) {
+        let until = tokio::time::Instant::now() + STOP_GRACE;
+        while let Ok(Some(ended)) =
+            tokio::time::timeout_at(until, self.attempts.join_next_with_id()).await
+        {
+            self.end(office, ended).await;
+        }
+        self.attempts.shutdown().await;
+        for (_, claimed) in self.under_way.values() {
+            queue::give_back(office, claimed).await;
+        }
     }
 }
 
-/// The wait before the second attempt: an unreachable domain is not left alone for longer.
-fn shortest_wait(office: &Office) -> Duration {
-    office.config.queue.retry.iter().min().copied().unwrap_or(UNREACHABLE_FOR)
+fn tell_set_aside(office: &Arc<Office>, recipients: usize) {
+    let text = format!(
+        "{recipients} waiting recipients broke the relay's workers and are set aside; nothing else \
+         waits for them. `vaguemestre queue list --held` shows them, `queue release`, `queue \
+         bounce` or `queue drop` decide."
+    );
+    alerts::raise(office, SET_ASIDE, &text);
 }
 
-/// One attempt: all hops of the letter at the same time. Answers the domains to which no
-/// connection came about.
-async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Vec<String> {
+/// One attempt: all hops of the letter at the same time.
+async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
     let mut hops = JoinSet::new();
-    let claimed = Arc::new(claimed.clone());
-    for routed in route::plan(office, &claimed) {
-        let (office, claimed) = (Arc::clone(office), Arc::clone(&claimed));
-        hops.spawn(async move { one_hop(&office, &claimed, routed).await });
-    }
-    let mut unreachable = Vec::new();
-    while let Some(ended) = hops.join_next().await {
-        match ended {
-            Ok(domain) => unreachable.extend(domain),
-            Err(error) => {
-                tracing::error!(%error, letter = %claimed.queue_id(), "a delivery ended badly");
-            }
+    let mut numbers: HashMap<task::Id, Vec<u16>> = HashMap::new();
+    let (ordered, tried) = claimed.clone().split();
+    for (claimed, is_tried) in [(ordered, false), (tried, true)] {
+        let Some(claimed) = claimed.map(Arc::new) else { continue };
+        for routed in route::plan(office, &claimed) {
+            let here = routed.recipients().iter().map(|each| each.number).collect();
+            let (office, claimed) = (Arc::clone(office), Arc::clone(&claimed));
+            let hop = async move {
+                if is_tried {
+                    one_hop(&office, &claimed, routed).await
+                } else {
+                    one_end(&office, &claimed, routed).await;
+                    None
+                }
+            };
+            numbers.insert(hops.spawn(hop).id(), here);
         }
     }
-    unreachable
+    let mut attempted = Attempted::default();
+    while let Some(ended) = hops.join_next_with_id().await {
+        match ended {
+            Ok((_, heard)) => attempted.heard.extend(heard),
+            Err(error) => attempted.broken.extend(numbers.remove(&error.id()).unwrap_or_default()),
+        }
+    }
+    attempted
 }
 
-async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Option<String> {
+async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Option<Heard> {
     let domain = match routed.next() {
         NextHop::Operator { domain, .. } => Some(domain.to_string()),
         NextHop::Mailbox => None,
     };
     let delivery = deliver::to_operator(office, routed).await;
-    let no_connection = delivery.outcomes().iter().all(Outcome::is_about_the_connection);
+    let heard = domain.and_then(|domain| heard(domain, &delivery));
     settle::settle(office, claimed, &delivery).await;
-    domain.filter(|_| no_connection)
+    heard
+}
+
+/// What the delivery tells about the host; `None` when it did not come so far.
+fn heard(domain: String, delivery: &Delivery) -> Option<Heard> {
+    let outcomes = delivery.outcomes();
+    let has_answered = !outcomes.iter().all(Outcome::is_about_the_connection);
+    let host = delivery.contact().host.clone();
+    // 4.4.4 is our own: no route, no memory.
+    let is_ours = outcomes.iter().all(|o| o.enhanced() == EnhancedStatus(4, 4, 4));
+    (!is_ours).then_some(Heard { domain, host, has_answered })
+}
+
+/// What ends without an attempt is reported and settled like any other failure.
+async fn one_end(office: &Arc<Office>, claimed: &Claimed, routed: Routed) {
+    let letter = routed.queue_id();
+    let outcomes = routed.recipients().iter().map(|each| end_of(office, letter, each)).collect();
+    let delivery = deliver::without_attempt(office, routed, outcomes).await;
+    settle::settle(office, claimed, &delivery).await;
+}
+
+fn end_of(
+    office: &Office,
+    letter: QueueId,
+    recipient: &ClaimedRecipient,
+) -> Outcome {
+    match &recipient.order {
+        Some(Order::Bounce(told)) => {
+            let by = "an administrator of this relay ended the delivery";
+            let reply = told.as_ref().map_or(by.to_owned(), |told| format!("{by}: {told}"));
+            Outcome { result: HandoverResult::Refused(GIVEN_UP), reply }
+        }
+        Some(Order::Expired) | None => {
+            let last = recipient.last_reply(office, letter);
+            let reply = match last.is_empty() {
+                true => "the time for delivery is over".to_owned(),
+                false => format!("the time for delivery is over; the last answer was: {last}"),
+            };
+            Outcome { result: HandoverResult::PutOff(EXPIRED), reply }
+        }
+    }
 }

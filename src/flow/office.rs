@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
@@ -12,11 +11,13 @@ use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
+use crate::flow::alerts::Alerts;
 use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -81,8 +82,10 @@ pub struct Office {
     pub reading_memory: ClearMemory,
     /// Open connections to other operators.
     pub operators: Pool,
-    /// Rung when a queue row becomes due at once.
-    pub queue_bell: Notify,
+    /// The lanes of the queue, as far as they are in memory; rung when a row becomes due at once.
+    pub lanes: Lanes,
+    /// Alarms that were raised lately.
+    pub alerts: Alerts,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
     pub refusals: RefusalBudget,
     /// The last refusals at the operators' door.

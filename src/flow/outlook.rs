@@ -12,6 +12,7 @@ use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
 use crate::flow::queue;
+use crate::flow::queue::Target;
 use crate::infra::trust::diff;
 use crate::infra::trust::diff::ChangeKind;
 
@@ -53,21 +54,23 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Looks at the ledger of the last 30 days and at the queue.
+    /// Looks at the ledger of the last 30 days, and at what waits for these domains.
     ///
     /// # Errors
     /// A sentence when the store does not answer.
-    pub async fn look(office: &Office) -> Result<Self, String> {
+    pub async fn look(office: &Office, domains: &[Domain]) -> Result<Self, String> {
         let now = office.clock.now();
         let to = Day::in_france(now);
         let exchanged = office.ledger.exchanged(Day::in_france(days_before(now)), to).await;
         let exchanged = exchanged.map_err(|error| format!("the ledger: {error}"))?;
-        let rows = queue::list(office).await.map_err(|refusal| format!("the queue: {refusal}"))?;
         let mut waiting: BTreeMap<Domain, Waiting> = BTreeMap::new();
-        for row in rows {
-            let domain = waiting.entry(row.recipient.domain().clone()).or_default();
-            domain.recipients += 1;
-            domain.letters.insert(row.queue_id);
+        for domain in domains {
+            let rows = queue::find(office, &Target::Domain(domain.clone())).await;
+            let rows = rows.map_err(|refusal| format!("the queue: {refusal}"))?;
+            if !rows.is_empty() {
+                let letters = rows.iter().map(|(letter, _)| *letter).collect();
+                waiting.insert(domain.clone(), Waiting { recipients: rows.len(), letters });
+            }
         }
         Ok(Self { exchanged, waiting })
     }
@@ -92,7 +95,9 @@ pub async fn between(
     before: &TrustList,
     after: &TrustList,
 ) -> Result<Vec<Outlook>, String> {
-    let traffic = Traffic::look(office).await?;
+    let changes = diff::changes(before, after);
+    let domains: Vec<Domain> = changes.iter().map(|change| change.domain.clone()).collect();
+    let traffic = Traffic::look(office, &domains).await?;
     let of = |change: diff::Change| Outlook {
         is_ours: office.hosts(&change.domain),
         exchanged: traffic.exchanged_with(&change.domain),
@@ -103,7 +108,7 @@ pub async fn between(
         gained: change.gained,
         lost: change.lost,
     };
-    Ok(diff::changes(before, after).into_iter().map(of).collect())
+    Ok(changes.into_iter().map(of).collect())
 }
 
 fn days_before(now: Timestamp) -> Timestamp {

@@ -3,17 +3,28 @@
 //! | key | value |
 //! |---|---|
 //! | `Q/m/<queue id>` | the letter: sealed reverse path, blob, sealed content key, who still waits |
-//! | `Q/r/<queue id><number>` | one recipient: sealed address and wishes, attempts, lease |
-//! | `Q/d/<due><queue id><number>` | when it is due |
+//! | `Q/r/<queue id><number>` | one recipient: sealed address and wishes, attempts, state |
+//! | `Q/d/<domain>\0<due><queue id><number>` | it waits in the lane of its domain |
+//! | `Q/l/<until><queue id><number>` | an attempt has it: the lease |
+//! | `Q/h/<queue id><number>` | it is on hold, or set aside, and why |
+//! | `Q/s/<due>…`, `Q/b/<due>…` | it was in flight when the process died; it ends without an attempt |
+//! | `Q/p/<domain>`, `Q/o/<domain>` | the whole lane waits; the lane's mail goes elsewhere |
 //!
-//! A row is leased with an epoch: the result of an attempt commits only on the version that the
-//! lease wrote, so a slow or dead attempt can never deliver behind another's back.
-mod rows;
+//! A row is leased with an epoch, its version: the result of an attempt commits only on the
+//! version that the lease wrote, so a slow or dead attempt can never deliver behind another's
+//! back. Nothing here looks at rows of a lane that is not going to be served.
+mod backoff; // when to try again
+mod circuit; // hosts that do not answer
+mod count; // how many wait
+mod lanes; // what is known in memory
+mod lease; // who may attempt a row, and what the attempt decided
+mod look; // tables for administrators
+mod recovery; // after a start: leases of an earlier life, rows of an older form
+mod rows; // the stored form
+mod schedule; // whose turn it is
+mod touch; // what administrators do to rows
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use crate::domain::address::Address;
+use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::MailParameters;
@@ -30,16 +41,50 @@ use crate::flow::office::Office;
 use crate::flow::seal::Sealed;
 use crate::infra::store;
 use crate::infra::store::Batch;
-use crate::infra::store::CommitError;
 use crate::infra::store::StoreError;
 use crate::infra::store::Version;
 use crate::infra::store::blobs::StagedBlob;
 
+pub use backoff::again;
+pub use backoff::next_attempt;
+pub use backoff::next_attempt_with;
+pub use circuit::CircuitView;
+pub use count::Counting;
+pub use count::count;
+pub use count::oldest;
+pub use lanes::Lanes;
+pub use lease::Settled;
+pub use lease::broke;
+pub use lease::give_back;
+pub use lease::holds;
+pub use lease::note_gone;
+pub use lease::settle;
+pub use lease::take_back;
+pub use look::Filter;
+pub use look::LaneView;
+pub use look::QueueRow;
+pub use look::RowState;
+pub use look::by_domain;
+pub use look::list;
+pub use recovery::migrate;
+pub use recovery::recover;
+pub use rows::HoldKind;
+pub use rows::Order;
+pub use schedule::Schedule;
+pub use schedule::Ticket;
+pub use schedule::Work;
+pub use touch::Change;
+pub use touch::Seen;
+pub use touch::Target;
+pub use touch::Touched;
+pub use touch::find;
+pub use touch::pause;
+pub use touch::reroute;
+pub use touch::resume;
+pub use touch::touch;
+
 use rows::LetterRow;
 use rows::RecipientRow;
-
-/// When a damaged row is looked at again.
-const DAMAGED_AGAIN: Duration = Duration::from_secs(6 * 3_600);
 
 /// A sealed letter whose content is on the shelf (or rides in the commit); not durable yet.
 pub struct Prepared {
@@ -52,35 +97,6 @@ pub struct Prepared {
 pub struct Queued {
     queue_id: QueueId,
     placed: Vec<Placed>,
-}
-
-/// One recipient whose letter waits, for tables.
-#[derive(Clone, Debug)]
-pub struct QueueRow {
-    /// The letter.
-    pub queue_id: QueueId,
-    /// For whom. `Debug` masks a patient; never print its `Display`.
-    pub recipient: Address,
-    /// The recipient's domain.
-    pub next_hop: String,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// When the next one is due.
-    pub next_attempt: Timestamp,
-    /// When the letter was taken in.
-    pub accepted_at: Timestamp,
-    /// Octets in clear.
-    pub size: u64,
-    /// What the next operator, or our own diagnosis, said last.
-    pub last_reply: String,
-}
-
-/// A letter of which at least one recipient is due.
-#[derive(Clone, Debug)]
-pub struct Due {
-    queue_id: QueueId,
-    numbers: Vec<(u16, Timestamp)>,
-    domains: Vec<String>,
 }
 
 /// A letter leased to one attempt.
@@ -126,7 +142,20 @@ pub struct ClaimedRecipient {
     pub recipient: Recipient,
     /// Attempts so far, this one included.
     pub attempts: u32,
+    /// `host:port` to which an administrator sends it, whatever route its domain has.
+    pub route: Option<String>,
+    /// It ends now, without an attempt.
+    pub order: Option<Order>,
+    /// The row as the lease wrote it, and its epoch.
+    row: RecipientRow,
     version: Version,
+}
+
+impl ClaimedRecipient {
+    /// What was said about it last; empty before the first attempt.
+    pub fn last_reply(&self, office: &Office, letter: QueueId) -> String {
+        self.row.reply(office, letter, self.number)
+    }
 }
 
 /// What an attempt decides about one recipient.
@@ -185,8 +214,8 @@ pub async fn commit(
         tracing::error!(%error, letter = %queue_id, "a letter could not be committed");
         mailbox::commit_refusal(&error)
     })?;
-    if !elsewhere.is_empty() {
-        office.queue_bell.notify_one();
+    for recipient in elsewhere {
+        office.lanes.came(queue_id, recipient.address.domain().as_str());
     }
     Ok(Queued { queue_id, placed })
 }
@@ -201,9 +230,7 @@ fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Recipient], batch: &mu
     for (number, recipient) in elsewhere.iter().enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let row = RecipientRow::new(office, id, number, recipient, due);
-        let domain = recipient.address.domain().as_str().as_bytes().to_vec();
-        batch.put(rows::recipient_key(id, number), rows::encode(&row));
-        batch.put(rows::due_key(due, id, number), domain);
+        rows::create(batch, &row, id, number);
     }
 }
 
@@ -232,320 +259,10 @@ impl Queued {
     }
 }
 
-/// At the start no attempt runs, so no lease of an earlier life is worth anything.
-pub async fn recover(office: &Office) -> Result<usize, Refusal> {
-    let now = office.clock.now();
-    let mut freed = 0;
-    let mut range = store::prefix(rows::RECIPIENTS);
-    loop {
-        let page = scan(office, range.clone()).await?;
-        let mut batch = Batch::new();
-        for (key, versioned) in &page.rows {
-            let (Some((id, number)), Some(mut row)) =
-                (rows::recipient_of(key), rows::decode::<RecipientRow>(&versioned.value))
-            else {
-                continue;
-            };
-            if row.leased {
-                batch.delete(rows::due_key(Timestamp::from_millis(row.due), id, number));
-                // A letter that ends the process each time it is tried must not do so at once.
-                let patience = retry_after_crash(office, row.attempts);
-                let due = now.after(patience);
-                let domain = row.open(office, id, number).map(|r| r.address.domain().to_string());
-                row.leased = false;
-                row.due = due.as_millis();
-                batch.put(key.to_vec(), rows::encode(&row));
-                batch.put(rows::due_key(due, id, number), domain.unwrap_or_default().into_bytes());
-                freed += 1;
-            }
-        }
-        if !batch.writes.is_empty() {
-            office.store.commit(batch).await.map_err(|error| mailbox::commit_refusal(&error))?;
-        }
-        match page.rows.last() {
-            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-            _ => return Ok(freed),
-        }
-    }
-}
-
-/// The first few interrupted attempts are tried again at once, later ones as the schedule says.
-fn retry_after_crash(office: &Office, attempts: u32) -> Duration {
-    let queue = &office.config.queue;
-    match attempts {
-        0..=5 => Duration::ZERO,
-        _ => {
-            next_attempt(&queue.retry, queue.give_up, attempts, Duration::ZERO).unwrap_or_default()
-        }
-    }
-}
-
-/// Letters due now, oldest first, at most `letters`, and when the next one will be. Domains for
-/// which `skip` answers true are passed over, so that they cannot hide the others.
-pub async fn due(
-    office: &Office,
-    now: Timestamp,
-    letters: usize,
-    skip: impl Fn(&str) -> bool,
-) -> Result<(Vec<Due>, Option<Timestamp>), Refusal> {
-    let mut found: BTreeMap<QueueId, Due> = BTreeMap::new();
-    let mut range = store::prefix(rows::DUE);
-    if letters == 0 {
-        return Ok((Vec::new(), None));
-    }
-    loop {
-        let page = scan(office, range.clone()).await?;
-        for (key, versioned) in &page.rows {
-            let Some((at, queue_id, number)) = rows::due_of(key) else { continue };
-            if at > now {
-                return Ok((found.into_values().collect(), Some(at)));
-            }
-            let domain = String::from_utf8_lossy(&versioned.value);
-            if skip(&domain) {
-                continue;
-            }
-            if found.len() >= letters && !found.contains_key(&queue_id) {
-                return Ok((found.into_values().collect(), Some(now)));
-            }
-            let letter = found.entry(queue_id).or_insert_with(|| Due::new(queue_id));
-            letter.numbers.push((number, at));
-            if !letter.domains.iter().any(|known| *known == domain) {
-                letter.domains.push(domain.into_owned());
-            }
-        }
-        match page.rows.last() {
-            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-            _ => break,
-        }
-    }
-    Ok((found.into_values().collect(), None))
-}
-
-impl Due {
-    fn new(queue_id: QueueId) -> Self {
-        Self { queue_id, numbers: Vec::new(), domains: Vec::new() }
-    }
-
-    /// The domains of the recipients that are due.
-    pub fn domains(&self) -> &[String] {
-        &self.domains
-    }
-}
-
-/// Leases the due recipients of a letter; `None` when somebody else was faster.
-pub async fn claim(office: &Office, due: &Due, now: Timestamp) -> Result<Option<Claimed>, Refusal> {
-    let id = due.queue_id;
-    let lease_until = now.after(limits::LEASE);
-    let row = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
-    let letter = row.as_ref().and_then(|row| rows::decode::<LetterRow>(&row.value));
-    let letter = letter.and_then(|row| row.open(office, id));
-    let mut batch = Batch::new();
-    let mut recipients = Vec::with_capacity(due.numbers.len());
-    for (number, at) in &due.numbers {
-        let mark = rows::due_key(*at, id, *number);
-        let key = rows::recipient_key(id, *number);
-        let Some(row) = office.store.get(&key).await.map_err(|error| refusal_of(&error))? else {
-            // A mark without its row: the recipient is settled.
-            batch.delete(mark);
-            continue;
-        };
-        let decoded = rows::decode::<RecipientRow>(&row.value);
-        if decoded.as_ref().is_some_and(|decoded| decoded.due != at.as_millis()) {
-            // An older mark of a row that is due at another time: it must not steal a lease.
-            batch.delete(mark);
-            continue;
-        }
-        let opened = decoded.and_then(|row| Some((row.open(office, id, *number)?, row)));
-        let (Some((recipient, mut decoded)), Some(_)) = (opened, &letter) else {
-            // Kept for a human; looked at again much later, so that it hides nobody.
-            tracing::error!(letter = %id, number, "a waiting letter is damaged");
-            batch.delete(mark);
-            batch.put(rows::due_key(now.after(DAMAGED_AGAIN), id, *number), Vec::new());
-            continue;
-        };
-        batch.require_at(key.clone(), row.version);
-        batch.delete(mark);
-        // Counted now: an attempt that ends with the process was one, too.
-        decoded.attempts += 1;
-        decoded.leased = true;
-        decoded.due = lease_until.as_millis();
-        let attempts = decoded.attempts;
-        batch.put(key, rows::encode(&decoded));
-        let domain = recipient.address.domain().as_str().as_bytes().to_vec();
-        batch.put(rows::due_key(lease_until, id, *number), domain);
-        let version = Version(row.version.0 + 1);
-        recipients.push(ClaimedRecipient { number: *number, recipient, attempts, version });
-    }
-    match office.store.commit(batch).await {
-        Ok(()) => {}
-        Err(CommitError::Conflict) => return Ok(None),
-        Err(error) => return Err(mailbox::commit_refusal(&error)),
-    }
-    Ok(letter.filter(|_| !recipients.is_empty()).map(|letter| Claimed {
-        queue_id: id,
-        letter,
-        recipients,
-        lease_until,
-    }))
-}
-
-/// True while the rows of these recipients are as the lease left them.
-pub async fn holds(office: &Office, claimed: &Claimed, settlements: &[(u16, Settlement)]) -> bool {
-    for recipient in &claimed.recipients {
-        if !settlements.iter().any(|(number, _)| *number == recipient.number) {
-            continue;
-        }
-        let key = rows::recipient_key(claimed.queue_id, recipient.number);
-        match office.store.get(&key).await {
-            Ok(Some(row)) if row.version == recipient.version => {}
-            Ok(_) => return false,
-            // Unknown is not lost: the caller asks again.
-            Err(_) => {}
-        }
-    }
-    true
-}
-
-/// The writes that end an attempt. They commit only if the lease still holds.
-pub struct Settled {
-    /// Preconditions and writes.
-    pub batch: Batch,
-    /// What to sweep after the commit.
-    pub released: Option<store::blobs::Released>,
-}
-
-/// Prepares the end of an attempt for some of its recipients.
-pub async fn settle(
-    office: &Office,
-    claimed: &Claimed,
-    settlements: &[(u16, Settlement)],
-) -> Result<Settled, Refusal> {
-    let id = claimed.queue_id;
-    let mut batch = Batch::new();
-    let mut finished = 0;
-    for (number, settlement) in settlements {
-        let Some(recipient) = claimed.recipients.iter().find(|each| each.number == *number) else {
-            continue;
-        };
-        let key = rows::recipient_key(id, *number);
-        batch.require_at(key.clone(), recipient.version);
-        batch.delete(rows::due_key(claimed.lease_until, id, *number));
-        match settlement {
-            Settlement::Finished => {
-                batch.delete(key);
-                finished += 1;
-            }
-            Settlement::Again(at, reply) => {
-                let mut row = RecipientRow::new(office, id, *number, &recipient.recipient, *at);
-                row.attempts = recipient.attempts;
-                row.keep_reply(office, id, *number, reply);
-                batch.put(key, rows::encode(&row));
-                let domain = recipient.recipient.address.domain().as_str().as_bytes().to_vec();
-                batch.put(rows::due_key(*at, id, *number), domain);
-            }
-        }
-    }
-    let released =
-        if finished > 0 { finish(office, id, finished, &mut batch).await? } else { None };
-    Ok(Settled { batch, released })
-}
-
-/// Counts recipients off the letter; the last one takes letter and content with it.
-async fn finish(
-    office: &Office,
-    id: QueueId,
-    finished: u32,
-    batch: &mut Batch,
-) -> Result<Option<store::blobs::Released>, Refusal> {
-    let key = rows::letter_key(id);
-    let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
-    let Some(row) = row else { return Ok(None) };
-    let Some(mut letter) = rows::decode::<LetterRow>(&row.value) else {
-        return Err(Refusal::StoreFailed);
-    };
-    batch.require_at(key.clone(), row.version);
-    if letter.waiting > finished {
-        letter.waiting -= finished;
-        batch.put(key, rows::encode(&letter));
-        return Ok(None);
-    }
-    batch.delete(key);
-    let blob = BlobId::from_bytes(letter.blob);
-    office.blobs.release(blob, 1, batch).await.map(Some).map_err(|error| refusal_of(&error))
-}
-
-/// When to try again after `attempts` vain attempts; a pure function. `None`: give up.
-pub fn next_attempt(
-    retry: &[Duration],
-    give_up: Duration,
-    attempts: u32,
-    age: Duration,
-) -> Option<Duration> {
-    if age >= give_up {
-        return None;
-    }
-    let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-    let wait = retry.get(place).or(retry.last()).copied().unwrap_or(Duration::from_secs(900));
-    // Otherwise a letter would wait past its end before anybody is told.
-    Some(wait.min(give_up.saturating_sub(age).max(Duration::from_secs(1))))
-}
-
-/// How many rows wait, and since when the oldest, for the gauges.
-pub async fn waiting(office: &Office) -> Result<(u64, Option<Timestamp>), Refusal> {
-    let mut count = 0;
-    let mut oldest = None;
-    let mut range = store::prefix(rows::RECIPIENTS);
-    loop {
-        let page = scan(office, range.clone()).await?;
-        count += page.rows.len() as u64;
-        if let (None, Some((key, _))) = (oldest, page.rows.first()) {
-            // The id is a UUIDv7: its first octets are the time, so the first row is the oldest.
-            oldest = rows::recipient_of(key).map(|(id, _)| taken_in_at(id));
-        }
-        match page.rows.last() {
-            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-            _ => return Ok((count, oldest)),
-        }
-    }
-}
-
-/// RFC 9562 §5.7: the first 48 bits of a UUIDv7 are milliseconds since 1970.
-fn taken_in_at(id: QueueId) -> Timestamp {
-    let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet));
-    Timestamp::from_millis(milliseconds)
-}
-
-/// Everything that waits, for tables.
-pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> {
-    let mut list = Vec::new();
-    let mut range = store::prefix(rows::RECIPIENTS);
-    loop {
-        let page = scan(office, range.clone()).await?;
-        for (key, versioned) in &page.rows {
-            let Some((id, number)) = rows::recipient_of(key) else { continue };
-            let Some(row) = rows::decode::<RecipientRow>(&versioned.value) else { continue };
-            let letter =
-                office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
-            let letter = letter.and_then(|row| rows::decode::<LetterRow>(&row.value));
-            let (Some(recipient), Some(letter)) = (row.open(office, id, number), letter) else {
-                continue;
-            };
-            list.push(QueueRow {
-                queue_id: id,
-                next_hop: recipient.address.domain().to_string(),
-                recipient: recipient.address,
-                attempts: row.attempts,
-                next_attempt: Timestamp::from_millis(row.due),
-                accepted_at: Timestamp::from_millis(letter.accepted_at),
-                size: letter.size,
-                last_reply: row.reply(office, id, number),
-            });
-        }
-        match page.rows.last() {
-            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-            _ => return Ok(list),
-        }
-    }
+/// Where an administrator sends a domain's mail: `host:port`. The other operator's certificate
+/// must be listed for the domain all the same.
+pub fn rerouted(office: &Office, domain: &Domain) -> Option<String> {
+    office.lanes.rerouted(domain.as_str())
 }
 
 impl Claimed {
@@ -559,14 +276,24 @@ impl Claimed {
         &self.letter
     }
 
+    /// For whom this attempt is.
+    pub fn recipients(&self) -> &[ClaimedRecipient] {
+        &self.recipients
+    }
+
     /// When another attempt may take it.
     pub fn lease_until(&self) -> Timestamp {
         self.lease_until
     }
 
-    /// For whom this attempt is.
-    pub fn recipients(&self) -> &[ClaimedRecipient] {
-        &self.recipients
+    /// Those who end without an attempt, and those who are attempted.
+    pub fn split(self) -> (Option<Self>, Option<Self>) {
+        let (ordered, others): (Vec<_>, Vec<_>) =
+            self.recipients.iter().cloned().partition(|each| each.order.is_some());
+        let part = |recipients: Vec<ClaimedRecipient>| {
+            (!recipients.is_empty()).then(|| Self { recipients, ..self.clone() })
+        };
+        (part(ordered), part(others))
     }
 }
 
@@ -574,28 +301,16 @@ async fn scan(office: &Office, range: std::ops::Range<Vec<u8>>) -> Result<store:
     office.store.scan(range, limits::SCAN_ROWS_MAX).await.map_err(|error| refusal_of(&error))
 }
 
+/// The rest of a range behind a page, if there is more.
+fn rest(range: std::ops::Range<Vec<u8>>, page: &store::Page) -> Option<std::ops::Range<Vec<u8>>> {
+    let (last, _) = page.rows.last().filter(|_| page.more)?;
+    Some([last.as_ref(), &[0]].concat()..range.end)
+}
+
 fn refusal_of(error: &StoreError) -> Refusal {
     tracing::error!(%error, "the queue cannot read or write");
     match error {
         StoreError::Full => Refusal::StoreFull,
         _ => Refusal::StoreFailed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn the_schedule_waits_longer_and_longer_then_gives_up() {
-        let retry = [MINUTE, 5 * MINUTE, 30 * MINUTE];
-        let at = |attempts, age| next_attempt(&retry, 100 * MINUTE, attempts, age);
-        assert_eq!(at(1, Duration::ZERO), Some(MINUTE));
-        assert_eq!(at(2, MINUTE), Some(5 * MINUTE));
-        assert_eq!(at(9, 60 * MINUTE), Some(30 * MINUTE));
-        assert_eq!(at(10, 90 * MINUTE), Some(10 * MINUTE));
-        assert_eq!(at(11, 100 * MINUTE), None);
     }
 }

@@ -4,6 +4,7 @@ use crate::domain::delivery::NextHop;
 use crate::domain::delivery::Route;
 use crate::domain::envelope::QueueId;
 use crate::flow::office::Office;
+use crate::flow::queue;
 use crate::flow::queue::Claimed;
 use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Letter;
@@ -21,7 +22,14 @@ pub struct Routed {
 pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
     let mut groups: Vec<Routed> = Vec::new();
     for recipient in claimed.recipients() {
-        let next = next_hop(office, recipient.recipient.address.domain());
+        let domain = recipient.recipient.address.domain();
+        let next = match &recipient.route {
+            // An administrator sends this letter elsewhere.
+            Some(host) if !office.hosts(domain) => {
+                NextHop::Operator { domain: domain.clone(), route: Route::Fixed(host.clone()) }
+            }
+            _ => next_hop(office, domain),
+        };
         match groups.iter_mut().find(|group| group.next == next) {
             Some(group) => group.recipients.push(recipient.clone()),
             None => groups.push(Routed {
@@ -39,6 +47,9 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
 pub fn next_hop(office: &Office, domain: &Domain) -> NextHop {
     if office.hosts(domain) {
         return NextHop::Mailbox;
+    }
+    if let Some(host) = queue::rerouted(office, domain) {
+        return NextHop::Operator { domain: domain.clone(), route: Route::Fixed(host) };
     }
     let route = match office.config.mx.routes.get(domain) {
         Some(address) => Route::Fixed(address.clone()),

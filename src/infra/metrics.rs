@@ -35,6 +35,7 @@ pub struct Metrics {
     queue_rows: Gauge,
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
+    alerts: Counter,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -78,6 +79,7 @@ impl Metrics {
         let logins = Family::default();
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
+        let alerts = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
 
         registry.register("build", "The running program", build);
@@ -97,6 +99,7 @@ impl Metrics {
             "Seconds until the first certificate of our own chain ends; negative when it is over",
             certificate_expiry.clone(),
         );
+        registry.register("alerts", "Alarms raised since the start", alerts.clone());
         // A door that nobody has used yet reads as 0 and not as missing.
         for door in DOORS {
             sessions.get_or_create(&DoorLabels { door }).set(0);
@@ -111,6 +114,7 @@ impl Metrics {
             queue_rows,
             queue_oldest,
             certificate_expiry,
+            alerts,
             oldest,
         }
     }
@@ -138,6 +142,11 @@ impl Metrics {
     pub fn login(&self, door: &'static str, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.logins.get_or_create(&LoginLabels { door: known(door), result }).inc();
+    }
+
+    /// An alarm was raised: `vaguemestre_alerts_total`.
+    pub fn alert(&self) {
+        self.alerts.inc();
     }
 
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.

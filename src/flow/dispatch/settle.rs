@@ -68,13 +68,12 @@ fn judge<'a>(
     now: Timestamp,
 ) -> Verdicts<'a> {
     let age = now.since(claimed.letter().accepted_at);
-    let queue = &office.config.queue;
     let mut verdicts = Verdicts::default();
     for (recipient, outcome) in delivery.routed().recipients().iter().zip(delivery.outcomes()) {
         let status = outcome.status();
         let again = match status {
             DeliveryStatus::Deferred => {
-                queue::next_attempt(&queue.retry, queue.give_up, recipient.attempts, age)
+                queue::again(office, recipient.attempts, age)
             }
             _ => None,
         };
@@ -112,7 +111,9 @@ async fn persist(
     settlements: &[(u16, Settlement)],
     given_up: bool,
 ) {
-    while office.clock.now() < claimed.lease_until() {
+    // Once at least, whatever the clock says: it may have jumped, and only the lease's epoch
+    // tells whether the result may still be kept.
+    loop {
         let facts = facts(office, delivery, settlements, given_up);
         let refusal = match queue::settle(office, claimed, settlements).await {
             Ok(mut settled) => {
@@ -136,7 +137,8 @@ async fn persist(
             Refusal::Stopping => return,
             _ => tokio::time::sleep(SETTLE_AGAIN).await,
         }
-        if !queue::holds(office, claimed, settlements).await {
+        let is_late = office.clock.now() >= claimed.lease_until();
+        if is_late || !queue::holds(office, claimed, settlements).await {
             break;
         }
     }

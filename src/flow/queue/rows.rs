@@ -1,4 +1,9 @@
 //! How waiting letters lie in the store. Addresses are sealed with the spool's keys.
+//!
+//! A recipient's row has exactly one mark, and [`mark`] alone says where it lies. So every change
+//! of a row is the same three writes ([`change`]), and no row can be lost between two places.
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,12 +23,32 @@ use crate::flow::office::Office;
 use crate::flow::queue::Letter;
 use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
+use crate::infra::store;
+use crate::infra::store::Batch;
+use crate::infra::store::Version;
 use crate::infra::store::row;
 
 pub(super) const RECIPIENTS: &[u8] = b"Q/r/";
+/// `Q/d/<domain>\0<due><id><number>`: waits in its lane.
 pub(super) const DUE: &[u8] = b"Q/d/";
+/// `Q/l/<until><id><number>` -> domain: an attempt has it.
+pub(super) const LEASED: &[u8] = b"Q/l/";
+/// `Q/s/<due><id><number>` -> domain: was being attempted when the process died.
+pub(super) const SUSPECTS: &[u8] = b"Q/s/";
+/// `Q/b/<due><id><number>` -> domain: ends without an attempt.
+pub(super) const ORDERED: &[u8] = b"Q/b/";
+/// `Q/h/<id><number>` -> [`HoldRow`]: on hold, or set aside.
+pub(super) const HELD: &[u8] = b"Q/h/";
+/// `Q/p/<domain>` -> [`PauseRow`]: the whole lane waits.
+pub(super) const PAUSED: &[u8] = b"Q/p/";
+/// `Q/o/<domain>` -> [`RerouteRow`]: an administrator says where the domain's mail goes.
+pub(super) const REROUTED: &[u8] = b"Q/o/";
 const LETTERS: &[u8] = b"Q/m/";
 const FORMAT: u8 = 1;
+/// Form of recipients' rows; 1 is what relays wrote before there were lanes.
+const RECIPIENT_FORMAT: u8 = 2;
+/// A domain never holds this octet, so that no lane is the beginning of another.
+const END_OF_DOMAIN: u8 = 0;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LetterRow {
@@ -50,14 +75,95 @@ struct Sender {
     envid: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What may happen to a recipient's row next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State {
+    /// It waits until it is due.
+    Waiting,
+    /// One attempt has it until then.
+    Leased,
+    /// Nothing, until an administrator releases it.
+    Held,
+}
+
+/// What ends a row without an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// An administrator gave it up: `Some` is the reason, when the sender may read it.
+    Bounce(Option<String>),
+    /// It is older than letters may get, and its lane cannot be served.
+    Expired,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RecipientRow {
+    pub(super) state: State,
     pub(super) attempts: u32,
+    /// When it may be tried; of a leased row, until when it is leased.
     pub(super) due: u64,
-    pub(super) leased: bool,
+    /// The recipient's domain: its lane. In clear, as in the mark.
+    pub(super) domain: String,
+    /// How often it made a worker panic.
+    pub(super) breaks: u8,
+    /// It was leased when the process died: tried alone among its like.
+    pub(super) suspect: bool,
+    /// How often the process died while it was the only suspect that was tried.
+    pub(super) deaths: u8,
+    /// `host:port` to which an administrator sends it.
+    pub(super) route: Option<String>,
+    /// It ends at the next claim.
+    pub(super) order: Option<Order>,
     /// A stranger's text: it may quote the letter.
     sealed_reply: Vec<u8>,
     sealed: Vec<u8>,
+}
+
+/// [`RecipientRow`] as it was before lanes.
+#[derive(Deserialize)]
+struct OldRecipientRow {
+    attempts: u32,
+    due: u64,
+    leased: bool,
+    sealed_reply: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// Why a row is on hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HoldRow {
+    pub(super) domain: String,
+    pub(super) kind: HoldKind,
+    pub(super) author: String,
+    pub(super) reason: String,
+    pub(super) since: u64,
+}
+
+/// Who put a row on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldKind {
+    /// An administrator.
+    Hands,
+    /// The relay: the letter broke workers.
+    SetAside,
+    /// The relay: its rows cannot be read.
+    Damaged,
+}
+
+/// A lane that an administrator holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PauseRow {
+    pub(super) author: String,
+    pub(super) reason: String,
+    pub(super) since: u64,
+}
+
+/// Where an administrator sends a domain's mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RerouteRow {
+    pub(super) to: String,
+    pub(super) author: String,
+    pub(super) reason: String,
+    pub(super) since: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,7 +256,52 @@ impl RecipientRow {
             notify: parameters.notify.map(|n| [n.never, n.success, n.failure, n.delay]),
         };
         let sealed = office.spool_keys.seal_index(&recipient_context(id, number), &encode(&wishes));
-        Self { attempts: 0, due: due.as_millis(), leased: false, sealed_reply: Vec::new(), sealed }
+        Self {
+            state: State::Waiting,
+            attempts: 0,
+            due: due.as_millis(),
+            domain: address.domain().to_string(),
+            breaks: 0,
+            suspect: false,
+            deaths: 0,
+            route: None,
+            order: None,
+            sealed_reply: Vec::new(),
+            sealed,
+        }
+    }
+
+    /// A stored row of any form that was ever written; `None` when it is none, or damaged.
+    pub(super) fn read(office: &Office, id: QueueId, number: u16, value: &[u8]) -> Option<Self> {
+        if let Some(row) = row::decode(RECIPIENT_FORMAT, value) {
+            return Some(row);
+        }
+        let old: OldRecipientRow = row::decode(FORMAT, value)?;
+        let mut row = Self {
+            state: if old.leased { State::Leased } else { State::Waiting },
+            attempts: old.attempts,
+            due: old.due,
+            domain: String::new(),
+            breaks: 0,
+            suspect: false,
+            deaths: 0,
+            route: None,
+            order: None,
+            sealed_reply: old.sealed_reply,
+            sealed: old.sealed,
+        };
+        row.domain = row.open(office, id, number)?.address.domain().to_string();
+        Some(row)
+    }
+
+    /// The stored form.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        row::encode(RECIPIENT_FORMAT, self)
+    }
+
+    /// When it may be tried, or until when it is leased.
+    pub(super) fn due(&self) -> Timestamp {
+        Timestamp::from_millis(self.due)
     }
 
     /// Keeps what was said last.
@@ -200,24 +351,147 @@ pub(super) fn recipient_key(id: QueueId, number: u16) -> Vec<u8> {
     [RECIPIENTS, id.as_bytes().as_slice(), &number.to_be_bytes()].concat()
 }
 
-pub(super) fn due_key(due: Timestamp, id: QueueId, number: u16) -> Vec<u8> {
-    let due = due.as_millis().to_be_bytes();
-    [DUE, due.as_slice(), id.as_bytes(), &number.to_be_bytes()].concat()
+/// The mark of a row: the one place where somebody looks for it.
+pub(super) fn mark(row: &RecipientRow, id: QueueId, number: u16) -> Vec<u8> {
+    let at = row.due.to_be_bytes();
+    let timed = |table: &[u8]| {
+        [table, at.as_slice(), id.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+    };
+    match row.state {
+        State::Held => held_key(id, number),
+        State::Leased => timed(LEASED),
+        State::Waiting if row.order.is_some() => timed(ORDERED),
+        State::Waiting if row.suspect => timed(SUSPECTS),
+        State::Waiting => [lane(&row.domain).as_slice(), &timed(&[])].concat(),
+    }
 }
 
-pub(super) fn recipient_of(key: &[u8]) -> Option<(QueueId, u16)> {
-    let rest = key.strip_prefix(RECIPIENTS)?;
+/// What the mark holds: the lane, where the key does not tell it.
+fn mark_value(row: &RecipientRow) -> Vec<u8> {
+    let in_lane = row.state == State::Waiting && row.order.is_none() && !row.suspect;
+    if in_lane { Vec::new() } else { row.domain.clone().into_bytes() }
+}
+
+/// A new row with its mark.
+pub(super) fn create(batch: &mut Batch, row: &RecipientRow, id: QueueId, number: u16) {
+    batch.put(recipient_key(id, number), row.encode());
+    batch.put(mark(row, id, number), mark_value(row));
+}
+
+/// One row becomes another, and its mark goes where it belongs now. A row that is put on hold
+/// gets its reason from [`hold`] instead.
+pub(super) fn change(
+    batch: &mut Batch,
+    (before, version): (&RecipientRow, Version),
+    after: &RecipientRow,
+    id: QueueId,
+    number: u16,
+) {
+    batch.require_at(recipient_key(id, number), version);
+    batch.delete(mark(before, id, number));
+    create(batch, after, id, number);
+}
+
+/// Like [`change`], on hold.
+pub(super) fn hold(
+    batch: &mut Batch,
+    (before, version): (&RecipientRow, Version),
+    after: &mut RecipientRow,
+    (id, number): (QueueId, u16),
+    reason: &HoldRow,
+) {
+    after.state = State::Held;
+    after.order = None;
+    change(batch, (before, version), after, id, number);
+    batch.put(held_key(id, number), encode(reason));
+}
+
+/// A row and its mark go.
+pub(super) fn remove(
+    batch: &mut Batch,
+    (row, version): (&RecipientRow, Version),
+    id: QueueId,
+    number: u16,
+) {
+    let key = recipient_key(id, number);
+    batch.require_at(key.clone(), version);
+    batch.delete(mark(row, id, number));
+    batch.delete(key);
+}
+
+/// The beginning of every mark in a lane.
+pub(super) fn lane(domain: &str) -> Vec<u8> {
+    [DUE, domain.as_bytes(), &[END_OF_DOMAIN]].concat()
+}
+
+/// The first key behind a lane.
+pub(super) fn behind_lane(domain: &str) -> Vec<u8> {
+    [DUE, domain.as_bytes(), &[END_OF_DOMAIN + 1]].concat()
+}
+
+/// Lane, due, letter and number of a mark in a lane.
+pub(super) fn lane_mark_of(key: &[u8]) -> Option<(&str, Mark)> {
+    let rest = key.strip_prefix(DUE)?;
+    let end = rest.iter().position(|octet| *octet == END_OF_DOMAIN)?;
+    let domain = std::str::from_utf8(&rest[..end]).ok().filter(|domain| !domain.is_empty())?;
+    Some((domain, timed_mark(&rest[end + 1..])?))
+}
+
+/// Due (or end of the lease), letter and number of a mark in another table.
+pub(super) fn mark_of(table: &[u8], key: &[u8]) -> Option<Mark> {
+    timed_mark(key.strip_prefix(table)?)
+}
+
+/// A row, and the moment that its mark tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) at: Timestamp,
+    pub(super) id: QueueId,
+    pub(super) number: u16,
+}
+
+fn timed_mark(rest: &[u8]) -> Option<Mark> {
+    let at = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
+    let id = QueueId::from_bytes(rest.get(8..24)?.try_into().ok()?);
+    let number = u16::from_be_bytes(rest.get(24..)?.try_into().ok()?);
+    Some(Mark { at: Timestamp::from_millis(at), id, number })
+}
+
+/// Marks as they were before lanes: `Q/d/<due><id><number>` -> domain. A moment's first octet is
+/// zero for some million years, and no domain begins so.
+pub(super) fn old_marks() -> Range<Vec<u8>> {
+    store::prefix(&[DUE, &[0]].concat())
+}
+
+pub(super) fn held_key(id: QueueId, number: u16) -> Vec<u8> {
+    [HELD, id.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+}
+
+pub(super) fn paused_key(domain: &str) -> Vec<u8> {
+    [PAUSED, domain.as_bytes()].concat()
+}
+
+pub(super) fn rerouted_key(domain: &str) -> Vec<u8> {
+    [REROUTED, domain.as_bytes()].concat()
+}
+
+/// All rows of one letter.
+pub(super) fn recipients_of(id: QueueId) -> Range<Vec<u8>> {
+    store::prefix(&[RECIPIENTS, id.as_bytes().as_slice()].concat())
+}
+
+/// Letter and number of a row, or of a mark of a held one.
+pub(super) fn row_of(table: &[u8], key: &[u8]) -> Option<(QueueId, u16)> {
+    let rest = key.strip_prefix(table)?;
     let id = rest.get(..16)?.try_into().ok()?;
     let number = rest.get(16..)?.try_into().ok()?;
     Some((QueueId::from_bytes(id), u16::from_be_bytes(number)))
 }
 
-pub(super) fn due_of(key: &[u8]) -> Option<(Timestamp, QueueId, u16)> {
-    let rest = key.strip_prefix(DUE)?;
-    let due = u64::from_be_bytes(rest.get(..8)?.try_into().ok()?);
-    let id = rest.get(8..24)?.try_into().ok()?;
-    let number = u16::from_be_bytes(rest.get(24..)?.try_into().ok()?);
-    Some((Timestamp::from_millis(due), QueueId::from_bytes(id), number))
+/// RFC 9562 §5.7: the first 48 bits of a UUIDv7 are milliseconds since 1970.
+pub(super) fn taken_in_at(id: QueueId) -> Timestamp {
+    let milliseconds = id.as_bytes()[..6].iter().fold(0, |sum, octet| sum << 8 | u64::from(*octet));
+    Timestamp::from_millis(milliseconds)
 }
 
 fn sender_context(id: QueueId) -> Vec<u8> {

@@ -449,7 +449,7 @@ async fn show(office: &Office, text: &str) -> Result<Answer, String> {
             office.trust.version()
         ));
     }
-    let traffic = Traffic::look(office).await?;
+    let traffic = Traffic::look(office, std::slice::from_ref(&domain)).await?;
     let waiting = traffic.waiting_for(&domain);
     Ok(Answer::Domain(DomainCard {
         version: name(office.trust.version()),

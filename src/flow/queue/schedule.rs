@@ -1,0 +1,581 @@
+//! Whose turn it is: fair turns between lanes, and no look at rows that nobody will serve.
+//!
+//! At the start the lanes are found by seeking: one read a domain, not one a row. From then on a
+//! lane is asleep until its next row is due, or it takes turns with the others, one letter a
+//! turn. A lane that is held, full, or whose host does not answer is not read at all.
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::envelope::QueueId;
+use crate::domain::limits;
+use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
+use crate::flow::office::Office;
+use crate::flow::queue;
+use crate::flow::queue::Claimed;
+use crate::flow::queue::circuit::Verdict;
+use crate::flow::queue::lease;
+use crate::flow::queue::rows;
+use crate::flow::queue::rows::Mark;
+use crate::infra::store;
+
+/// Marks of one lane that are read at once.
+const READ_AHEAD: usize = 2 * limits::ATTEMPT_RECIPIENTS_MAX;
+/// Lanes, or letters that turn out to be somebody else's, that one call looks at.
+const LOOKS_MAX: usize = 1_000;
+/// How often leases are looked through for those that ran out.
+const LEASES_EVERY: Duration = Duration::from_secs(15);
+/// A lane whose host is being tried by another letter looks again after so long.
+const PROBE_PAUSE: Duration = Duration::from_millis(500);
+/// How often a lane that is not served is looked through for letters that got too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(900);
+/// One part in so many of all places is kept for lanes that have none.
+const KEPT_PART: usize = 4;
+
+/// The state of the lanes; one a store.
+pub struct Schedule {
+    lanes: HashMap<Arc<str>, Lane>,
+    turns: VecDeque<Arc<str>>,
+    asleep: BTreeSet<(Timestamp, Arc<str>)>,
+    /// Their hosts do not answer.
+    blocked: BTreeSet<(Instant, Arc<str>)>,
+    /// No place for them until an attempt ends.
+    waiting: Vec<Arc<str>>,
+    orders: Bench,
+    suspects: Bench,
+    running: usize,
+    /// What this process works on: nobody takes its lease away.
+    under_way: HashMap<(QueueId, u16), Instant>,
+    leases_seen: Option<Instant>,
+    damaged: usize,
+}
+
+#[derive(Default)]
+struct Lane {
+    place: Place,
+    running: usize,
+    /// Due marks that were read and not served yet. Hints: the claim looks at the row.
+    ahead: VecDeque<Mark>,
+    sweep: Sweep,
+}
+
+/// Looks through a lane that is not served for letters that got too old: their senders must not
+/// wait for a host to come back.
+#[derive(Default)]
+struct Sweep {
+    from: Option<Vec<u8>>,
+    done: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: it has no rows, or is held.
+    #[default]
+    Out,
+    Turns,
+    Asleep(Timestamp),
+    Blocked(Instant),
+    Waiting,
+}
+
+/// Rows that wait outside of the lanes.
+#[derive(Default)]
+struct Bench {
+    /// When there may be something.
+    look_at: Option<Timestamp>,
+    running: usize,
+    ahead: VecDeque<(Mark, String)>,
+}
+
+/// A letter to attempt, and what must be told when that is over.
+pub struct Work {
+    /// The leased letter.
+    pub claimed: Claimed,
+    /// For [`Schedule::ended`].
+    pub ticket: Ticket,
+}
+
+/// The place that an attempt has.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    lane: Arc<str>,
+    kind: Kind,
+    host: Option<String>,
+    rows: Vec<(QueueId, u16)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Lane,
+    Order,
+    Suspect,
+}
+
+impl Ticket {
+    /// True when the letter was in flight as an earlier process died.
+    pub fn is_suspect(&self) -> bool {
+        self.kind == Kind::Suspect
+    }
+}
+
+impl Schedule {
+    /// Finds the lanes by seeking: one read for each.
+    pub async fn open(office: &Office) -> Result<Self, Refusal> {
+        let now = office.clock.now();
+        let mut schedule = Self {
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            asleep: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            waiting: Vec::new(),
+            orders: Bench { look_at: Some(now), ..Bench::default() },
+            suspects: Bench { look_at: Some(now), ..Bench::default() },
+            running: 0,
+            under_way: HashMap::new(),
+            leases_seen: None,
+            damaged: 0,
+        };
+        office.lanes.memory().scheduled = true;
+        let mut range = store::prefix(rows::DUE);
+        // Rows of the form before lanes come first; they join when they are migrated.
+        range.start = rows::old_marks().end;
+        loop {
+            let page = office.store.scan(range.clone(), 1).await;
+            let page = page.map_err(|error| queue::refusal_of(&error))?;
+            let Some((key, _)) = page.rows.first() else { return Ok(schedule) };
+            match rows::lane_mark_of(key) {
+                Some((domain, mark)) => {
+                    range.start = rows::behind_lane(domain);
+                    schedule.sleep(&Arc::from(domain), mark.at);
+                }
+                None => range.start = [key.as_ref(), &[0]].concat(),
+            }
+        }
+    }
+
+    /// How many lanes have rows or attempts, as far as this schedule knows.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Rows that could not be read and were set aside since the last question.
+    pub fn take_damaged(&mut self) -> usize {
+        std::mem::take(&mut self.damaged)
+    }
+
+    /// The next letter to attempt; `None` when nothing is due or no place is free.
+    pub async fn next(&mut self, office: &Office, now: Timestamp) -> Result<Option<Work>, Refusal> {
+        self.look_at_leases(office, now).await?;
+        self.wake(office, now);
+        let at_once = office.config.queue.at_once.max(1);
+        if self.running >= at_once {
+            return Ok(None);
+        }
+        if self.orders.running < at_once.div_ceil(2)
+            && let Some(work) = self.from_bench(office, now, Kind::Order).await?
+        {
+            return Ok(Some(work));
+        }
+        // Alone among its like: only then a death says something.
+        if self.suspects.running == 0
+            && let Some(work) = self.from_bench(office, now, Kind::Suspect).await?
+        {
+            return Ok(Some(work));
+        }
+        for _ in 0..LOOKS_MAX {
+            let Some(lane) = self.turns.pop_front() else { return Ok(None) };
+            match self.serve(office, &lane, now).await {
+                Ok(None) => {}
+                Ok(Some(work)) => return Ok(Some(work)),
+                Err(refusal) => {
+                    self.turns.push_back(lane);
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// One turn of a lane.
+    async fn serve(
+        &mut self,
+        office: &Office,
+        lane: &Arc<str>,
+        now: Timestamp,
+    ) -> Result<Option<Work>, Refusal> {
+        let Some(state) = self.lanes.get_mut(lane) else { return Ok(None) };
+        if office.lanes.is_paused(lane) {
+            state.place = Place::Out;
+            state.ahead.clear();
+            return Ok(None);
+        }
+        let limits = &office.config.queue;
+        let kept = limits.at_once / KEPT_PART;
+        let is_greedy = state.running > 0 && self.running + kept >= limits.at_once;
+        if state.running >= limits.per_destination.max(1) || is_greedy {
+            state.place = Place::Waiting;
+            self.waiting.push(Arc::clone(lane));
+            return Ok(None);
+        }
+        let host = office.lanes.host(office, lane);
+        if let Some(until) = barred(office, &host) {
+            state.ahead.clear();
+            let goes_on = state.sweep.step(office, lane, now).await?;
+            let until = if goes_on { until.min(Instant::now() + PROBE_PAUSE) } else { until };
+            state.place = Place::Blocked(until);
+            self.blocked.insert((until, Arc::clone(lane)));
+            return Ok(None);
+        }
+        if state.ahead.is_empty() {
+            let next = read_ahead(office, lane, now, &mut state.ahead).await?;
+            if state.ahead.is_empty() {
+                state.place = Place::Out;
+                match next {
+                    Some(next) => self.sleep(lane, next),
+                    None => self.forget(lane),
+                }
+                return Ok(None);
+            }
+        }
+        let marks = first_letter(&mut state.ahead);
+        let id = marks[0].id;
+        let keys: Vec<_> = marks
+            .iter()
+            .map(|mark| (lane_key(lane, mark), mark.number, lane.to_string()))
+            .collect();
+        let leased = lease::claim(office, id, &keys, office.clock.now()).await?;
+        self.turns.push_back(Arc::clone(lane));
+        Ok(self.begin(office, leased, lane, Kind::Lane, Some(host)))
+    }
+
+    async fn from_bench(
+        &mut self,
+        office: &Office,
+        now: Timestamp,
+        kind: Kind,
+    ) -> Result<Option<Work>, Refusal> {
+        let table = if kind == Kind::Order { rows::ORDERED } else { rows::SUSPECTS };
+        let bench = if kind == Kind::Order { &mut self.orders } else { &mut self.suspects };
+        if bench.look_at.is_none_or(|look_at| look_at > now) {
+            return Ok(None);
+        }
+        if bench.ahead.is_empty() {
+            let page = office.store.scan(store::prefix(table), limits::SCAN_ROWS_MAX).await;
+            let page = page.map_err(|error| queue::refusal_of(&error))?;
+            bench.look_at = None;
+            for (key, value) in &page.rows {
+                let Some(mark) = rows::mark_of(table, key) else { continue };
+                if mark.at > now {
+                    bench.look_at = Some(mark.at);
+                    break;
+                }
+                let domain = String::from_utf8_lossy(&value.value).into_owned();
+                bench.ahead.push_back((mark, domain));
+                bench.look_at = Some(now);
+            }
+        }
+        let mut is_passed_over = false;
+        for _ in 0..bench.ahead.len() {
+            let Some((first, domain)) = bench.ahead.pop_front() else { break };
+            let host = office.lanes.host(office, &domain);
+            // What ends without an attempt asks no host.
+            if kind == Kind::Suspect
+                && (office.lanes.is_paused(&domain) || barred(office, &host).is_some())
+            {
+                is_passed_over = true;
+                continue;
+            }
+            let key = |mark: &Mark| {
+                let at = mark.at.as_millis().to_be_bytes();
+                [table, &at, mark.id.as_bytes(), &mark.number.to_be_bytes()].concat()
+            };
+            let mut keys = vec![(key(&first), first.number, domain.clone())];
+            while let Some((mark, next)) = bench.ahead.front()
+                && mark.id == first.id
+                && *next == domain
+                && keys.len() < limits::ATTEMPT_RECIPIENTS_MAX
+            {
+                keys.push((key(mark), mark.number, domain.clone()));
+                bench.ahead.pop_front();
+            }
+            let leased = lease::claim(office, first.id, &keys, office.clock.now()).await?;
+            let host = (kind == Kind::Suspect).then_some(host);
+            if let Some(work) = self.begin(office, leased, &Arc::from(domain), kind, host) {
+                return Ok(Some(work));
+            }
+            return Ok(None);
+        }
+        if is_passed_over {
+            // Their lanes are not served now.
+            bench.look_at = Some(now.after(LEASES_EVERY));
+        }
+        Ok(None)
+    }
+
+    fn begin(
+        &mut self,
+        office: &Office,
+        leased: lease::Leased,
+        lane: &Arc<str>,
+        kind: Kind,
+        host: Option<String>,
+    ) -> Option<Work> {
+        self.damaged += leased.damaged;
+        let claimed = leased.claimed?;
+        if let Some(host) = &host {
+            office.lanes.begin(host);
+        }
+        let rows: Vec<(QueueId, u16)> =
+            claimed.recipients.iter().map(|each| (claimed.queue_id, each.number)).collect();
+        let began = Instant::now();
+        self.under_way.extend(rows.iter().map(|row| (*row, began)));
+        self.running += 1;
+        match kind {
+            Kind::Lane => self.lanes.entry(Arc::clone(lane)).or_default().running += 1,
+            Kind::Order => self.orders.running += 1,
+            Kind::Suspect => self.suspects.running += 1,
+        }
+        *office.lanes.memory().running.entry(lane.to_string()).or_default() += 1;
+        let ticket = Ticket { lane: Arc::clone(lane), kind, host, rows };
+        Some(Work { claimed, ticket })
+    }
+
+    /// An attempt is over, however it ended: its place is free again.
+    pub fn ended(&mut self, office: &Office, ticket: &Ticket) {
+        self.running = self.running.saturating_sub(1);
+        for row in &ticket.rows {
+            self.under_way.remove(row);
+        }
+        if let Some(host) = &ticket.host {
+            office.lanes.end(host);
+        }
+        match ticket.kind {
+            Kind::Lane => {
+                if let Some(lane) = self.lanes.get_mut(&ticket.lane) {
+                    lane.running = lane.running.saturating_sub(1);
+                }
+            }
+            Kind::Order => self.orders.running = self.orders.running.saturating_sub(1),
+            Kind::Suspect => {
+                self.suspects.running = self.suspects.running.saturating_sub(1);
+                // Those that were passed over, too.
+                self.suspects.look_at = Some(Timestamp::from_millis(0));
+            }
+        }
+        {
+            let mut memory = office.lanes.memory();
+            if let Some(running) = memory.running.get_mut(&*ticket.lane) {
+                *running -= 1;
+                if *running == 0 {
+                    memory.running.remove(&*ticket.lane);
+                }
+            }
+        }
+        // It may have put rows back, and a place is free for those who had none.
+        self.take_turns(&Arc::clone(&ticket.lane));
+        for lane in std::mem::take(&mut self.waiting) {
+            self.take_turns(&lane);
+        }
+    }
+
+    /// How long nothing will be due unless somebody rings or an attempt ends.
+    pub fn nap(&self, office: &Office, now: Timestamp) -> Duration {
+        let at_once = office.config.queue.at_once.max(1);
+        if self.running >= at_once {
+            return LEASES_EVERY;
+        }
+        if !self.turns.is_empty() {
+            return Duration::ZERO;
+        }
+        let orders = self.orders.look_at.filter(|_| self.orders.running < at_once.div_ceil(2));
+        let suspects = self.suspects.look_at.filter(|_| self.suspects.running == 0);
+        let moments = [
+            self.asleep.first().map(|(at, _)| at.since(now)),
+            orders.map(|at| at.since(now)),
+            suspects.map(|at| at.since(now)),
+            self.blocked.first().map(|(at, _)| at.duration_since(Instant::now())),
+        ];
+        moments.into_iter().flatten().min().unwrap_or(LEASES_EVERY).min(LEASES_EVERY)
+    }
+
+    /// Leases that ran out: of attempts that ended without a result, or hang for ever.
+    async fn look_at_leases(&mut self, office: &Office, now: Timestamp) -> Result<(), Refusal> {
+        let moment = Instant::now();
+        if self.leases_seen.is_some_and(|seen| moment.duration_since(seen) < LEASES_EVERY) {
+            return Ok(());
+        }
+        self.leases_seen = Some(moment);
+        // By the runtime's time: a clock that jumps takes nothing away from who works.
+        let works = |id: QueueId, number: u16| {
+            let began = self.under_way.get(&(id, number));
+            began.is_some_and(|began| moment.duration_since(*began) < limits::LEASE)
+        };
+        let freed = lease::take_back(office, now, works).await?;
+        if freed > 0 {
+            tracing::warn!(freed, "leases ran out; the letters are tried again");
+        }
+        Ok(())
+    }
+
+    /// Puts lanes in line: those that somebody rang for, whose time has come, whose host may be
+    /// tried.
+    fn wake(&mut self, office: &Office, now: Timestamp) {
+        let (rung, benches) = {
+            let mut memory = office.lanes.memory();
+            (std::mem::take(&mut memory.rung), std::mem::take(&mut memory.benches_rung))
+        };
+        for lane in rung {
+            self.take_turns(&Arc::from(lane));
+        }
+        if benches {
+            let at_once = Some(Timestamp::from_millis(0));
+            (self.orders.look_at, self.suspects.look_at) = (at_once, at_once);
+        }
+        while let Some((at, lane)) = self.asleep.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.take_turns(&lane);
+        }
+        let horizon = horizon(office, now);
+        while let Some((at, lane)) = self.asleep.last().cloned() {
+            if at <= horizon {
+                break;
+            }
+            self.take_turns(&lane);
+        }
+        let moment = Instant::now();
+        while let Some((until, lane)) = self.blocked.first().cloned() {
+            if until > moment {
+                break;
+            }
+            self.take_turns(&lane);
+        }
+    }
+
+    /// At the end of the line, wherever it was before.
+    fn take_turns(&mut self, lane: &Arc<str>) {
+        let state = self.lanes.entry(Arc::clone(lane)).or_default();
+        match state.place {
+            Place::Turns => return,
+            Place::Asleep(at) => {
+                self.asleep.remove(&(at, Arc::clone(lane)));
+            }
+            Place::Blocked(until) => {
+                self.blocked.remove(&(until, Arc::clone(lane)));
+            }
+            Place::Waiting => self.waiting.retain(|waiting| waiting != lane),
+            Place::Out => {}
+        }
+        state.place = Place::Turns;
+        self.turns.push_back(Arc::clone(lane));
+    }
+
+    fn sleep(&mut self, lane: &Arc<str>, until: Timestamp) {
+        let state = self.lanes.entry(Arc::clone(lane)).or_default();
+        state.place = Place::Asleep(until);
+        self.asleep.insert((until, Arc::clone(lane)));
+    }
+
+    /// An empty lane costs no memory.
+    fn forget(&mut self, lane: &Arc<str>) {
+        if self.lanes.get(lane).is_some_and(|state| state.running == 0) {
+            self.lanes.remove(lane);
+        }
+    }
+}
+
+impl Sweep {
+    /// One page. True when there is another one.
+    async fn step(
+        &mut self,
+        office: &Office,
+        lane: &str,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let moment = Instant::now();
+        if self.done.is_some_and(|done| moment.duration_since(done) < SWEEP_EVERY) {
+            return Ok(false);
+        }
+        let start = self.from.take().unwrap_or_else(|| rows::lane(lane));
+        let page = queue::scan(office, start..rows::behind_lane(lane)).await?;
+        let give_up = office.config.queue.give_up;
+        let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
+        let old: Vec<Mark> = marks
+            .map(|(_, mark)| mark)
+            .filter(|mark| now.since(rows::taken_in_at(mark.id)) >= give_up)
+            .collect();
+        lease::expire(office, &old, now).await?;
+        self.from = queue::rest(start_of(&page)..rows::behind_lane(lane), &page).map(|r| r.start);
+        if self.from.is_none() {
+            self.done = Some(moment);
+        }
+        Ok(self.from.is_some())
+    }
+}
+
+fn start_of(page: &store::Page) -> Vec<u8> {
+    page.rows.first().map(|(key, _)| key.to_vec()).unwrap_or_default()
+}
+
+/// Until when nobody knocks at this host.
+fn barred(office: &Office, host: &str) -> Option<Instant> {
+    match office.lanes.verdict(host) {
+        Verdict::Closed | Verdict::HalfOpen => None,
+        Verdict::Open(until) => Some(until),
+        Verdict::Probed => Some(Instant::now() + PROBE_PAUSE),
+    }
+}
+
+/// Nothing is put off for longer than that: what is due later was written before the clock went
+/// back, and is due now.
+fn horizon(office: &Office, now: Timestamp) -> Timestamp {
+    let queue = &office.config.queue;
+    let longest = queue.retry.iter().max().copied().unwrap_or_default().max(limits::LEASE);
+    let percent = u32::try_from(queue.jitter_percent.min(100)).unwrap_or(100);
+    now.after(longest * (100 + percent) / 100 + Duration::from_secs(60))
+}
+
+/// Reads what is due in a lane; tells when something will be if nothing is.
+async fn read_ahead(
+    office: &Office,
+    lane: &str,
+    now: Timestamp,
+    ahead: &mut VecDeque<Mark>,
+) -> Result<Option<Timestamp>, Refusal> {
+    let range = rows::lane(lane)..rows::behind_lane(lane);
+    let page = office.store.scan(range, READ_AHEAD).await;
+    let page = page.map_err(|error| queue::refusal_of(&error))?;
+    let horizon = horizon(office, now);
+    for (key, _) in &page.rows {
+        let Some((_, mark)) = rows::lane_mark_of(key) else { continue };
+        if mark.at > now && mark.at <= horizon {
+            return Ok(Some(mark.at));
+        }
+        ahead.push_back(mark);
+    }
+    Ok(None)
+}
+
+/// The marks of the first letter, as many as one attempt takes.
+fn first_letter(ahead: &mut VecDeque<Mark>) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = ahead.pop_front().into_iter().collect();
+    while let (Some(first), Some(mark)) = (marks.first(), ahead.front())
+        && first.id == mark.id
+        && marks.len() < limits::ATTEMPT_RECIPIENTS_MAX
+    {
+        marks.push(*mark);
+        ahead.pop_front();
+    }
+    marks
+}
+
+fn lane_key(lane: &str, mark: &Mark) -> Vec<u8> {
+    let at = mark.at.as_millis().to_be_bytes();
+    [&rows::lane(lane)[..], &at, mark.id.as_bytes(), &mark.number.to_be_bytes()].concat()
+}
