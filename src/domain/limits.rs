@@ -258,3 +258,5 @@ pub const DUPLICATES_SWEPT_AT_ONCE: usize = 16;
 /// Certificates of other operators that are remembered, each direction counted. The trust space
 /// has some hundreds of operators with a new certificate every other year.
 pub const CERTIFICATES_SEEN_MAX: usize = 20_000;
+/// Peers whose path to an anchor is remembered between two of their connections.
+pub const PEERS_JUDGED_MAX: usize = 2_000;
