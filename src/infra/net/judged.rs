@@ -164,7 +164,7 @@ mod tests {
     fn one_octet_more_is_another_peer() {
         let (leaf, anchor) = made();
         let judgements = Judgements::new(Arc::new(vec![anchor]));
-        judgements.judge(&[leaf.clone()], Purpose::Server, NOW).unwrap();
+        judgements.judge(std::slice::from_ref(&leaf), Purpose::Server, NOW).unwrap();
         for place in [leaf.len() - 1, leaf.len() / 2] {
             let mut forged = leaf.to_vec();
             forged[place] ^= 1;
