@@ -113,9 +113,7 @@ pub(super) async fn run(command: Certs) -> Result<(), Failure> {
             let chain = identity.chain.iter().map(pem).collect();
             let answer = ask(&config, certs::Request::Check { chain, people }).await?;
             match answer {
-                certs::Answer::Checked(rows) => {
-                    show_findings([vec![pair], rows].concat(), format)
-                }
+                certs::Answer::Checked(rows) => show_findings([vec![pair], rows].concat(), format),
                 other => commands::unexpected(&Response::Certs(other)),
             }
         }

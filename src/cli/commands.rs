@@ -223,8 +223,7 @@ fn address_of(text: &str) -> anyhow::Result<Address> {
 /// Loads the configuration and asks; a failure is an error here. Certificates are not looked at:
 /// a running relay has its own, and a stopped one says itself which file it cannot use.
 pub(super) async fn reach_with(config: &ConfigFile, request: Request) -> Result<Response, Failure> {
-    let config =
-        Config::load_despite_certificates(&config.file).map_err(Failure::Configuration)?;
+    let config = Config::load_despite_certificates(&config.file).map_err(Failure::Configuration)?;
     match reach(&config, request).await? {
         Response::Failed(reason) => Err(anyhow::anyhow!(reason).into()),
         response => Ok(response),

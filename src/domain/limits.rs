@@ -362,3 +362,5 @@ pub const QUEUE_ROWS_SHOWN_DEFAULT: usize = 1_000;
 pub const ALERT_EVERY: Duration = Duration::from_secs(3_600);
 /// Alarms whose last letter is remembered.
 pub const ALERTS_REMEMBERED_MAX: usize = 1_000;
+/// Peers whose path to an anchor is remembered between two of their connections.
+pub const PEERS_JUDGED_MAX: usize = 2_000;

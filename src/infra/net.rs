@@ -3,6 +3,7 @@
 //! Nobody else builds a TLS configuration or a listening socket, so what the relay accepts from
 //! the network is decided in this room alone.
 mod book; // what is in use now, and how it changes
+mod judged; // peers that were judged before
 pub mod limit; // how many connections a door holds, in all and of one address
 mod material; // PEM files: chains, keys, anchors
 mod peer; // a certificate's names
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 
 pub use book::Material;
 pub use book::TlsBook;
+pub use judged::Judged;
+pub use judged::Judgements;
 pub use material::Identity;
 pub use material::load_anchors;
 pub use path::Purpose;

@@ -2,7 +2,8 @@
 //!
 //! In one run, in turns: (a) plain mutual TLS as the library does it, chain verified inside the
 //! handshake; (b) ours: any certificate gets through the handshake, and is then judged: path to an
-//! anchor, dates, purpose, names, and a list of 5,000 domains. Both ends are in memory, so that no
+//! anchor, dates, purpose, names, and a list of 5,000 domains. As in a relay that runs, operators
+//! come back: 100 of them call in turn, and what was verified at their first call counts. Both ends are in memory, so that no
 //! kernel and no network is measured. The server's own time is what the target is about: no more
 //! than 5 % above plain. `cargo bench --bench handshakes`, `-- quick` for a short look.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
@@ -39,11 +40,10 @@ use vaguemestre::domain::time::Timestamp;
 use vaguemestre::infra::clock::Clock;
 use vaguemestre::infra::clock::SystemClock;
 use vaguemestre::infra::net::Identity;
+use vaguemestre::infra::net::Judgements;
 use vaguemestre::infra::net::Purpose;
-use vaguemestre::infra::net::certificate_facts;
 use vaguemestre::infra::net::operators_tls;
 use vaguemestre::infra::net::towards_operators_tls;
-use vaguemestre::infra::net::verified_path;
 use vaguemestre::infra::trust::TrustSpace;
 
 const DOMAINS: usize = 5_000;
@@ -55,7 +55,9 @@ const OPERATORS: usize = 100;
 fn main() {
     let quick = std::env::args().any(|argument| argument == "quick");
     let each = if quick { HANDSHAKES_A_ROUND / 10 } else { HANDSHAKES_A_ROUND };
-    println!("| keys | protocol | plain, µs of the server | ours | more | spread over {ROUNDS} rounds |");
+    println!(
+        "| keys | protocol | plain, µs of the server | ours | more | spread over {ROUNDS} rounds |"
+    );
     println!("|---|---|---|---|---|---|");
     for (keys, rsa) in [("P-256", false), ("RSA-2048", true)] {
         let space = Space::new(rsa);
@@ -88,7 +90,9 @@ struct Space {
     peers: Vec<Identity>,
     plain: Arc<ServerConfig>,
     ours: Arc<ServerConfig>,
+    judgements: Judgements,
     trust: TrustSpace,
+    domains: Vec<Domain>,
 }
 
 impl Space {
@@ -129,7 +133,10 @@ impl Space {
         let anchors = vec![anchor];
         let plain = plain(own.duplicate(), &anchors);
         let ours = operators_tls(own, &anchors).unwrap();
-        Self { trust: trust(), anchors, peers, plain, ours }
+        let judgements = Judgements::new(Arc::new(anchors.clone()));
+        let domains =
+            (0..OPERATORS).map(|number| Domain::parse(&domain(number)).unwrap()).collect();
+        Self { trust: trust(), anchors, peers, plain, ours, judgements, domains }
     }
 
     fn measure(&self, version: &'static rustls::SupportedProtocolVersion, each: usize) -> Figures {
@@ -176,12 +183,10 @@ impl Space {
         let chain = server.peer_certificates().unwrap();
         let now = SystemClock.now();
         let purpose = Purpose::Client { or_server: true };
-        let path = verified_path(&chain[0], &chain[1..], &self.anchors, purpose, now).unwrap();
-        assert_eq!(path.len(), 3);
-        let facts = certificate_facts(&chain[0]).unwrap();
-        let domain = Domain::parse(&domain(number)).unwrap();
-        self.trust.judge_peer(&facts.subject, None).unwrap();
-        self.trust.judge_peer(&facts.subject, Some(&domain)).unwrap();
+        let judged = self.judgements.judge(chain, purpose, now).unwrap();
+        assert_eq!(judged.path.len(), 3);
+        self.trust.judge_peer(&judged.facts.subject, None).unwrap();
+        self.trust.judge_peer(&judged.facts.subject, Some(&self.domains[number])).unwrap();
     }
 
     fn client(
@@ -278,9 +283,8 @@ fn trust() -> TrustSpace {
     let dn = |number: usize| {
         OperatorDn::new(short.into_iter().zip(subject(number).map(|(_, value)| value)))
     };
-    let entry = |number: usize| {
-        (Domain::parse(&domain(number)).unwrap(), [dn(number % OPERATORS)].into())
-    };
+    let entry =
+        |number: usize| (Domain::parse(&domain(number)).unwrap(), [dn(number % OPERATORS)].into());
     let domains: BTreeMap<_, _> = (0..DOMAINS).map(entry).collect();
     TrustSpace::fixed(TrustList { generated: Timestamp::from_seconds(1_795_300_000), domains })
 }

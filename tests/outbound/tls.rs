@@ -123,7 +123,7 @@ async fn two_of_ours_agree_on_a_key_that_outlives_quantum_computers() {
 }
 
 #[tokio::test]
-async fn the_operators_door_asks_for_a_certificate_each_time_and_sends_nobody_away_unheard() {
+async fn the_operators_door_wants_a_certificate_each_time() {
     let space = Space::new();
     let server = operators_tls(space.identity(&practice()), &space.anchors).unwrap();
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

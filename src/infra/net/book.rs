@@ -14,8 +14,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroize;
 
+use crate::domain::time::Timestamp;
 use crate::infra::net::Identity;
+use crate::infra::net::Judged;
+use crate::infra::net::Judgements;
 use crate::infra::net::NetError;
+use crate::infra::net::Purpose;
 use crate::infra::net::load_anchors;
 use crate::infra::net::operators_tls;
 use crate::infra::net::people_tls;
@@ -33,8 +37,7 @@ const HTTP_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// # Who judges certificates
 /// The operators' door asks for a certificate and checks that the peer holds its key, and no
 /// more: a handshake takes a missing, a self-signed or an expired one. Whoever serves that door
-/// must judge the peer before it listens to it, with [`verified_path`](super::verified_path) and
-/// [`TlsBook::anchors`]. Towards operators the handshake judges, because there *we* leave.
+/// must judge the peer before it listens to it, with [`TlsBook::judge`]. Towards operators the handshake judges, because there *we* leave.
 pub struct TlsBook {
     files: Files,
     current: ArcSwap<Current>,
@@ -66,7 +69,7 @@ struct Current {
     people: BTreeMap<&'static str, Arc<ServerConfig>>,
     operators: Arc<ServerConfig>,
     towards_operators: Arc<ClientConfig>,
-    anchors: Arc<Vec<CertificateDer<'static>>>,
+    judgements: Arc<Judgements>,
 }
 
 impl TlsBook {
@@ -108,7 +111,23 @@ impl TlsBook {
 
     /// The CA certificates under which operators stand.
     pub fn anchors(&self) -> Arc<Vec<CertificateDer<'static>>> {
-        Arc::clone(&self.current.load().anchors)
+        self.current.load().judgements.anchors()
+    }
+
+    /// Judges what a peer has shown, leaf first, under the anchors that count now: its path, dates
+    /// and purpose. Who was judged before with the same certificates is known again, so ask here
+    /// for each connection rather than [`verified_path`](super::verified_path).
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn judge(
+        &self,
+        shown: &[CertificateDer<'_>],
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<Arc<Judged>, String> {
+        let judgements = Arc::clone(&self.current.load().judgements);
+        judgements.judge(shown, purpose, now)
     }
 
     /// The chain that people's programs see, leaf first.
@@ -175,19 +194,19 @@ impl Current {
         let of_operators = |old: &Material, new: &Material| {
             old.operator.chain == new.operator.chain && old.anchors == new.anchors
         };
-        let (operators, towards_operators, anchors) = match same(of_operators) {
+        let (operators, towards_operators, judgements) = match same(of_operators) {
             Some(before) => (
                 Arc::clone(&before.operators),
                 Arc::clone(&before.towards_operators),
-                Arc::clone(&before.anchors),
+                Arc::clone(&before.judgements),
             ),
             None => (
                 operators_tls(material.operator.duplicate(), &material.anchors)?,
                 towards_operators_tls(material.operator.duplicate(), &material.anchors)?,
-                Arc::new(material.anchors.clone()),
+                Arc::new(Judgements::new(Arc::new(material.anchors.clone()))),
             ),
         };
-        Ok(Self { material, people, operators, towards_operators, anchors })
+        Ok(Self { material, people, operators, towards_operators, judgements })
     }
 }
 

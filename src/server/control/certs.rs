@@ -138,7 +138,9 @@ pub async fn handle(
         Request::Reload { accept_unlisted, reason } => {
             let reason: String = reason.trim().chars().take(REASON_MAX).collect();
             if accept_unlisted && reason.is_empty() {
-                return Err("a reason is needed to use an unlisted certificate: --reason".to_owned());
+                return Err(
+                    "a reason is needed to use an unlisted certificate: --reason".to_owned()
+                );
             }
             let consent = Consent { author: Some(caller.author.clone()), reason, accept_unlisted };
             let change = certificates::reload(office, &consent).await?;
