@@ -193,6 +193,9 @@ async fn a_route_by_the_dns_ends_in_hosts_with_addresses_or_in_a_reason() {
     server.mx("nobody.test.", 0, ".");
     server.mx("broken.test.", 10, "mx.test.");
     server.mood("broken.test.", Mood::Broken);
+    server.mx("half.test.", 10, "mx.half.test.");
+    server.mood("mx.half.test.", Mood::Broken);
+    server.mx("empty.test.", 10, "nowhere.test.");
     let finder = finder(&server);
     let hosts = finder.find(&domain("a.test"), &Route::Dns).await.unwrap();
     assert_eq!(hosts.len(), 2);
@@ -202,6 +205,8 @@ async fn a_route_by_the_dns_ends_in_hosts_with_addresses_or_in_a_reason() {
         ("nobody.test", EnhancedStatus(5, 1, 10)),
         ("broken.test", EnhancedStatus(4, 4, 3)),
         ("nowhere.test", EnhancedStatus(4, 4, 4)),
+        ("half.test", EnhancedStatus(4, 4, 3)),
+        ("empty.test", EnhancedStatus(4, 4, 4)),
     ] {
         let no_way = finder.find(&domain(name), &Route::Dns).await.unwrap_err();
         assert_eq!(no_way.status, status, "{name}: {}", no_way.reason);

@@ -19,6 +19,9 @@ use crate::infra::dns::DnsError;
 use crate::infra::dns::Exchanger;
 use crate::infra::dns::MailHosts;
 
+/// Characters of a reason: ten hosts may each have one.
+const REASON_CHARACTERS_MAX: usize = 1_000;
+
 /// Why no host is to be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoWay {
@@ -51,8 +54,7 @@ impl Finder {
         }
     }
 
-    /// The hosts of a domain's operator, best first; at least one, though perhaps none has an
-    /// address now.
+    /// The hosts of a domain's operator, best first; at least one of them has an address.
     ///
     /// # Errors
     /// [`NoWay`], for good only when the domain takes no mail, or when its mail leads back to us.
@@ -79,40 +81,40 @@ impl Finder {
             }
             Err(error @ DnsError::Later(_)) => return Err(NoWay::later(4, 3, &error.to_string())),
         };
-        let hosts = self.resolve(&exchangers[..exchangers.len().min(MAIL_HOSTS_MAX)]).await;
-        let known = exchangers.iter().zip(hosts).collect();
+        let found = self.resolve(&exchangers[..exchangers.len().min(MAIL_HOSTS_MAX)]).await;
+        let known = exchangers.iter().zip(found).collect();
         let others = before_ourselves(known, |host| self.is_ours(host));
         if others.is_empty() {
             return Err(NoWay::never(4, 6, "the mail of this domain leads back to this relay"));
         }
-        Ok(others)
+        with_an_address(others)
     }
 
     /// Looks all of them up at the same time.
-    async fn resolve(&self, exchangers: &[Exchanger]) -> Vec<MailHost> {
+    async fn resolve(&self, exchangers: &[Exchanger]) -> Vec<Found> {
         let mut lookups = JoinSet::new();
         for (place, exchanger) in exchangers.iter().enumerate() {
             let (dns, name) = (Arc::clone(&self.dns), exchanger.name.clone());
             let port = self.port;
             lookups.spawn(async move { (place, found(dns.as_ref(), name, port).await) });
         }
-        let mut hosts = lookups.join_all().await;
-        hosts.sort_by_key(|(place, _)| *place);
-        hosts.into_iter().map(|(_, host)| host).collect()
+        let mut found = lookups.join_all().await;
+        found.sort_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, found)| found).collect()
     }
 
     /// A route that somebody wrote down.
     async fn fixed(&self, text: &str) -> Result<Vec<MailHost>, NoWay> {
         let (name, port) = host_and_port(text)
             .ok_or_else(|| NoWay::later(3, 5, "the route to this domain is not host:port"))?;
-        let host = found(self.dns.as_ref(), name.to_owned(), port).await;
+        let found = found(self.dns.as_ref(), name.to_owned(), port).await;
         let listens_there = self.door.is_none_or(|door| door.port() == port);
-        if listens_there && self.is_ours(&host) {
+        if listens_there && self.is_ours(&found.host) {
             // Whoever wrote the route can mend it before the letters are too old.
             let reason = "the route to this domain leads back to this relay";
             return Err(NoWay::later(4, 6, reason));
         }
-        Ok(vec![host])
+        with_an_address(vec![found])
     }
 
     /// Our own name, or an address at which our door for operators listens.
@@ -130,24 +132,44 @@ impl Finder {
     }
 }
 
-async fn found(dns: &dyn Dns, name: String, port: u16) -> MailHost {
-    let (addresses, trouble) = match dns.addresses(&name).await {
-        Ok(addresses) if addresses.is_empty() => (addresses, "no address in the DNS".to_owned()),
-        Ok(addresses) => (addresses, String::new()),
-        Err(error) => (Vec::new(), error.to_string()),
+/// A host, looked up.
+struct Found {
+    host: MailHost,
+    /// The DNS did not answer: there may be addresses.
+    in_doubt: bool,
+}
+
+async fn found(dns: &dyn Dns, name: String, port: u16) -> Found {
+    let (addresses, trouble, in_doubt) = match dns.addresses(&name).await {
+        Ok(none) if none.is_empty() => (none, "no address in the DNS".to_owned(), false),
+        Ok(addresses) => (addresses, String::new(), false),
+        Err(error) => (Vec::new(), error.to_string(), matches!(error, DnsError::Later(_))),
     };
-    MailHost { name, port, addresses, trouble }
+    Found { host: MailHost { name, port, addresses, trouble }, in_doubt }
+}
+
+/// Somebody must be there to be called; the others stay in the list, so that it is told why
+/// they were not.
+fn with_an_address(found: Vec<Found>) -> Result<Vec<MailHost>, NoWay> {
+    if found.iter().any(|found| !found.host.addresses.is_empty()) {
+        return Ok(found.into_iter().map(|found| found.host).collect());
+    }
+    let detail = if found.iter().any(|found| found.in_doubt) { 3 } else { 4 };
+    let told = |found: &Found| format!("{}: {}", found.host, found.host.trouble);
+    let reasons: Vec<String> = found.iter().map(told).collect();
+    Err(NoWay::later(4, detail, &reasons.join("; ")))
 }
 
 /// RFC 5321 §5.1: where this relay is itself a host of the domain, only better ones count; to
 /// an equal or worse one the letter would come back.
 fn before_ourselves(
-    hosts: Vec<(&Exchanger, MailHost)>,
+    hosts: Vec<(&Exchanger, Found)>,
     is_ours: impl Fn(&MailHost) -> bool,
-) -> Vec<MailHost> {
-    let ours = hosts.iter().filter(|(_, host)| is_ours(host)).map(|(mx, _)| mx.preference).min();
+) -> Vec<Found> {
+    let ours = hosts.iter().filter(|(_, found)| is_ours(&found.host));
+    let ours = ours.map(|(mx, _)| mx.preference).min();
     let counts = |preference: u16| ours.is_none_or(|ours| preference < ours);
-    hosts.into_iter().filter(|(mx, _)| counts(mx.preference)).map(|(_, host)| host).collect()
+    hosts.into_iter().filter(|(mx, _)| counts(mx.preference)).map(|(_, found)| found).collect()
 }
 
 /// Whether one of this machine's interfaces has the address: then the system would speak to it
@@ -182,7 +204,8 @@ fn host_and_port(text: &str) -> Option<(&str, u16)> {
 
 impl NoWay {
     fn later(subject: u16, detail: u16, reason: &str) -> Self {
-        Self { status: EnhancedStatus(4, subject, detail), reason: reason.to_owned() }
+        let reason = reason.chars().take(REASON_CHARACTERS_MAX).collect();
+        Self { status: EnhancedStatus(4, subject, detail), reason }
     }
 
     fn never(subject: u16, detail: u16, reason: &str) -> Self {
@@ -219,11 +242,11 @@ mod tests {
                 .map(|mx| {
                     let mut host = MailHost::at(IpAddr::from([203, 0, 113, 1]), 25);
                     host.name = mx.name.clone();
-                    (mx, host)
+                    (mx, Found { host, in_doubt: false })
                 })
                 .collect();
             let left = before_ourselves(known, |host| host.name == "us");
-            let names: Vec<&str> = left.iter().map(|host| host.name.as_str()).collect();
+            let names: Vec<&str> = left.iter().map(|found| found.host.name.as_str()).collect();
             assert_eq!(names, expected, "{hosts:?}");
         };
         check(&[(5, "a"), (10, "b")], &["a", "b"]);
