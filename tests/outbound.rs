@@ -1,6 +1,16 @@
 //! Letters towards another operator, over real TCP and TLS, to a server that follows a script.
 #[path = "outbound/chance.rs"]
 mod chance;
+#[path = "outbound/chunks.rs"]
+mod chunks;
+#[path = "outbound/cuts.rs"]
+mod cuts;
+#[path = "outbound/dns.rs"]
+mod dns;
+#[path = "outbound/hosts.rs"]
+mod hosts;
+#[path = "outbound/nameserver.rs"]
+mod nameserver;
 #[path = "outbound/doubts.rs"]
 mod doubts;
 #[path = "outbound/letters.rs"]
@@ -9,6 +19,8 @@ mod letters;
 mod tls;
 #[path = "outbound/pool.rs"]
 mod pool;
+#[path = "outbound/relay.rs"]
+mod relay;
 #[path = "outbound/server.rs"]
 mod server;
 
@@ -21,11 +33,14 @@ use vaguemestre::demo::pki::DemoPki;
 use vaguemestre::domain::address::Address;
 use vaguemestre::domain::address::Domain;
 use vaguemestre::domain::address::ReversePath;
+use vaguemestre::domain::delivery::MailHost;
 use vaguemestre::domain::envelope::MailParameters;
 use vaguemestre::domain::envelope::RcptParameters;
 use vaguemestre::domain::envelope::Recipient;
 use vaguemestre::domain::operator::OperatorDn;
 use vaguemestre::domain::status::EnhancedStatus;
+use vaguemestre::flow::deliver::operator::Demands;
+use vaguemestre::flow::deliver::operator::HandedOver;
 use vaguemestre::flow::deliver::operator::Handover;
 use vaguemestre::flow::deliver::operator::HandoverResult;
 use vaguemestre::flow::deliver::operator::Outcome;
@@ -36,6 +51,9 @@ use vaguemestre::infra::net::Identity;
 use vaguemestre::infra::net::load_anchors;
 use vaguemestre::infra::net::operators_tls;
 use vaguemestre::infra::net::towards_operators_tls;
+use vaguemestre::infra::revocation::Mode;
+use vaguemestre::infra::revocation::Revocation;
+use vaguemestre::infra::revocation::Settings;
 
 use server::Script;
 use server::Server;
@@ -48,6 +66,8 @@ struct Space {
     _folder: tempfile::TempDir,
     pki: DemoPki,
     anchors: Vec<rustls::pki_types::CertificateDer<'static>>,
+    revocation: Revocation,
+    clock: Box<dyn Clock>,
 }
 
 /// A letter with everything that the tests change.
@@ -66,7 +86,17 @@ impl Space {
         let host = IpAddr::from([127, 0, 0, 1]);
         let pki = DemoPki::create(folder.path(), &operators, host, SystemClock.now()).unwrap();
         let anchors = load_anchors(&[pki.ca_file()]).unwrap();
-        Self { _folder: folder, pki, anchors }
+        let revocation = Revocation::new(Settings {
+            mode: Mode::Off,
+            crl_files: Vec::new(),
+            crl: false,
+            ocsp: false,
+            timeout: Duration::from_secs(1),
+            refresh: Duration::from_secs(60),
+            grace: Duration::ZERO,
+            kept: folder.path().join("crls"),
+        });
+        Self { _folder: folder, pki, anchors, revocation, clock: Box::new(SystemClock) }
     }
 
     fn identity(&self, operator: &DemoOperator) -> Identity {
@@ -83,6 +113,31 @@ impl Space {
         Server::start(tls, script).await
     }
 
+    fn handover<'a>(
+        &'a self,
+        hosts: &'a [MailHost],
+        letter: &'a Letter,
+        tls: Arc<rustls::ClientConfig>,
+        is_listed: &'a (dyn Fn(&OperatorDn) -> bool + Sync),
+    ) -> Handover<'a> {
+        Handover {
+            hosts,
+            client_name: "mx.hopital.test",
+            tls,
+            demands: Demands {
+                is_listed,
+                anchors: Arc::new(self.anchors.clone()),
+                revocation: &self.revocation,
+                clock: self.clock.as_ref(),
+            },
+            reverse_path: &letter.reverse_path,
+            parameters: &letter.parameters,
+            recipients: &letter.recipients,
+            content: &letter.content,
+            timeout: letter.timeout,
+        }
+    }
+
     async fn send(&self, server: &Server, letter: &Letter) -> Vec<Outcome> {
         let listed = DemoPki::mx_dn(&practice());
         self.send_with(server, letter, self.client(), &|peer| *peer == listed).await
@@ -95,18 +150,9 @@ impl Space {
         tls: Arc<rustls::ClientConfig>,
         is_listed: &(dyn Fn(&OperatorDn) -> bool + Sync),
     ) -> Vec<Outcome> {
-        let handover = Handover {
-            next_hop: &server.next_hop(),
-            client_name: "mx.hopital.test",
-            tls,
-            is_listed,
-            reverse_path: &letter.reverse_path,
-            parameters: &letter.parameters,
-            recipients: &letter.recipients,
-            content: &letter.content,
-            timeout: letter.timeout,
-        };
-        let outcomes = hand_over(handover).await;
+        let hosts = server.hosts();
+        let HandedOver { outcomes, .. } =
+            hand_over(self.handover(&hosts, letter, tls, is_listed)).await;
         assert_eq!(outcomes.len(), letter.recipients.len(), "one outcome a recipient");
         outcomes
     }

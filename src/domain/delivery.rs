@@ -1,4 +1,7 @@
 //! Where a letter goes next.
+use std::fmt;
+use std::net::IpAddr;
+
 use crate::domain::address::Domain;
 
 /// The next step of a letter for one recipient.
@@ -24,4 +27,34 @@ pub enum Route {
     Dns,
     /// Nobody says, and the DNS is not asked.
     Unknown,
+}
+
+/// One host of another operator, found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailHost {
+    /// Its name as route or DNS tell it, or a literal address.
+    pub name: String,
+    /// Where it listens.
+    pub port: u16,
+    /// In the order in which they are tried.
+    pub addresses: Vec<IpAddr>,
+    /// Why there is no address, for people; empty otherwise.
+    pub trouble: String,
+}
+
+impl MailHost {
+    /// A host at one address that needs no looking up.
+    pub fn at(address: IpAddr, port: u16) -> Self {
+        Self { name: address.to_string(), port, addresses: vec![address], trouble: String::new() }
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+impl fmt::Display for MailHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            return write!(f, "[{}]:{}", self.name, self.port);
+        }
+        write!(f, "{}:{}", self.name, self.port)
+    }
 }

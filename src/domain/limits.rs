@@ -255,6 +255,21 @@ pub const DELIVERED_SUMMARIES_OCTETS_MAX: usize = 8_388_608;
 pub const DUPLICATES_KNOWN_FOR: Duration = Duration::from_secs(864_000);
 /// Letters that were known for too long and are looked for when another letter arrives.
 pub const DUPLICATES_SWEPT_AT_ONCE: usize = 16;
+/// MX hosts of one domain that are tried; real domains have two or three.
+pub const MAIL_HOSTS_MAX: usize = 10;
+/// Addresses of one host that are tried.
+pub const ADDRESSES_PER_HOST_MAX: usize = 10;
+/// Time for one answer of the DNS, with all tries at all servers.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for a TCP connection to one address of another operator; a host that is down must not
+/// hold a letter for the minutes that the system would wait.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time from the first packet to another operator up to its EHLO reply inside TLS. RFC 5321
+/// §4.5.3.2.1 allows five minutes for a greeting; a second host may answer at once.
+pub const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for another operator's reply to MAIL, RCPT or DATA. RFC 5321 §4.5.3.2 asks for two to
+/// five minutes; the whole attempt has ten.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Certificates of other operators that are remembered, each direction counted. The trust space
 /// has some hundreds of operators with a new certificate every other year.
 pub const CERTIFICATES_SEEN_MAX: usize = 20_000;

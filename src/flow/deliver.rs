@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::delivery::NextHop;
-use crate::domain::delivery::Route;
 use crate::domain::envelope::Recipient;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::secret::Secret;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
+use crate::flow::certificates;
+use crate::flow::certificates::Direction;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::route::Finder;
+use crate::flow::route::NoWay;
 use crate::flow::route::Routed;
 use operator::Contact;
+use operator::Demands;
+use operator::HandedOver;
 use operator::Handover;
 use operator::HandoverResult;
 use operator::Outcome;
@@ -54,36 +59,64 @@ pub fn into_mailboxes(
 
 /// Hands a letter to the operator behind the hop. Never fails: what does not work is an outcome.
 pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
+    // Names first: no clear text waits for the DNS.
+    let hosts = match routed.next() {
+        NextHop::Operator { domain, route } => Finder::of(office).find(domain, route).await,
+        NextHop::Mailbox => Ok(Vec::new()),
+    };
     let (content, _room) = match content(office, &routed).await {
         Ok(content) => content,
-        Err(reason) => return put_off(routed, reason, Vec::new()),
+        Err(reason) => return not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new()),
     };
     let letter = content.expose().as_slice();
     let skip = usize::try_from(routed.letter().return_path_octets).unwrap_or(0);
     let travels = letter.get(skip..).unwrap_or(letter);
     let header = header_section(travels).to_vec();
-    let NextHop::Operator { domain, route } = routed.next() else {
-        return put_off(routed, "the domain moved here while the letter waited", header);
+    let NextHop::Operator { domain, .. } = routed.next() else {
+        let reason = "the domain moved here while the letter waited";
+        return not_tried(routed, EnhancedStatus(4, 4, 4), reason, header);
     };
-    let Route::Fixed(address) = route else {
-        return put_off(routed, "no route to this domain is configured (mx.routes)", header);
+    if list_is_expired(office) {
+        let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
+        return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);
+    }
+    let hosts = match hosts {
+        Ok(hosts) => hosts,
+        Err(NoWay { status, reason }) => return not_tried(routed, status, &reason, header),
     };
-    let list = office.trust.list();
     let recipients: Vec<Recipient> =
         routed.recipients().iter().map(|each| each.recipient.clone()).collect();
+    let demands = Demands {
+        // The list is asked when the certificate is seen, not when the attempt began.
+        is_listed: &|dn| office.trust.list().binds(domain, dn),
+        anchors: office.tls.anchors(),
+        revocation: &office.revocation,
+        clock: office.clock.as_ref(),
+    };
     let handover = Handover {
-        next_hop: address,
+        hosts: &hosts,
         client_name: office.config.operator.hostname.as_str(),
         tls: office.tls.towards_operators(),
-        is_listed: &|dn| list.binds(domain, dn),
+        demands,
         reverse_path: &routed.letter().reverse_path,
         parameters: &routed.letter().parameters,
         recipients: &recipients,
         content: travels,
         timeout: HANDOVER_TIMEOUT,
     };
-    let outcomes = office.operators.hand_over(handover).await;
-    Delivery { routed, outcomes, contact: Contact::default(), header }
+    let HandedOver { outcomes, contact } = office.operators.hand_over(handover).await;
+    // Revocation is asked only of a certificate that chain and list let pass: no stranger's
+    // certificate fills the book.
+    if let (Some(facts), Some(_)) = (&contact.certificate, &contact.revocation) {
+        certificates::seen(office, facts, Direction::Out);
+    }
+    Delivery { routed, outcomes, contact, header }
+}
+
+/// Nobody is judged by a list over the configured age, in either direction.
+fn list_is_expired(office: &Office) -> bool {
+    let age = office.clock.now().since(office.trust.list().generated);
+    office.config.trust.age_limit.is_some_and(|limit| age > limit)
 }
 
 async fn content(
@@ -108,8 +141,12 @@ async fn content(
     })
 }
 
-fn put_off(routed: Routed, reason: &str, header: Vec<u8>) -> Delivery {
-    let result = HandoverResult::PutOff(EnhancedStatus(4, 4, 4));
+/// No host was tried: put off, or given up when the status is of class 5.
+fn not_tried(routed: Routed, status: EnhancedStatus, reason: &str, header: Vec<u8>) -> Delivery {
+    let result = match status.0 {
+        5 => HandoverResult::Refused(status),
+        _ => HandoverResult::PutOff(status),
+    };
     let outcome = Outcome { result, reply: reason.to_owned() };
     let outcomes = vec![outcome; routed.recipients().len()];
     Delivery { routed, outcomes, contact: Contact::default(), header }

@@ -1,4 +1,6 @@
 //! Station 6, route: where does each recipient live?
+mod hosts; // from a route to hosts with addresses
+
 use crate::domain::address::Domain;
 use crate::domain::delivery::NextHop;
 use crate::domain::delivery::Route;
@@ -8,6 +10,9 @@ use crate::flow::queue;
 use crate::flow::queue::Claimed;
 use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Letter;
+
+pub use hosts::Finder;
+pub use hosts::NoWay;
 
 /// One letter for all its recipients behind the same next hop.
 pub struct Routed {
@@ -43,7 +48,8 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
     groups
 }
 
-/// Where a domain lives.
+/// Where a domain lives. The one place that decides how an operator is found: what somebody
+/// said goes before the DNS.
 pub fn next_hop(office: &Office, domain: &Domain) -> NextHop {
     if office.hosts(domain) {
         return NextHop::Mailbox;

@@ -1,8 +1,11 @@
 //! Where a domain's mail goes: MX and address records.
+mod system; // the DNS of the configuration, or of the machine
+
 use std::net::IpAddr;
-use std::net::SocketAddr;
 
 use crate::domain::address::Domain;
+
+pub use system::SystemDns;
 
 /// Answers about names. A trait, because tests have a DNS of their own.
 #[async_trait::async_trait]
@@ -10,7 +13,8 @@ pub trait Dns: Send + Sync {
     /// The hosts that take a domain's mail, best first; equal ones in random order
     /// (RFC 5321 §5.1).
     async fn mail_hosts(&self, domain: &Domain) -> Result<MailHosts, DnsError>;
-    /// A host's addresses, IPv6 and IPv4.
+    /// A host's addresses, IPv6 and IPv4; none when the name has no address records. A literal
+    /// address is its own answer.
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError>;
 }
 
@@ -18,9 +22,18 @@ pub trait Dns: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailHosts {
     /// These, best first. Without MX records, the domain itself (RFC 5321 §5.1).
-    Hosts(Vec<String>),
-    /// Nobody: the domain says so (null MX, RFC 7505).
+    Hosts(Vec<Exchanger>),
+    /// Nobody: the domain says so (null MX, RFC 7505 §3).
     Nobody,
+}
+
+/// One MX record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanger {
+    /// The smaller, the better.
+    pub preference: u16,
+    /// A host name without the last dot, in lower case.
+    pub name: String,
 }
 
 /// Why there is no answer.
@@ -32,27 +45,4 @@ pub enum DnsError {
     /// Nobody answered, or with an error; later.
     #[error("the DNS does not answer: {0}")]
     Later(String),
-}
-
-/// The DNS of the configuration, or of the system.
-pub struct SystemDns {
-    _servers: Vec<SocketAddr>,
-}
-
-impl SystemDns {
-    /// Asks these servers; the system's when there are none.
-    pub fn new(servers: &[SocketAddr]) -> Self {
-        Self { _servers: servers.to_vec() }
-    }
-}
-
-#[async_trait::async_trait]
-impl Dns for SystemDns {
-    async fn mail_hosts(&self, _domain: &Domain) -> Result<MailHosts, DnsError> {
-        Err(DnsError::Later("not asked yet".to_owned()))
-    }
-
-    async fn addresses(&self, _host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        Err(DnsError::Later("not asked yet".to_owned()))
-    }
 }

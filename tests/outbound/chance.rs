@@ -4,7 +4,6 @@ use proptest::test_runner::TestRunner;
 use vaguemestre::flow::deliver::operator::HandoverResult;
 use vaguemestre::flow::deliver::operator::Pool;
 
-use super::Handover;
 use super::Letter;
 use super::Space;
 use super::put_off;
@@ -66,18 +65,9 @@ fn a_letter_is_taken_only_if_the_server_has_it_and_said_so() {
                 let mut letter = Letter::to(&["b@c.test", "c@c.test"]);
                 // A script may leave us waiting for a reply; nothing is slow on loopback.
                 letter.timeout = std::time::Duration::from_millis(400);
-                let handover = Handover {
-                    next_hop: &server.next_hop(),
-                    client_name: "mx.hopital.test",
-                    tls: tls.clone(),
-                    is_listed: &|_| true,
-                    reverse_path: &letter.reverse_path,
-                    parameters: &letter.parameters,
-                    recipients: &letter.recipients,
-                    content: &letter.content,
-                    timeout: letter.timeout,
-                };
-                let outcomes = Pool::new().hand_over(handover).await;
+                let hosts = server.hosts();
+                let handover = space.handover(&hosts, &letter, tls.clone(), &|_| true);
+                let outcomes = Pool::new().hand_over(handover).await.outcomes;
                 let contents = server.seen().contents.clone();
                 (outcomes, contents)
             });
@@ -102,6 +92,53 @@ fn a_letter_is_taken_only_if_the_server_has_it_and_said_so() {
     assert!(letters_taken.get() > 0, "every script went wrong: nothing was tested");
 }
 
+/// Two hosts that do anything: whatever was said, the letter is not at both, unless the first
+/// one itself said that it does not have it.
+#[test]
+fn a_letter_goes_to_a_second_host_only_when_the_first_does_not_have_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let space = Space::new();
+    let tls = space.client();
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 150,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let acts = || proptest::collection::vec(act(), 6);
+    let second_hosts = std::cell::Cell::new(0);
+    runner
+        .run(&(any::<bool>(), acts(), acts()), |(chunking, first, second)| {
+            let script = |acts: &[Act]| {
+                let places = ["EHLO", "MAIL", "RCPT TO:<b@", "RCPT TO:<c@", "DATA", "."];
+                let good = if chunking { Script::chunking() } else { Script::good() };
+                places
+                    .into_iter()
+                    .zip(acts)
+                    .fold(good, |script, (place, act)| script.at(place, act.clone()))
+            };
+            let (outcomes, at_first, at_second) = runtime.block_on(async {
+                let servers =
+                    [space.server(script(&first)).await, space.server(script(&second)).await];
+                let mut letter = Letter::to(&["b@c.test", "c@c.test"]);
+                letter.timeout = std::time::Duration::from_millis(800);
+                let hosts: Vec<_> = servers.iter().flat_map(|server| server.hosts()).collect();
+                let handover = space.handover(&hosts, &letter, tls.clone(), &|_| true);
+                let outcomes = Pool::new().hand_over(handover).await.outcomes;
+                let count = |place: usize| servers[place].seen().contents.len();
+                (outcomes, count(0), count(1))
+            });
+            second_hosts.set(second_hosts.get() + at_second);
+            let first_said_no = matches!(first[5], Act::Say(text) if text.starts_with("421"));
+            prop_assert!(at_first <= 1 && at_second <= 1);
+            prop_assert!(at_first == 0 || at_second == 0 || first_said_no, "{outcomes:?}");
+            let taken = outcomes.iter().any(|o| o.result == HandoverResult::Taken);
+            prop_assert!(!taken || at_first + at_second > 0);
+            Ok(())
+        })
+        .unwrap();
+    assert!(second_hosts.get() > 0, "no second host was ever asked: nothing was tested");
+}
+
 #[test]
 fn handing_over_may_move_between_threads() {
     fn is_send<T: Send>(_: T) {}
@@ -109,16 +146,5 @@ fn handing_over_may_move_between_threads() {
     is_shared::<Pool>();
     let space = Space::new();
     let letter = Letter::to(&["b@c.test"]);
-    let handover = Handover {
-        next_hop: "127.0.0.1:1",
-        client_name: "mx.hopital.test",
-        tls: space.client(),
-        is_listed: &|_| true,
-        reverse_path: &letter.reverse_path,
-        parameters: &letter.parameters,
-        recipients: &letter.recipients,
-        content: &letter.content,
-        timeout: letter.timeout,
-    };
-    is_send(super::hand_over(handover));
+    is_send(super::hand_over(space.handover(&[], &letter, space.client(), &|_| true)));
 }

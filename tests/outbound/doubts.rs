@@ -1,6 +1,10 @@
 //! Whatever is not certain is tried again: never taken, never refused.
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use vaguemestre::demo::pki::DemoPki;
 use vaguemestre::flow::deliver::operator::HandoverResult;
 use vaguemestre::infra::clock::Clock;
@@ -187,32 +191,54 @@ async fn a_certificate_of_another_authority_is_refused_on_either_side() {
     assert_eq!(results(&outcomes), [put_off(7, 5)], "{outcomes:?}");
 
     // The server trusts another authority than ours; with TLS 1.3 it says so late.
+    let server = Server::start(strict_tls(&space), Script::good()).await;
     let client = towards_operators_tls(own, &space.anchors).unwrap();
     let outcomes = space.send_with(&server, &letter, client, &|_| true).await;
     assert!(matches!(outcomes[0].result, HandoverResult::PutOff(_)), "{outcomes:?}");
     assert!(server.seen().commands.is_empty());
 }
 
+/// An operator whose handshake refuses strangers, as other programs do (ours judges later).
+fn strict_tls(space: &Space) -> Arc<rustls::ServerConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    space.anchors.iter().for_each(|anchor| roots.add(anchor.clone()).unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let files = space.pki.mx(&practice());
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(files.certificate).unwrap().collect();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(chain.unwrap(), PrivateKeyDer::from_pem_file(files.key).unwrap());
+    Arc::new(config.unwrap())
+}
+
 #[tokio::test]
 async fn a_host_that_does_not_answer_is_tried_again() {
     let space = Space::new();
     let server = space.server(Script::good()).await;
-    let gone = server.next_hop();
+    let gone = server.hosts();
     drop(server);
     let letter = Letter::to(&["b@c.test"]);
-    for next_hop in [gone.as_str(), "no-such-host.invalid:25", "no port", "[::1", "a b:25"] {
-        let handover = super::Handover {
-            next_hop,
-            client_name: "mx.hopital.test",
-            tls: space.client(),
-            is_listed: &|_| true,
-            reverse_path: &letter.reverse_path,
-            parameters: &letter.parameters,
-            recipients: &letter.recipients,
-            content: &letter.content,
-            timeout: letter.timeout,
-        };
-        let outcomes = super::hand_over(handover).await;
-        assert!(matches!(outcomes[0].result, HandoverResult::PutOff(_)), "{outcomes:?}");
+    let mut nameless = gone[0].clone();
+    nameless.addresses.clear();
+    nameless.trouble = "no such name in the DNS".to_owned();
+    let mut strange = gone[0].clone();
+    strange.name = "a b".to_owned();
+    for (hosts, status) in [
+        (vec![gone[0].clone()], (4, 1)),
+        (vec![nameless.clone()], (4, 4)),
+        (vec![strange], (3, 5)),
+        (vec![nameless, gone[0].clone()], (4, 4)),
+        (Vec::new(), (4, 4)),
+    ] {
+        let handover = space.handover(&hosts, &letter, space.client(), &|_| true);
+        let outcomes = super::hand_over(handover).await.outcomes;
+        assert_eq!(results(&outcomes), [put_off(status.0, status.1)], "{outcomes:?}");
     }
 }

@@ -113,6 +113,22 @@ async fn a_refusal_of_the_letter_is_one_of_every_recipient() {
 }
 
 #[tokio::test]
+async fn a_refusal_before_the_server_hangs_up_counts() {
+    let space = Space::new();
+    for script in [Script::good(), Script::plain()] {
+        for (command, reply, expected) in [
+            ("MAIL", "550 5.7.1 not your domain\r\n", refused(7, 1)),
+            ("MAIL", "421 4.3.2 stopping\r\n", put_off(3, 2)),
+            (".", "554 5.6.0 no\r\n", refused(6, 0)),
+        ] {
+            let server = space.server(script.clone().at(command, Act::SayAndClose(reply))).await;
+            let outcomes = space.send(&server, &Letter::to(&["b@c.test", "c@c.test"])).await;
+            assert_eq!(results(&outcomes), [expected, expected], "{command} {outcomes:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn parameters_are_said_when_they_are_offered_and_only_then() {
     let space = Space::new();
     let mut letter = Letter::saying("Subject: x\r\n\r\n\u{e9}\r\n");
@@ -224,4 +240,40 @@ async fn a_reply_that_quotes_a_patient_is_not_repeated() {
     let server = space.server(script).await;
     let outcomes = space.send(&server, &Letter::to(&["279035121518989@patient.test"])).await;
     assert_eq!(outcomes[0].reply, "550 5.1.1 <***@patient.test>?");
+}
+
+#[tokio::test]
+async fn internationalised_mail_is_refused_with_the_code_of_what_cannot_go() {
+    let space = Space::new();
+    let server = space.server(Script::plain()).await;
+    let mut sender = Letter::to(&["b@c.test"]);
+    sender.reverse_path = ReversePath::Address(super::address("h\u{e9}l\u{e8}ne@hopital.test"));
+    assert_eq!(results(&space.send(&server, &sender).await), [refused(6, 7)]);
+    let mut header = Letter::saying("Subject: \u{e9}t\u{e9}\r\n\r\nx\r\n");
+    header.parameters.smtputf8 = true;
+    assert_eq!(results(&space.send(&server, &header).await), [refused(6, 9)]);
+    assert!(server.seen().contents.is_empty());
+    let good = space.server(Script::good()).await;
+    assert_eq!(results(&space.send(&good, &header).await), [Taken]);
+    assert!(good.seen().commands[1].contains(" SMTPUTF8"), "{:?}", good.seen().commands);
+}
+
+#[tokio::test]
+async fn a_recipient_for_whom_reports_were_asked_keeps_its_first_name() {
+    let space = Space::new();
+    let server = space.server(Script::good()).await;
+    let mut letter = Letter::to(&["b@c.test", "c+d@c.test", "e@c.test"]);
+    let asked = Notify { failure: true, ..Notify::default() };
+    letter.recipients[1].parameters.notify = Some(asked);
+    letter.recipients[2].parameters.notify = Some(Notify { never: true, ..Notify::default() });
+    assert_eq!(results(&space.send(&server, &letter).await), [Taken, Taken, Taken]);
+    let seen = server.seen();
+    assert_eq!(
+        seen.commands[2..5],
+        [
+            "RCPT TO:<b@c.test>",
+            "RCPT TO:<c+d@c.test> NOTIFY=FAILURE ORCPT=rfc822;c+2Bd@c.test",
+            "RCPT TO:<e@c.test> NOTIFY=NEVER",
+        ]
+    );
 }

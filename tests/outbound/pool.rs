@@ -5,7 +5,6 @@ use vaguemestre::flow::deliver::operator::HandoverResult::Taken;
 use vaguemestre::flow::deliver::operator::Outcome;
 use vaguemestre::flow::deliver::operator::Pool;
 
-use super::Handover;
 use super::Letter;
 use super::Space;
 use super::put_off;
@@ -15,14 +14,15 @@ use super::server::Act;
 use super::server::Script;
 use super::server::Server;
 
-struct Sender {
+struct Sender<'a> {
+    space: &'a Space,
     pool: Pool,
     tls: std::sync::Arc<rustls::ClientConfig>,
 }
 
-impl Sender {
-    fn new(space: &Space) -> Self {
-        Self { pool: Pool::new(), tls: space.client() }
+impl<'a> Sender<'a> {
+    fn new(space: &'a Space) -> Self {
+        Self { space, pool: Pool::new(), tls: space.client() }
     }
 
     async fn send(
@@ -32,18 +32,9 @@ impl Sender {
         is_listed: &(dyn Fn(&OperatorDn) -> bool + Sync),
     ) -> Vec<Outcome> {
         let letter = Letter::to(to);
-        let handover = Handover {
-            next_hop: &server.next_hop(),
-            client_name: "mx.hopital.test",
-            tls: self.tls.clone(),
-            is_listed,
-            reverse_path: &letter.reverse_path,
-            parameters: &letter.parameters,
-            recipients: &letter.recipients,
-            content: &letter.content,
-            timeout: letter.timeout,
-        };
-        self.pool.hand_over(handover).await
+        let hosts = server.hosts();
+        let handover = self.space.handover(&hosts, &letter, self.tls.clone(), is_listed);
+        self.pool.hand_over(handover).await.outcomes
     }
 }
 

@@ -4,42 +4,42 @@
 //! takes it for the first reply inside TLS. So everything up to the handshake is done here,
 //! byte by byte accounted for, and lettre gets a stream that lets one reply through for each
 //! command and not an octet more (see `guarded`).
+mod attempt; // host after host, until one has the letter
 mod commands; // the text of MAIL and RCPT, and what the server offers
+mod contact; // with whom we spoke
 mod guarded; // a stream that keeps commands and replies in step
 mod opening; // connect, greeting, STARTTLS, TLS
 mod outcomes; // what is known about each recipient
+mod peer; // whether the host may have the letter
 mod pool; // connections that wait for another letter
 mod reply; // what an answer means, and what of it may be written down
 mod session; // one connection: letters, one after the other
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::address::ReversePath;
-use crate::domain::certificate::CertificateFacts;
-use crate::domain::certificate::RevocationEvidence;
+use crate::domain::delivery::MailHost;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
-use crate::domain::operator::OperatorDn;
 use crate::domain::status::EnhancedStatus;
 
-use outcomes::Outcomes;
-use reply::Trouble;
-use session::Session;
+use attempt::Attempt;
 
+pub use contact::Contact;
+pub use peer::Demands;
 pub use pool::Pool;
 
 /// Where and how to hand a letter over.
 pub struct Handover<'a> {
-    /// `host:port` of the next operator.
-    pub next_hop: &'a str,
+    /// The next operator's hosts, best first.
+    pub hosts: &'a [MailHost],
     /// Our name in EHLO.
     pub client_name: &'a str,
     /// Presents our certificate, trusts the operators' anchors only.
     pub tls: Arc<rustls::ClientConfig>,
-    /// The server's certificate subject must satisfy this (listed for the recipients' domain).
-    pub is_listed: &'a (dyn Fn(&OperatorDn) -> bool + Sync),
+    /// What a host must show.
+    pub demands: Demands<'a>,
     /// The sender.
     pub reverse_path: &'a ReversePath,
     /// What the sender asked of the whole letter (DSN, 8BITMIME, SMTPUTF8).
@@ -48,8 +48,17 @@ pub struct Handover<'a> {
     pub recipients: &'a [Recipient],
     /// The clear content, CRLF line ends.
     pub content: &'a [u8],
-    /// For the whole conversation.
+    /// For all hosts together.
     pub timeout: Duration,
+}
+
+/// What became of a letter, and with whom it was spoken about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// One a recipient, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The host that was spoken to last.
+    pub contact: Contact,
 }
 
 /// What the next operator said about one recipient.
@@ -57,33 +66,15 @@ pub struct Handover<'a> {
 pub struct Outcome {
     /// What became of it.
     pub result: HandoverResult,
-    /// Its reply, one line, without anything of the letter; or our own diagnosis.
+    /// Its reply, one line, without anything of the letter; or our own diagnosis, with every host
+    /// that was tried.
     pub reply: String,
-}
-
-/// With whom a letter was spoken about: for its timeline. Empty where it did not come so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contact {
-    /// The host that was tried last, as the route or the DNS names it, with its port.
-    pub host: String,
-    /// Its network address.
-    pub address: Option<SocketAddr>,
-    /// The certificate that it showed.
-    pub certificate: Option<CertificateFacts>,
-    /// What is known of the certificate's revocation.
-    pub revocation: Option<RevocationEvidence>,
-    /// TLS version and suite.
-    pub tls: Option<String>,
-    /// True when it offered DSN (RFC 3461 §4): it makes the reports that were asked for.
-    pub offers_dsn: bool,
-    /// What it called the letter in its last word: `queued as 4XyZ`.
-    pub remote_id: Option<String>,
 }
 
 /// Taken, put off or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandoverResult {
-    /// 250 to the final dot.
+    /// 250 to the end of the content.
     Taken,
     /// 4xx, no connection, doubt of any kind: try again.
     PutOff(EnhancedStatus),
@@ -93,62 +84,26 @@ pub enum HandoverResult {
 
 /// Hands a letter over on a connection of its own; one outcome a recipient, in their order. Any
 /// doubt (a reply that fits no command, bytes behind the 220 to STARTTLS, a lost connection
-/// after the dot) is `PutOff`.
+/// after the content) is `PutOff`.
 ///
-/// Cancelling it is safe for the queue: a letter whose dot was not answered is tried again, so
+/// Cancelling it is safe for the queue: a letter whose end was not answered is tried again, so
 /// it may arrive twice but is never lost (RFC 5321 §4.5.4.1 asks for exactly that).
-pub async fn hand_over(handover: Handover<'_>) -> Vec<Outcome> {
-    converse(&handover, None).await
+pub async fn hand_over(handover: Handover<'_>) -> HandedOver {
+    Attempt::new(&handover, None).run().await
 }
 
 impl Pool {
-    /// Like [`hand_over`], on a connection that waits for another letter to the same next hop
-    /// if there is one. The trust list is asked again each time.
-    pub async fn hand_over(&self, handover: Handover<'_>) -> Vec<Outcome> {
-        converse(&handover, Some(self)).await
+    /// Like [`hand_over`], on a connection that waits for another letter to the same host if
+    /// there is one. Trust list and certificate are asked again each time.
+    pub async fn hand_over(&self, handover: Handover<'_>) -> HandedOver {
+        Attempt::new(&handover, Some(self)).run().await
     }
 }
 
-async fn converse(handover: &Handover<'_>, pool: Option<&Pool>) -> Vec<Outcome> {
-    let mut outcomes = Outcomes::of(handover);
-    let conversation = send(handover, pool, &mut outcomes);
-    match tokio::time::timeout(handover.timeout, conversation).await {
-        Ok(Ok(())) => {}
-        Ok(Err(trouble)) => outcomes.settle(trouble),
-        Err(_) => outcomes.settle(Trouble::later(4, 2, "no answer in time")),
-    }
-    outcomes.close()
-}
-
-/// What was said about single recipients is in `outcomes` at every moment, so that a
-/// conversation that breaks keeps what was certain.
-async fn send(
-    handover: &Handover<'_>,
-    pool: Option<&Pool>,
-    outcomes: &mut Outcomes,
-) -> Result<(), Trouble> {
-    commands::check_content(handover.content)?;
-    if let Some(mut session) = pool.and_then(|pool| pool.take(handover)) {
-        let said = session.letter(handover, outcomes).await;
-        // A server may close a connection that waits whenever it likes. If that broke before
-        // anything was answered, nothing was said, and a new connection may say it all.
-        if !(session.is_broken() && outcomes.nothing_heard()) {
-            outcomes.conclude(said);
-            finish(session, handover, pool).await;
-            return Ok(());
-        }
-    }
-    let mut session = Session::open(handover).await?;
-    let said = session.letter(handover, outcomes).await;
-    outcomes.conclude(said);
-    finish(session, handover, pool).await;
-    Ok(())
-}
-
-/// The outcomes are certain before this: it may be cut short.
-async fn finish(session: Session, handover: &Handover<'_>, pool: Option<&Pool>) {
-    match pool {
-        Some(pool) if session.may_carry_more() => pool.put(handover, session),
-        _ => session.quit().await,
+impl Handover<'_> {
+    /// A step's time, but never more than a quarter of the whole: a host that is silent leaves
+    /// time for the next one.
+    fn share_of_time(&self, step: Duration) -> Duration {
+        step.min(self.timeout / 4)
     }
 }

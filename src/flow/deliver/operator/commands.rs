@@ -27,6 +27,8 @@ pub(super) struct Offers {
     pub(super) smtputf8: bool,
     /// Reports on request (RFC 3461 §3).
     pub(super) dsn: bool,
+    /// Content by its length instead of by a dot (RFC 3030 §2).
+    pub(super) chunking: bool,
     /// The largest letter (RFC 1870 §4): `None` when not offered, `Some(0)` when offered without a limit.
     pub(super) size: Option<u64>,
 }
@@ -43,6 +45,7 @@ impl Offers {
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.smtputf8 = true,
                 "DSN" => offers.dsn = true,
+                "CHUNKING" => offers.chunking = true,
                 "SIZE" => {
                     offers.size =
                         Some(words.next().and_then(|word| word.parse().ok()).unwrap_or(0));
@@ -59,8 +62,10 @@ impl Offers {
 pub(super) struct Needs {
     /// Octets over 127 in the content.
     eight_bit: bool,
-    /// The sender's address or the header section is internationalised: all recipients.
-    smtputf8: bool,
+    /// The sender's address is internationalised: all recipients.
+    smtputf8_sender: bool,
+    /// The header section is: all recipients.
+    smtputf8_header: bool,
     /// Some recipient's address is: SMTPUTF8 is said when offered.
     smtputf8_for_some: bool,
 }
@@ -73,15 +78,25 @@ impl Needs {
         let mut recipients = handover.recipients.iter();
         Self {
             eight_bit: !handover.content.is_ascii(),
-            smtputf8: header || sender.is_some_and(|address| address.needs_smtputf8()),
+            smtputf8_sender: sender.is_some_and(|address| address.needs_smtputf8()),
+            smtputf8_header: header,
             smtputf8_for_some: recipients.any(|recipient| recipient.address.needs_smtputf8()),
         }
     }
 
+    /// Something of the letter is internationalised.
+    fn smtputf8(&self) -> bool {
+        self.smtputf8_sender || self.smtputf8_header || self.smtputf8_for_some
+    }
+
     /// A letter is never rewritten on its way: what the server cannot take as it is goes back.
     pub(super) fn check(&self, offers: &Offers, octets: usize) -> Result<(), Trouble> {
-        if self.smtputf8 && !offers.smtputf8 {
+        if self.smtputf8_sender && !offers.smtputf8 {
             return Err(utf8_not_offered());
+        }
+        // RFC 6531 §3.5: 5.6.9, a header that cannot be handed to some recipients.
+        if self.smtputf8_header && !offers.smtputf8 {
+            return Err(Trouble::never(6, 9, "SMTPUTF8 is needed for the header and not offered"));
         }
         // RFC 6152 §3: such content must not be sent to a server that does not offer it.
         if self.eight_bit && !offers.eight_bit {
@@ -101,11 +116,13 @@ impl Needs {
 
 /// RFC 6531 §3.5: 5.6.7, non-ASCII addresses not permitted.
 pub(super) fn utf8_not_offered() -> Trouble {
-    Trouble::never(6, 7, "SMTPUTF8 is needed and not offered")
+    Trouble::never(6, 7, "SMTPUTF8 is needed for an address and not offered")
 }
 
 /// A CR or LF alone ends a line for some servers and not for others: the door refuses it, and
-/// should one ever get here, it still does not leave (SMTP smuggling, CVE-2023-51764).
+/// should one ever get here, it still does not leave (SMTP smuggling, CVE-2023-51764). Long lines
+/// leave as they are: RFC 5321 §4.5.3.1.6 lets a server refuse what is over 1000 octets, but to
+/// break a line would break a signature.
 pub(super) fn check_content(content: &[u8]) -> Result<(), Trouble> {
     let mut before = 0;
     for octet in content {
@@ -132,7 +149,7 @@ pub(super) fn mail(handover: &Handover<'_>, offers: &Offers, needs: &Needs) -> S
     if offers.eight_bit && (needs.eight_bit || handover.parameters.eight_bit) {
         command.push_str(" BODY=8BITMIME");
     }
-    if offers.smtputf8 && (needs.smtputf8 || needs.smtputf8_for_some) {
+    if offers.smtputf8 && needs.smtputf8() {
         command.push_str(" SMTPUTF8");
     }
     if offers.dsn {
@@ -158,6 +175,7 @@ pub(super) fn rcpt(recipient: &Recipient, offers: &Offers) -> String {
             command.push_str(&format!(" NOTIFY={notify}"));
         }
         let orcpt = recipient.parameters.orcpt.as_deref().and_then(orcpt_value);
+        let orcpt = orcpt.or_else(|| orcpt_added(recipient));
         if let Some(orcpt) = orcpt.filter(|orcpt| orcpt.len() <= ORCPT_CHARACTERS_MAX) {
             command.push_str(&format!(" ORCPT={orcpt}"));
         }
@@ -179,6 +197,15 @@ fn notify_keyword(notify: &Notify) -> Option<String> {
     (!said.is_empty()).then(|| said.join(","))
 }
 
+/// RFC 3461 §5.2.1 b: a relay may add the address that its client said, when the client said no
+/// original one. It is done where reports were asked for: should the next operator know the
+/// recipient by another name, the report still tells the one that the sender wrote.
+fn orcpt_added(recipient: &Recipient) -> Option<String> {
+    let asked = recipient.parameters.notify.is_some_and(|notify| !notify.never);
+    let plain = asked && !recipient.address.needs_smtputf8();
+    plain.then(|| format!("rfc822;{}", xtext(&recipient.address.to_string())))
+}
+
 /// RFC 3461 §4.2: the type is an atom, the address behind it xtext.
 fn orcpt_value(orcpt: &str) -> Option<String> {
     let (kind, address) = orcpt.split_once(';')?;
@@ -198,6 +225,11 @@ fn xtext(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// The beginning of one chunk (RFC 3030 §2).
+pub(super) fn bdat(octets: usize, last: bool) -> String {
+    if last { format!("BDAT {octets} LAST\r\n") } else { format!("BDAT {octets}\r\n") }
 }
 
 /// RFC 1870 §5: line ends count, the dots that are added do not.
@@ -258,7 +290,12 @@ mod tests {
 
     #[test]
     fn what_the_server_cannot_take_goes_back_and_is_not_rewritten() {
-        let needs = Needs { eight_bit: true, smtputf8: false, smtputf8_for_some: false };
+        let needs = Needs {
+            eight_bit: true,
+            smtputf8_sender: false,
+            smtputf8_header: false,
+            smtputf8_for_some: false,
+        };
         assert!(needs.check(&offers("250-x\n250-8BITMIME\n250 SIZE 10"), 10).is_ok());
         assert!(needs.check(&offers("250-x\n250-8BITMIME\n250 SIZE 10"), 11).is_err());
         assert!(needs.check(&offers("250-x\n250-8BITMIME\n250 SIZE 0"), 11).is_ok());

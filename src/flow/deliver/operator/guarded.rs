@@ -85,6 +85,11 @@ impl Gate {
         self.state().closed
     }
 
+    /// Nothing more is expected of the server: it was silent for too long.
+    pub(super) fn give_up(&self) {
+        self.state().closed = true;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -253,8 +258,53 @@ impl AsyncWrite for Guarded {
     }
 }
 
-impl AsyncTokioStream for Guarded {
+/// One guarded stream in two hands: lettre's for commands and replies, and ours for chunks of
+/// content (RFC 3030), which lettre does not know. They take turns; nobody waits for the lock.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(Arc<Mutex<Guarded>>);
+
+impl Shared {
+    /// The first hand; clone it for the other.
+    pub(super) fn new(guarded: Guarded) -> Self {
+        Self(Arc::new(Mutex::new(guarded)))
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Guarded> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream()).poll_write(context, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_shutdown(context)
+    }
+}
+
+impl AsyncTokioStream for Shared {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.get_ref().0.peer_addr()
+        self.stream().inner.get_ref().0.peer_addr()
     }
 }

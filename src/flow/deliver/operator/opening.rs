@@ -1,5 +1,5 @@
 //! Connect, greeting, EHLO, STARTTLS, TLS, and whose certificate it is.
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
@@ -8,29 +8,33 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::domain::delivery::MailHost;
+use crate::domain::limits::CONNECT_TIMEOUT;
 use crate::domain::limits::TLS_HANDSHAKE_TIMEOUT;
-use crate::domain::operator::OperatorDn;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::commands::Offers;
+use crate::flow::deliver::operator::contact::Contact;
 use crate::flow::deliver::operator::guarded::REPLY_OCTETS_MAX;
+use crate::flow::deliver::operator::peer::Peer;
 use crate::flow::deliver::operator::reply::Trouble;
-use crate::infra::net::certificate_facts;
 
-/// For a TCP connection; a host that is down must not hold a delivery for minutes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A TLS connection to a listed operator, ready for EHLO. There is no way without TLS.
+/// A TLS connection to a listed operator, ready for EHLO. There is no way without TLS. How far
+/// it came, and what was shown, is in `contact`, whatever becomes of it.
 pub(super) async fn open(
     handover: &Handover<'_>,
-) -> Result<(TlsStream<TcpStream>, OperatorDn), Trouble> {
-    let (host, port) = host_and_port(handover.next_hop)?;
+    host: &MailHost,
+    address: SocketAddr,
+    contact: &mut Contact,
+) -> Result<(TlsStream<TcpStream>, Peer), Trouble> {
+    *contact = Contact::begin(host, address);
     if !is_host_name(handover.client_name) {
         return Err(Trouble::later(3, 5, "our own name is not a host name"));
     }
-    let name = ServerName::try_from(host.to_owned())
+    let name = ServerName::try_from(host.name.clone())
         .map_err(|_| Trouble::later(3, 5, "the next hop is not a host name or address"))?;
-    let connect = TcpStream::connect((host, port));
-    let mut stream = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+    let connect = TcpStream::connect(address);
+    let patience = CONNECT_TIMEOUT.min(handover.timeout);
+    let mut stream = match tokio::time::timeout(patience, connect).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(Trouble::later(4, 1, &format!("no connection: {error}"))),
         Err(_) => return Err(Trouble::later(4, 1, "no connection in time")),
@@ -44,8 +48,18 @@ pub(super) async fn open(
         Ok(Err(error)) => return Err(Trouble::later(7, 5, &format!("no TLS: {error}"))),
         Err(_) => return Err(Trouble::later(7, 5, "no TLS handshake in time")),
     };
-    let peer = check_peer(handover, &stream)?;
+    let connection = stream.get_ref().1;
+    contact.tls = tls_words(connection);
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let peer = Peer::judge(&handover.demands, chain, contact).await?;
     Ok((stream, peer))
+}
+
+/// `TLSv1.3 TLS13_AES_256_GCM_SHA384`.
+fn tls_words(connection: &rustls::ClientConnection) -> Option<String> {
+    let version = format!("{:?}", connection.protocol_version()?).replace('_', ".");
+    let suite = connection.negotiated_cipher_suite()?.suite();
+    Some(format!("{version} {}", suite.as_str().unwrap_or("unknown suite")))
 }
 
 /// In clear: the greeting, EHLO, STARTTLS (RFC 3207 §4).
@@ -122,43 +136,8 @@ fn whole_reply(octets: &[u8]) -> Result<Option<(u16, Vec<String>)>, Trouble> {
     Ok(None)
 }
 
-/// The chain was verified by the handshake; the trust list says whose name may be here.
-fn check_peer(
-    handover: &Handover<'_>,
-    stream: &TlsStream<TcpStream>,
-) -> Result<OperatorDn, Trouble> {
-    let leaf = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .ok_or_else(|| Trouble::later(7, 5, "the server showed no certificate"))?;
-    let peer = certificate_facts(leaf).map_err(|error| Trouble::later(7, 5, &error.to_string()))?;
-    if (handover.is_listed)(&peer.subject) {
-        return Ok(peer.subject);
-    }
-    Err(Trouble::later(
-        7,
-        5,
-        &format!("the trust list does not name {} for this domain", peer.subject),
-    ))
-}
-
 fn lost(error: std::io::Error) -> Trouble {
     Trouble::later(4, 2, &format!("connection lost: {error}"))
-}
-
-/// `host:port`, `192.0.2.1:25` or `[2001:db8::1]:25`.
-fn host_and_port(next_hop: &str) -> Result<(&str, u16), Trouble> {
-    let wrong = || Trouble::later(3, 5, "the next hop is not host:port");
-    let (host, port) = next_hop.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().map_err(|_| wrong())?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    match (host.contains(':'), bare) {
-        (_, Some(address)) => Ok((address, port)),
-        (false, None) if !host.is_empty() => Ok((host, port)),
-        _ => Err(wrong()),
-    }
 }
 
 /// Nothing that could end a line gets into a command.
@@ -171,16 +150,6 @@ fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_next_hop_is_a_host_and_a_port() {
-        assert_eq!(host_and_port("mx.test:25").unwrap(), ("mx.test", 25));
-        assert_eq!(host_and_port("127.0.0.1:10025").unwrap(), ("127.0.0.1", 10_025));
-        assert_eq!(host_and_port("[2001:db8::1]:25").unwrap(), ("2001:db8::1", 25));
-        for wrong in ["mx.test", "mx.test:", ":25", "2001:db8::1", "mx.test:99999", ""] {
-            assert!(host_and_port(wrong).is_err(), "{wrong:?} was accepted");
-        }
-    }
 
     #[test]
     fn a_reply_in_clear_is_whole_and_alone() {

@@ -2,6 +2,7 @@
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::Outcome;
+use crate::flow::deliver::operator::contact::remote_id;
 use crate::flow::deliver::operator::reply::Answer;
 use crate::flow::deliver::operator::reply::Mask;
 use crate::flow::deliver::operator::reply::Trouble;
@@ -9,8 +10,11 @@ use crate::flow::deliver::operator::reply::Trouble;
 /// What is known about each recipient so far.
 pub(super) struct Outcomes {
     known: Vec<Option<Outcome>>,
+    /// Known before this conversation began: no doubt of this one touches them.
+    certain: Vec<bool>,
     accepted: Vec<usize>,
-    heard: bool,
+    /// Octets of the letter may be on the way.
+    content_begun: bool,
     mask: Mask,
 }
 
@@ -19,20 +23,42 @@ impl Outcomes {
     pub(super) fn of(handover: &Handover<'_>) -> Self {
         Self {
             known: vec![None; handover.recipients.len()],
+            certain: vec![false; handover.recipients.len()],
             accepted: Vec::new(),
-            heard: false,
+            content_begun: false,
             mask: Mask::of(handover.reverse_path, handover.recipients),
+        }
+    }
+
+    /// A conversation with another host, or on another connection, begins.
+    pub(super) fn begin(&mut self) {
+        self.certain = self.known.iter().map(Option::is_some).collect();
+        self.accepted.clear();
+        self.content_begun = false;
+    }
+
+    /// From here on, the letter may arrive.
+    pub(super) fn content_begins(&mut self) {
+        self.content_begun = true;
+    }
+
+    /// Whether another host may be asked after this trouble: nothing of the letter left, or the
+    /// server itself said that it does not have it. What this host said in doubt is forgotten.
+    pub(super) fn may_go_elsewhere(&mut self, trouble: &Trouble) -> bool {
+        match trouble {
+            Trouble::Elsewhere(..) => true,
+            Trouble::Lost(..) => !self.content_begun,
+            Trouble::Doubt(_) if !self.content_begun => {
+                self.forget();
+                true
+            }
+            Trouble::Doubt(_) | Trouble::Later(..) | Trouble::Never(..) => false,
         }
     }
 
     /// Recipients about whom nothing is known.
     pub(super) fn open(&self) -> Vec<usize> {
         (0..self.known.len()).filter(|place| self.known[*place].is_none()).collect()
-    }
-
-    /// True while no reply has been heard about anybody.
-    pub(super) fn nothing_heard(&self) -> bool {
-        self.accepted.is_empty() && !self.heard
     }
 
     /// True when DATA makes sense.
@@ -42,13 +68,13 @@ impl Outcomes {
 
     /// The reply to one RCPT. RFC 5321 §3.4: 251 accepts and forwards.
     pub(super) fn hear(&mut self, place: usize, answer: Answer) -> Result<(), Trouble> {
-        self.heard = true;
         match answer.code {
             250 | 251 => {
                 self.accepted.push(place);
                 Ok(())
             }
             _ => match answer.negative() {
+                Some(gone @ Trouble::Elsewhere(..)) => Err(gone),
                 Some(refusal) => {
                     self.refuse(place, refusal);
                     Ok(())
@@ -63,31 +89,33 @@ impl Outcomes {
         self.known[place] = Some(self.outcome(&trouble));
     }
 
-    /// The letter is taken for all who were accepted.
-    pub(super) fn take_accepted(&mut self, answer: &Answer) {
+    /// The letter is taken for all who were accepted. Answers what the server calls it.
+    pub(super) fn take_accepted(&mut self, answer: &Answer) -> Option<String> {
         let reply = self.mask.clean(&answer.line());
         for place in std::mem::take(&mut self.accepted) {
             self.known[place] =
                 Some(Outcome { result: HandoverResult::Taken, reply: reply.clone() });
         }
-    }
-
-    /// The end of a letter, good or bad.
-    pub(super) fn conclude(&mut self, said: Result<(), Trouble>) {
-        if let Err(trouble) = said {
-            self.settle(trouble);
-        }
+        remote_id(&reply)
     }
 
     /// Everybody still open meets this fate. After a doubt nobody's reply is certain, for they
     /// may have been answers to other commands.
     pub(super) fn settle(&mut self, trouble: Trouble) {
         if matches!(trouble, Trouble::Doubt(_)) {
-            self.known.fill(None);
+            self.forget();
         }
         let outcome = self.outcome(&trouble);
         for known in self.known.iter_mut().filter(|known| known.is_none()) {
             *known = Some(outcome.clone());
+        }
+    }
+
+    fn forget(&mut self) {
+        for (known, certain) in self.known.iter_mut().zip(&self.certain) {
+            if !certain {
+                *known = None;
+            }
         }
     }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::delivery::MailHost;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::session::Session;
 
-/// Connections that wait for one next hop.
+/// Connections that wait for one host and port; whatever the domain, an operator has one door.
 const IDLE_PER_HOP_MAX: usize = 4;
 /// Connections that wait in all.
 const IDLE_MAX: usize = 64;
@@ -45,21 +46,21 @@ impl Pool {
 
     /// The youngest one for this hop that this letter may use: opened with the certificate in
     /// use now, to a server that the list names for these recipients now.
-    pub(super) fn take(&self, handover: &Handover<'_>) -> Option<Session> {
+    pub(super) fn take(&self, handover: &Handover<'_>, host: &MailHost) -> Option<Session> {
         let mut waiting = self.waiting();
-        let idle = waiting.get_mut(handover.next_hop)?;
+        let idle = waiting.get_mut(&host.to_string())?;
         let may_use = |idle: &Idle| {
             idle.since.elapsed() < IDLE_TIME_MAX
                 && idle.session.may_carry_more()
                 && Arc::ptr_eq(&idle.session.tls, &handover.tls)
-                && (handover.is_listed)(&idle.session.peer)
+                && idle.session.peer().is_good_now(&handover.demands)
         };
         let place = idle.iter().rposition(may_use)?;
         Some(idle.remove(place).session)
     }
 
     /// Keeps a connection; the oldest ones go when there are too many.
-    pub(super) fn put(&self, handover: &Handover<'_>, session: Session) {
+    pub(super) fn put(&self, host: &MailHost, session: Session) {
         let mut waiting = self.waiting();
         waiting.retain(|_, idle| {
             idle.retain(|idle| idle.since.elapsed() < IDLE_TIME_MAX);
@@ -68,7 +69,7 @@ impl Pool {
         if waiting.values().map(Vec::len).sum::<usize>() >= IDLE_MAX {
             return;
         }
-        let idle = waiting.entry(handover.next_hop.to_owned()).or_default();
+        let idle = waiting.entry(host.to_string()).or_default();
         if idle.len() >= IDLE_PER_HOP_MAX {
             idle.remove(0);
         }

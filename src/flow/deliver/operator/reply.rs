@@ -11,8 +11,8 @@ use crate::domain::status::EnhancedStatus;
 use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::guarded::Gate;
 
-/// Characters of a reply that are kept.
-const REPLY_CHARACTERS_MAX: usize = 500;
+/// Characters of a reply that are kept; or of our own list of what was tried in vain.
+const REPLY_CHARACTERS_MAX: usize = 1_000;
 
 /// One reply, whatever its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub(super) struct Answer {
 /// Why a conversation did not end with the letter taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
+    /// This host cannot, or is gone before it had anything of the letter: another one may.
+    Elsewhere(EnhancedStatus, String),
+    /// The connection broke, or nothing came in time. Whether another host may be asked depends
+    /// on how far the letter was.
+    Lost(EnhancedStatus, String),
     /// Try again.
     Later(EnhancedStatus, String),
     /// Give up.
@@ -43,6 +48,8 @@ impl Answer {
             .filter(|status| status.0 == class)
             .unwrap_or(EnhancedStatus(class, 0, 0));
         match class {
+            // RFC 5321 §3.8: 421 is about the server, not about the letter.
+            4 if self.code == 421 => Some(Trouble::Elsewhere(status, self.line())),
             4 => Some(Trouble::Later(status, self.line())),
             5 => Some(Trouble::Never(status, self.line())),
             _ => None,
@@ -61,6 +68,11 @@ impl Trouble {
         Self::Later(EnhancedStatus(4, subject, detail), text.to_owned())
     }
 
+    /// The connection is of no use any more.
+    pub(super) fn lost(text: &str) -> Self {
+        Self::Lost(EnhancedStatus(4, 4, 2), text.to_owned())
+    }
+
     /// Give up, for a reason of ours: `5.subject.detail`.
     pub(super) fn never(subject: u16, detail: u16, text: &str) -> Self {
         Self::Never(EnhancedStatus(5, subject, detail), text.to_owned())
@@ -74,7 +86,9 @@ impl Trouble {
     /// What it means for a recipient.
     pub(super) fn verdict(&self) -> (HandoverResult, &str) {
         match self {
-            Self::Later(status, text) => (HandoverResult::PutOff(*status), text),
+            Self::Elsewhere(status, text)
+            | Self::Lost(status, text)
+            | Self::Later(status, text) => (HandoverResult::PutOff(*status), text),
             Self::Never(status, text) => (HandoverResult::Refused(*status), text),
             Self::Doubt(text) => (HandoverResult::PutOff(EnhancedStatus(4, 5, 0)), text),
         }
@@ -106,6 +120,15 @@ pub(super) fn answer(
     Err(Trouble::doubt(&error.to_string()))
 }
 
+/// Trouble while we wrote a chunk ourselves.
+pub(super) fn broken(gate: &Gate, error: &std::io::Error) -> Trouble {
+    match gate.doubt() {
+        Some(doubt) => Trouble::doubt(&doubt),
+        None if error.kind() == std::io::ErrorKind::InvalidData => tls_ended(error),
+        None => Trouble::lost(&format!("connection lost: {error}")),
+    }
+}
+
 /// Trouble while lettre opened its side. A 5xx there is about the connection and not about the
 /// letter, so another attempt may do better.
 pub(super) fn of_connection(gate: &Gate, error: lettre::transport::smtp::Error) -> Trouble {
@@ -120,9 +143,13 @@ fn lost(error: &lettre::transport::smtp::Error) -> Trouble {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let by_tls = cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData);
     if by_tls {
-        return Trouble::later(7, 5, &format!("TLS ended: {error}"));
+        return tls_ended(error);
     }
-    Trouble::later(4, 2, &format!("connection lost: {error}"))
+    Trouble::lost(&format!("connection lost: {error}"))
+}
+
+fn tls_ended(error: &dyn Error) -> Trouble {
+    Trouble::Lost(EnhancedStatus(4, 7, 5), format!("TLS ended: {error}"))
 }
 
 /// What must not be repeated from a reply: patients' local parts are national identity numbers,
@@ -144,7 +171,7 @@ impl Mask {
         Self { hidden }
     }
 
-    /// One printable ASCII line of at most 500 characters without anybody's INS.
+    /// One printable ASCII line of bounded length without anybody's INS.
     pub(super) fn clean(&self, text: &str) -> String {
         let mut clean = String::new();
         let mut word = String::new();
@@ -206,6 +233,6 @@ mod tests {
             mask.clean(said),
             "550 5.1.1 <***@patient.mssante.fr>??***?[31m ? 1234567890123456"
         );
-        assert_eq!(mask.clean(&"x ".repeat(1_000)).len(), REPLY_CHARACTERS_MAX);
+        assert_eq!(mask.clean(&"x ".repeat(2_000)).len(), REPLY_CHARACTERS_MAX);
     }
 }
