@@ -16,6 +16,7 @@ pub mod mailbox; // where letters lie when they have arrived
 pub mod exchange; // who may answer whom
 pub mod decisions; // why callers were let in or refused
 pub mod timeline; // what became of each letter
+pub mod promise; // what senders may rely on
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -111,20 +112,29 @@ async fn finish_with(
         .filter(|approved| approved.home().is_none())
         .map(|approved| approved.recipient().clone())
         .collect();
-    let mut facts = Vec::new();
+    let heard = timeline::hear(office, &sealed).await;
+    let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
-        facts = Vec::new();
+        (facts, has_promised) = (Vec::new(), false);
+        timeline::taken_in(office, sealed, fresh, batch);
         // A second copy changes nothing: it is not counted, and opens or closes nothing.
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
         if is_news || sealed.travels() {
             facts = count::taken_in(office, &taken(sealed), fresh);
             facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
             note_exchanges(office, sealed, batch);
+            has_promised = promise::taken_in(office, sealed, fresh, batch);
+            for (letter, entry) in &heard {
+                timeline::ride(office, *letter, std::slice::from_ref(entry), batch);
+            }
         }
     });
     let queued = commit.await?;
+    if has_promised {
+        office.promise_bell.notify_one();
+    }
     facts.iter().for_each(|fact| office.metrics.count(fact));
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");

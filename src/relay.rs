@@ -135,6 +135,8 @@ impl Relay {
             };
             tasks.spawn(control.in_current_span());
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
+            let promises = flow::promise::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(promises.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
@@ -238,6 +240,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         store: truth,
         operators: Pool::new(),
         queue_bell: Notify::new(),
+        promise_bell: Notify::new(),
         refusals: RefusalBudget::default(),
         config,
     };
