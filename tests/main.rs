@@ -9,6 +9,7 @@ mod imap;
 mod mime;
 mod outbound;
 mod powercut;
+mod reports;
 mod smtp;
 mod store;
 mod stories;
