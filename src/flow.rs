@@ -199,11 +199,23 @@ pub fn refused(
 
 /// Our own mail has its own door and walks the same way as any other. When it cannot be
 /// delivered, `also` is committed alone: a report is never answered by another report.
+#[allow(dead_code, reason = "for letters of ours that are no reports")]
 async fn house_letter(
     office: &Arc<Office>,
     to: Address,
     content: &[u8],
     also: Batch,
+) -> Result<(), Refusal> {
+    house_report(office, to, content, also, Batch::new()).await
+}
+
+/// [`house_letter`]; `told` is committed only when there is somebody to tell.
+async fn house_report(
+    office: &Arc<Office>,
+    to: Address,
+    content: &[u8],
+    mut also: Batch,
+    told: Batch,
 ) -> Result<(), Refusal> {
     let caller = Caller {
         ip: None,
@@ -220,6 +232,7 @@ async fn house_letter(
         Ok(approved) => {
             let mut sealing = begin(office, authenticated, vec![approved]).await?;
             sealing.write(content)?;
+            also.extend(told);
             finish_with(office, sealing, also).await.map(|_| ())
         }
         // The directory did not answer: later, rather than never.

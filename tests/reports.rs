@@ -3,6 +3,8 @@
 mod alone;
 #[path = "reports/hop.rs"]
 mod hop;
+#[path = "reports/keeping.rs"]
+mod keeping;
 #[path = "reports/passing.rs"]
 mod passing;
 #[path = "reports/success.rs"]
@@ -40,6 +42,7 @@ if task.get("cert"):
     context.load_cert_chain(task["cert"], task["key"])
 with smtplib.SMTP("127.0.0.1", task["port"], local_hostname="mx.client.test") as smtp:
     smtp.starttls(context=context)
+    smtp.ehlo()
     if task.get("user"):
         smtp.login(task["user"], task["password"])
     assert smtp.has_extn("dsn"), "DSN is not announced"

@@ -2,7 +2,6 @@
 use zeroize::Zeroizing;
 
 use crate::domain::address::Address;
-use crate::domain::delivery::NextHop;
 use crate::domain::envelope::Notify;
 use crate::domain::envelope::QueueId;
 use crate::domain::envelope::Recipient;
@@ -113,16 +112,15 @@ pub fn failed(
     write(office, &about, &recipients, None, whole).map(|content| (sender.clone(), content))
 }
 
-/// The host that was spoken to, or the domain when it did not come so far.
+/// The host that was spoken to; `None` when it did not come so far (RFC 3464 §2.3.5).
 pub fn remote_mta(delivery: &Delivery) -> Option<&str> {
-    let contact = delivery.contact().host.as_str();
-    // `host:port`; a report has room for the name only.
-    let host = contact.rsplit_once(':').map_or(contact, |(host, _)| host);
-    match delivery.routed().next() {
-        _ if !host.is_empty() => Some(host),
-        NextHop::Operator { domain, .. } => Some(domain.as_str()),
-        NextHop::Mailbox => None,
-    }
+    let host = host_name(&delivery.contact().host);
+    (!host.is_empty()).then_some(host)
+}
+
+/// `host:port`; a report has room for the name only.
+pub fn host_name(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
 /// What a recipient's NOTIFY asks for (RFC 3461 §4.1). Without it failures are reported, and so

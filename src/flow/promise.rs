@@ -39,7 +39,6 @@ use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::Version;
 use crate::proto::dsn::Action;
-use crate::proto::dsn::Alternative;
 use crate::proto::dsn::Late;
 use crate::proto::dsn::RecipientReport;
 use rows::LateAt;
@@ -312,10 +311,10 @@ async fn report_success(office: &Arc<Office>, row: &Row, success: &Success) -> R
         return forget(office, row).await;
     };
     let addresses: Vec<Address> = recipients.iter().map(|(address, _)| address.clone()).collect();
-    let mut also = end(row);
     let entries = reported(what, office.clock.now(), &addresses);
-    timeline::ride(office, row.letter, &entries, &mut also);
-    crate::flow::house_letter(office, sender, &content, also).await
+    let mut told = Batch::new();
+    timeline::ride(office, row.letter, &entries, &mut told);
+    crate::flow::house_report(office, sender, &content, end(row), told).await
 }
 
 /// Looks whether the letter still waits, and tells its sender.
@@ -354,9 +353,10 @@ async fn look(office: &Arc<Office>, row: &Row, watch: &Watch) -> Result<(), Refu
     let content = delay_notice(office, row.letter, &waiting, sender, &concerned, late).await?;
     let what = if late.is_some() { "late" } else { "delayed" };
     let addresses: Vec<Address> = concerned.iter().map(|one| one.address.clone()).collect();
-    timeline::ride(office, row.letter, &reported(what, now, &addresses), &mut also);
+    let mut told = Batch::new();
+    timeline::ride(office, row.letter, &reported(what, now, &addresses), &mut told);
     tracing::info!(letter = %row.letter, what, recipients = addresses.len(), "a sender is told");
-    crate::flow::house_letter(office, sender.clone(), &content, also).await
+    crate::flow::house_report(office, sender.clone(), &content, also, told).await
 }
 
 async fn delay_notice(
@@ -370,7 +370,7 @@ async fn delay_notice(
     let entries = timeline::read(office, letter).await?;
     let arrival = waiting.letter.accepted_at;
     let until = arrival.after(office.config.queue.give_up);
-    let mut tried: Vec<(Option<(Timestamp, &Attempt)>, Vec<Alternative>)> = Vec::new();
+    let mut tried = Vec::with_capacity(concerned.len());
     for recipient in concerned {
         let last = last_attempt(&entries, &recipient.address);
         let status = last.map(|(_, attempt)| attempt.enhanced);
@@ -388,7 +388,9 @@ async fn delay_notice(
                 action: Action::Delayed,
                 status: notify::delay_status(attempt.map(|attempt| attempt.enhanced)),
                 diagnostic: attempt.map(|attempt| attempt.reply.as_str()),
-                remote_mta: attempt.map(|attempt| host_of(&attempt.host)),
+                remote_mta: attempt
+                    .filter(|attempt| !attempt.address.is_empty())
+                    .map(|attempt| notify::host_name(&attempt.host)),
                 last_attempt: last.map(|(at, _)| at),
                 retry_until: Some(until),
                 attempts: attempt.map_or(0, |attempt| attempt.number),
@@ -418,11 +420,6 @@ fn last_attempt<'a>(entries: &'a [Entry], recipient: &Address) -> Option<(Timest
         }
         _ => None,
     })
-}
-
-/// `host:port`; a report has room for the name only.
-fn host_of(host: &str) -> &str {
-    host.rsplit_once(':').map_or(host, |(host, _)| host)
 }
 
 /// The letter's header section, or nothing when it cannot be opened now: the notice matters more.

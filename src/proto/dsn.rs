@@ -10,9 +10,8 @@ use crate::domain::status::EnhancedStatus;
 use crate::domain::time::Timestamp;
 use crate::proto::mime::date;
 
-/// The code of a letter that an administrator ended: none of RFC 3463 says so, and "other security
-/// status" is the least wrong.
-pub const BY_ADMINISTRATOR: EnhancedStatus = EnhancedStatus(5, 7, 0);
+/// The code of a letter that an administrator ended (RFC 3463 §3.4: other mail system status).
+const BY_ADMINISTRATOR: EnhancedStatus = EnhancedStatus(5, 3, 0);
 
 /// Octets of a stranger's text that a report quotes.
 const QUOTED_OCTETS_MAX: usize = 800;
@@ -227,12 +226,19 @@ fn recipient_status(recipient: &RecipientReport<'_>, now: Timestamp, text: &mut 
         field("Remote-MTA", &format!("dns; {host}"));
     }
     if let Some(said) = recipient.diagnostic.map(one_line).filter(|said| !said.is_empty()) {
-        field("Diagnostic-Code", &format!("smtp; {said}"));
+        // RFC 3464 §2.3.6: what no SMTP server said is not of its type.
+        let kind = if is_smtp_reply(&said) { "smtp" } else { "x-vaguemestre" };
+        field("Diagnostic-Code", &format!("{kind}; {said}"));
     }
     field("Last-Attempt-Date", &date::rfc5322(recipient.last_attempt.unwrap_or(now)));
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
         field("Will-Retry-Until", &date::rfc5322(until));
     }
+}
+
+fn is_smtp_reply(said: &str) -> bool {
+    let code = said.split([' ', '-']).next().unwrap_or_default();
+    code.len() == 3 && code.bytes().all(|octet| octet.is_ascii_digit())
 }
 
 /// A stranger's text as one line of printable ASCII, of bounded length. Other characters are

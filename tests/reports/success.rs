@@ -67,7 +67,9 @@ async fn a_sender_who_asks_hears_that_a_letter_lies_in_a_mailbox_here() {
 async fn another_operators_sender_hears_of_success_through_the_queue() {
     let demo = Running::new(&[]);
     let id = letters::message_id();
-    let content = letters::letter(PAUL, CLAIRE, &id, 1_000);
+    let received =
+        "Received: from pc.cabinet.test by mx.cabinet.test; Sun, 22 Nov 2026 08:00:00 +0100\r\n";
+    let content = [received.as_bytes(), &letters::letter(PAUL, CLAIRE, &id, 1_000)].concat();
     let to: &[(&str, &str)] = &[(CLAIRE, " NOTIFY=SUCCESS")];
     Sending { from: PAUL, mail: " ENVID=x1", to, content: &content }.relay(&demo, 1, 0);
     let mut imap = demo.imap(1, PAUL).await;
@@ -81,6 +83,9 @@ async fn another_operators_sender_hears_of_success_through_the_queue() {
     // The very same letter again: the mailbox knows it, and nobody is told twice.
     Sending { from: PAUL, mail: " ENVID=x1", to, content: &content }.relay(&demo, 1, 0);
     let traced = trace(&demo, 0, &id);
+    let both = traced.as_array().unwrap();
+    let states: Vec<&Value> = both.iter().map(|one| &one["recipients"][0]["state"]).collect();
+    assert_eq!(states, ["delivered", "known-already"]);
     assert_eq!(traced[0]["steps"][0]["door"], "operators");
     let peer = traced[0]["steps"][0]["peer"].as_str().unwrap();
     assert!(peer.contains("cabinet demo"), "{peer}");

@@ -26,6 +26,7 @@ use crate::flow::timeline;
 use crate::flow::timeline::Attempt;
 use crate::flow::timeline::Entry;
 use crate::flow::timeline::Step;
+use crate::infra::store::Batch;
 use crate::proto::dsn::Action;
 
 /// Pause before a settlement that the store refused is tried again.
@@ -181,10 +182,11 @@ async fn report(
     let mut settled = queue::settle(office, claimed, ends).await?;
     let facts = facts(office, delivery, ends, true);
     facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
-    let mut told = attempts(office, delivery, ends);
-    told.extend(reported(office, delivery, ends));
-    timeline::ride(office, claimed.queue_id(), &told, &mut settled.batch);
-    crate::flow::house_letter(office, to, content, settled.batch).await?;
+    let tried = attempts(office, delivery, ends);
+    timeline::ride(office, claimed.queue_id(), &tried, &mut settled.batch);
+    let (reported, mut told) = (reported(office, delivery, ends), Batch::new());
+    timeline::ride(office, claimed.queue_id(), &reported, &mut told);
+    crate::flow::house_report(office, to, content, settled.batch, told).await?;
     facts.iter().for_each(|fact| office.metrics.count(fact));
     if let Some(released) = settled.released {
         office.blobs.sweep(released).await;

@@ -70,8 +70,7 @@ fn candidates(
     if !known.structure.is_empty() {
         let mut same = replica.search(&known.structure, CANDIDATES_MAX)?;
         same.retain(|one| {
-            one.structure == known.structure && one.rpps != known.rpps
-                || one.kind == "ORG" && one.structure == known.structure
+            one.structure == known.structure && (one.kind == "ORG" || one.rpps != known.rpps)
         });
         // A team reads its mailbox when a person is away.
         same.sort_by_key(|one| one.kind != "ORG");

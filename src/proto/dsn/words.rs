@@ -268,11 +268,11 @@ fn cause(recipient: &RecipientReport<'_>) -> Cause {
             french: "L'opérateur du destinataire n'a pas pu être joint à temps. Renvoyez le message plus tard ; si c'est urgent, joignez votre correspondant autrement.",
             english: "The recipient's operator could not be reached in time. Send the message again later; if it is urgent, reach the recipient in another way.",
         },
-        (6, 7 | 8 | 9) => Cause {
+        (6, 7..=9) => Cause {
             french: "L'opérateur du destinataire n'accepte pas les caractères accentués dans les adresses ou les en-têtes. Renvoyez le message sans accents dans les adresses.",
             english: "The recipient's operator does not take accented characters in addresses or header fields. Send the message again without them in the addresses.",
         },
-        (6, 1 | 2 | 3) => Cause {
+        (6, 1..=3) => Cause {
             french: "L'opérateur du destinataire n'accepte pas ce format de message (8 bits). Renvoyez-le depuis un logiciel qui encode les accents et les pièces jointes.",
             english: "The recipient's operator does not take this form of message (8 bit). Send it from a program that encodes accents and attachments.",
         },
