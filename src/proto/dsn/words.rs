@@ -215,7 +215,7 @@ fn said(recipient: &RecipientReport<'_>, label: &str) -> Option<String> {
     })
 }
 
-/// One cause, one thing to do (RFC 3463 §3; the registered codes of RFC 5248, RFC 6531, RFC 7505).
+/// One cause, one thing to do (RFC 3463 §3, and the codes that were registered since).
 fn cause(recipient: &RecipientReport<'_>) -> Cause {
     let EnhancedStatus(class, subject, detail) = recipient.status;
     match (subject, detail) {
