@@ -141,6 +141,14 @@ async fn a_hop_that_reports_by_itself_is_left_to_do_so() {
     let mut imap = demo.imap(0, HUGO).await;
     let found = reports_come(&mut imap, &id, 1).await;
     step_comes(&demo, 0, &id, PAUL, "report-came delivered").await;
+    // With whom we spoke, and what they call the letter: what they answer when they are asked.
+    let attempt = &trace(&demo, 0, &id)[0]["recipients"][0]["steps"][1];
+    let there = trace(&demo, 1, &id)[0]["queue_id"].as_str().unwrap().to_owned();
+    assert!(attempt["remote_id"].as_str().unwrap().contains(&there), "{attempt:#}");
+    assert!(attempt["peer"].as_str().unwrap().contains("cabinet demo"), "{attempt:#}");
+    for known in ["host", "address", "serial", "tls", "reply", "status"] {
+        assert!(attempt[known].is_string(), "{known} is missing: {attempt:#}");
+    }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(reports(&mut imap, &id).await.len(), 1, "one voice: the last one");
     let read = second_opinion(&found[0]);
