@@ -23,6 +23,7 @@ pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter
 pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
+pub mod promise; // what senders may rely on
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -124,14 +125,16 @@ async fn finish_with(
     // RFC 5321 §4.5.5: a letter without a reverse path is never answered.
     let sender = by.account().filter(|_| by.reverse_path().address().is_some());
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
-    let mut facts = Vec::new();
+    let heard = timeline::hear(office, &sealed).await;
+    let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
         if let Some(decision) = &decision {
             decisions::ride(office, decision, batch);
         }
-        facts = Vec::new();
+        (facts, has_promised) = (Vec::new(), false);
+        timeline::taken_in(office, sealed, fresh, batch);
         // A second copy changes nothing: it is not counted, and opens or closes nothing.
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
         if is_news || sealed.travels() {
@@ -139,9 +142,16 @@ async fn finish_with(
             facts.extend(documents::facts(sealed.documents(), facts.first()));
             facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
             note_exchanges(office, sealed, batch);
+            has_promised = promise::taken_in(office, sealed, fresh, batch);
+            for (letter, entry) in &heard {
+                timeline::ride(office, *letter, std::slice::from_ref(entry), batch);
+            }
         }
     });
     let queued = commit.await?;
+    if has_promised {
+        office.promise_bell.notify_one();
+    }
     facts.iter().for_each(|fact| office.metrics.count(fact));
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
@@ -218,11 +228,23 @@ pub fn refused(
 
 /// Our own mail has its own door and walks the same way as any other. When it cannot be
 /// delivered, `also` is committed alone: a report is never answered by another report.
+#[allow(dead_code, reason = "for letters of ours that are no reports")]
 async fn house_letter(
     office: &Arc<Office>,
     to: Address,
     content: &[u8],
     also: Batch,
+) -> Result<(), Refusal> {
+    house_report(office, to, content, also, Batch::new()).await
+}
+
+/// [`house_letter`]; `told` is committed only when there is somebody to tell.
+async fn house_report(
+    office: &Arc<Office>,
+    to: Address,
+    content: &[u8],
+    mut also: Batch,
+    told: Batch,
 ) -> Result<(), Refusal> {
     let caller = Caller {
         ip: None,
@@ -239,6 +261,7 @@ async fn house_letter(
         Ok(approved) => {
             let mut sealing = begin(office, authenticated, vec![approved]).await?;
             sealing.write(content)?;
+            also.extend(told);
             finish_with(office, sealing, also).await.map(|_| ())
         }
         // The directory did not answer: later, rather than never.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -141,6 +142,8 @@ impl Relay {
             };
             tasks.spawn(control.in_current_span());
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
+            let promises = flow::promise::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(promises.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
@@ -242,6 +245,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         operators: Pool::new(),
         lanes,
         alerts: Alerts::default(),
+        promise_bell: Notify::new(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
         config,

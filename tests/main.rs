@@ -13,6 +13,7 @@ mod postfix;
 mod powercut;
 mod revocation;
 mod queue;
+mod reports;
 mod smtp;
 mod store;
 mod stories;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
@@ -86,6 +87,8 @@ pub struct Office {
     pub lanes: Lanes,
     /// Alarms that were raised lately.
     pub alerts: Alerts,
+    /// Rung when a sender waits for a report of success.
+    pub promise_bell: Notify,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
     pub refusals: RefusalBudget,
     /// The last refusals at the operators' door.

@@ -259,6 +259,40 @@ impl Queued {
     }
 }
 
+/// A letter that waits, and for whom.
+pub struct Waiting {
+    /// The letter.
+    pub letter: Letter,
+    /// Those who still wait, attempts under way included.
+    pub recipients: Vec<Recipient>,
+    /// Holds as long as no recipient of the letter comes to an end.
+    pub unchanged: Batch,
+}
+
+/// The recipients of a letter that still wait; `None` when the letter is gone.
+pub async fn waiting_recipients(office: &Office, id: QueueId) -> Result<Option<Waiting>, Refusal> {
+    let key = rows::letter_key(id);
+    let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
+    let Some(row) = row else { return Ok(None) };
+    let letter = rows::decode::<LetterRow>(&row.value).and_then(|letter| letter.open(office, id));
+    let Some(letter) = letter else { return Ok(None) };
+    let mut unchanged = Batch::new();
+    unchanged.require_at(key, row.version);
+    let mut recipients = Vec::new();
+    let mut range = rows::recipients_of(id);
+    loop {
+        let page = scan(office, range.clone()).await?;
+        recipients.extend(page.rows.iter().filter_map(|(key, row)| {
+            let (_, number) = rows::row_of(rows::RECIPIENTS, key)?;
+            RecipientRow::read(office, id, number, &row.value)?.open(office, id, number)
+        }));
+        match rest(range, &page) {
+            Some(rest) => range = rest,
+            None => return Ok(Some(Waiting { letter, recipients, unchanged })),
+        }
+    }
+}
+
 /// Where an administrator sends a domain's mail: `host:port`. The other operator's certificate
 /// must be listed for the domain all the same.
 pub fn rerouted(office: &Office, domain: &Domain) -> Option<String> {

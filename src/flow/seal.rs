@@ -14,6 +14,7 @@ use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
+use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::documents;
@@ -29,6 +30,8 @@ use crate::infra::keys::Sealer;
 use crate::proto::mime::header;
 use crate::proto::mime::header::HeaderView;
 use crate::proto::mime::summary;
+use crate::proto::receipt;
+use crate::proto::receipt::Receipt;
 
 /// Room for the beginning of a letter. It grows with the octets that really arrive: were the
 /// announced size reserved, ten clients that announce much and send nothing would stop us.
@@ -89,6 +92,8 @@ pub struct Sealed {
     return_path_octets: u64,
     identity: Option<[u8; 32]>,
     documents: Option<Documents>,
+    receipt: Option<Receipt>,
+    returned_header: Option<Secret<Vec<u8>>>,
     accepted_at: Timestamp,
     /// The ciphertext's room in memory; it ends with the commit.
     _room: ClearPermit,
@@ -258,8 +263,15 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         true => None,
         false => Inspection::new(&office, recipients, &header.view),
     };
-    let (summary, documents, mut room) =
-        summarise(sealing.clear, sealing.permit, inspection).await?;
+    let returned_header = promises_success(&sealing.cleared).then(|| {
+        let travels = &sealing.clear[header.return_path_octets..];
+        let end = end_of_header(travels, 0).unwrap_or(travels.len());
+        // One octet more than is kept says that there was more.
+        Secret::new(travels[..end.min(limits::PROMISED_HEADER_OCTETS_MAX + 1)].to_vec())
+    });
+    let told = summarise(sealing.clear, sealing.permit, inspection, header.view.automatic)
+        .await?;
+    let Told { summary, receipt, documents, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
     room.shrink(sealed.ciphertext.len() as u64);
     Ok(Sealed {
@@ -276,9 +288,29 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         return_path_octets: header.return_path_octets as u64,
         identity,
         documents,
+        receipt,
+        returned_header,
         accepted_at: sealing.now,
         _room: room,
     })
+}
+
+/// True when the sender wants to hear that the letter lies in a mailbox here (RFC 3461 §4.1).
+fn promises_success(cleared: &Cleared) -> bool {
+    let mut here = cleared.approved().iter().filter(|approved| approved.home().is_some());
+    cleared.authenticated().reverse_path().address().is_some()
+        && here.any(|approved| {
+            let notify = approved.recipient().parameters.notify;
+            notify.is_some_and(|notify| notify.success && !notify.never)
+        })
+}
+
+/// What is known of a letter when its clear text is gone.
+struct Told {
+    summary: Vec<u8>,
+    receipt: Option<Receipt>,
+    documents: Option<Documents>,
+    room: ClearPermit,
 }
 
 /// The clear text ends here. The room goes with it to its thread: a caller who gives up does
@@ -287,23 +319,26 @@ async fn summarise(
     clear: Zeroizing<Vec<u8>>,
     room: ClearPermit,
     inspection: Option<Inspection>,
-) -> Result<(Vec<u8>, Option<Documents>, ClearPermit), Refusal> {
+    may_be_receipt: bool,
+) -> Result<Told, Refusal> {
     let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
     let work = move || {
         let summary = summary::summarise(&clear);
-        let inspection = inspection.and_then(|asked| asked.recognise(&summary));
-        (summary::encode(&summary), inspection, clear, room)
+        let recognised = inspection.and_then(|asked| asked.recognise(&summary));
+        let receipt =
+            may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
+        (summary::encode(&summary), receipt, recognised, clear, room)
     };
     let done = match is_small {
         true => work(),
         false => tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)?,
     };
-    let (summary, recognised, clear, room) = done;
+    let (summary, receipt, recognised, clear, room) = done;
     let (documents, room) = match recognised {
         Some(recognised) => recognised.inspect(clear, room).await?,
         None => (None, room),
     };
-    Ok((summary, documents, room))
+    Ok(Told { summary, receipt, documents, room })
 }
 
 /// Octets of content to have room for when so many are there: at least double each time, so
@@ -402,6 +437,21 @@ impl Sealed {
     /// What is known of its documents, if it carries some.
     pub fn documents(&self) -> Option<&Documents> {
         self.documents.as_ref()
+    }
+
+    /// What it says of another letter, when it is a report or a read receipt.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
+    }
+
+    /// The beginning of its header section, when a report of success will have to return it.
+    pub fn returned_header(&self) -> Option<&[u8]> {
+        self.returned_header.as_ref().map(|header| header.expose().as_slice())
+    }
+
+    /// Keys that it was sealed to: one for each mailbox here, and the spool's if it travels.
+    pub fn keys(&self) -> usize {
+        self.homes.len() + usize::from(self.travels)
     }
 
     /// When it was taken in.

@@ -31,7 +31,10 @@ impl Case {
             status: EnhancedStatus(5, 1, 1),
             diagnostic,
             remote_mta: Some("mx.cabinet.mssante.test"),
+            last_attempt: None,
             retry_until: None,
+            attempts: 1,
+            alternatives: &[],
         }
     }
 
@@ -45,6 +48,8 @@ impl Case {
             now: Timestamp::from_seconds(1_795_185_360),
             envid: Some("QQ314159"),
             about: Some("<1@hopital.mssante.test>"),
+            reference: "0192",
+            late: None,
             recipients,
             returned: Returned::Headers(b"From: a@x.fr\r\nSubject: s\r\n"),
         }
@@ -215,6 +220,105 @@ fn every_action_and_status_has_words() {
             }
         }
     }
+}
+
+fn text_of(report: &Report<'_>) -> String {
+    let octets = write(report);
+    let message = mail_parser::MessageParser::default().parse(&octets).unwrap();
+    message.body_text(0).unwrap().into_owned()
+}
+
+#[test]
+fn each_cause_has_its_own_words_in_both_languages() {
+    let case = Case::new();
+    let ours = [
+        ((5, 3, 0), "Un administrateur a arrêté", "An administrator stopped"),
+        ((4, 4, 4), "où joindre l'opérateur", "where to reach the operator"),
+        ((4, 4, 1), "n'a pas pu être joint à temps", "could not be reached in time"),
+        ((4, 4, 7), "n'a pas pu être joint à temps", "could not be reached in time"),
+        ((4, 7, 5), "La liaison chiffrée", "The encrypted connection"),
+        ((4, 4, 3), "n'était pas à jour", "was out of date"),
+    ];
+    let theirs = [
+        ((5, 1, 1), "n'existe pas", "does not exist"),
+        ((5, 1, 10), "ne reçoit pas de courrier", "receives no mail"),
+        ((4, 2, 2), "est pleine", "is full"),
+        ((5, 2, 1), "est fermée", "is closed"),
+        ((5, 3, 4), "trop volumineux", "too large"),
+        ((5, 4, 6), "tourne en boucle", "goes round in a loop"),
+        ((5, 6, 3), "8 bits", "8 bit"),
+        ((5, 6, 7), "caractères accentués", "accented characters"),
+        ((5, 6, 0), "n'a pas été accepté", "was not accepted"),
+        ((4, 7, 1), "n'a pas pu vérifier à temps", "could not verify in time"),
+        ((5, 7, 1), "Les règles de sécurité", "The security rules"),
+        ((5, 0, 0), "l'a refusé", "refused it"),
+    ];
+    for (is_ours, causes) in [(true, &ours[..]), (false, &theirs[..])] {
+        for ((class, subject, detail), french, english) in causes {
+            let mut recipient = case.recipient(None);
+            recipient.status = EnhancedStatus(*class, *subject, *detail);
+            recipient.remote_mta = recipient.remote_mta.filter(|_| !is_ours);
+            let recipients = [recipient];
+            let text = text_of(&case.report(&recipients));
+            assert!(
+                text.contains(french) && text.contains(english),
+                "{class}.{subject}.{detail}\n{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_late_letter_names_the_promise_what_was_tried_and_another_way() {
+    let case = Case::new();
+    let others = [
+        Alternative {
+            address: "eloise@ailleurs.mssante.test".to_owned(),
+            name: "Eloïse\r\nBcc: x LUMIER".to_owned(),
+            same_person: true,
+        },
+        Alternative {
+            address: "accueil@ailleurs.mssante.test".to_owned(),
+            name: String::new(),
+            same_person: false,
+        },
+    ];
+    let mut recipient = case.recipient(Some("no connection in time"));
+    recipient.action = Action::Delayed;
+    recipient.status = EnhancedStatus(4, 4, 1);
+    recipient.attempts = 3;
+    recipient.last_attempt = Some(Timestamp::from_seconds(1_795_185_000));
+    recipient.retry_until = Some(Timestamp::from_seconds(1_795_268_160));
+    recipient.alternatives = &others;
+    recipient.remote_mta = None;
+    let recipients = [recipient];
+    let mut report = case.report(&recipients);
+    report.late = Some(Late { class: "11502-2", within: Duration::from_secs(600) });
+    let text = text_of(&report);
+    for said in [
+        "document de type 11502-2 et devait arriver en 10 minutes",
+        "a document of type 11502-2 and should have arrived within 10 minutes",
+        "Il y a eu 3 tentatives, la dernière le 20/11/2026 à 15h30",
+        "It was tried 3 times, the last time on 2026-11-20 15:30",
+        "Autre adresse de cette personne : eloise@ailleurs.mssante.test (EloïseBcc: x LUMIER).",
+        "Another address of the same structure : accueil@ailleurs.mssante.test.",
+        "Si c'est urgent, écrivez à cette autre adresse.",
+        "jusqu'au 21/11/2026",
+    ] {
+        assert!(text.contains(said), "{said} is missing:\n{text}");
+    }
+    let octets = String::from_utf8(write(&report)).unwrap();
+    for field in [
+        "Subject: Message en retard / Mail late\r\n",
+        "Diagnostic-Code: x-vaguemestre; no connection in time\r\n",
+        "Last-Attempt-Date: Fri, 20 Nov 2026 15:30:00 +0100\r\n",
+        "Will-Retry-Until: Sat, 21 Nov 2026 14:36:00 +0100\r\n",
+    ] {
+        assert!(octets.contains(field), "{field} is missing:\n{octets}");
+    }
+    report.late = Some(Late { class: "*", within: Duration::from_secs(86_400) });
+    let text = text_of(&report);
+    assert!(text.contains("Il devait arriver en 24 heures."), "{text}");
 }
 
 proptest! {
