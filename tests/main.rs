@@ -8,6 +8,8 @@ mod house;
 mod imap;
 mod mime;
 mod outbound;
+#[path = "peers/inbound.rs"]
+mod peers_inbound;
 mod powercut;
 mod smtp;
 mod store;

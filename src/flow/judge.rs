@@ -131,12 +131,16 @@ fn is_list_expired(office: &Office, now: Timestamp) -> bool {
 
 impl Grounds {
     /// A given peer whose certificate is good for ever, for tests.
-    pub fn given(session: SessionId, certificate: Option<CertificateFacts>) -> Self {
+    pub fn given(
+        session: SessionId,
+        certificate: Option<CertificateFacts>,
+        revocation: Option<RevocationEvidence>,
+    ) -> Self {
         Self {
             session,
             certificate,
             trouble: String::new(),
-            revocation: None,
+            revocation,
             path: Vec::new(),
             anchors: Arc::default(),
             begins: Timestamp::from_millis(0),
@@ -153,7 +157,7 @@ impl Grounds {
         anchors: Arc<Vec<CertificateDer<'static>>>,
         now: Timestamp,
     ) -> Self {
-        let mut grounds = Self { anchors, ..Self::given(session, None) };
+        let mut grounds = Self { anchors, ..Self::given(session, None, None) };
         let Some((leaf, intermediates)) = shown.split_first() else { return grounds };
         match net::certificate_facts(leaf) {
             Ok(facts) => {
