@@ -52,7 +52,9 @@ pub async fn look(
     let now = office.clock.now();
     let anchors = office.tls.anchors();
     let path_stands = before.is_some_and(|before| {
-        Arc::ptr_eq(&before.anchors, &anchors) && before.in_its_dates(now) && !before.path.is_empty()
+        Arc::ptr_eq(&before.anchors, &anchors)
+            && before.in_its_dates(now)
+            && !before.path.is_empty()
     });
     if let Some(before) = before.filter(|before| path_stands && !before.is_stale(office, now)) {
         return Arc::clone(before);

@@ -147,7 +147,12 @@ async fn a_letter_by_chunks_that_is_cut_anywhere_arrives_once_when_it_is_sent_ag
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_is_cut_leaves_the_door_open_for_others() {
     let house = House::new().await;
-    for hello in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x15\x03\x01\0\x02\x02\x28"] {
+    for hello in [
+        &b""[..],
+        b"\x16",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x15\x03\x01\0\x02\x02\x28",
+    ] {
         let mut peer = house.connect().await;
         peer.talk(&[("EHLO x.test", "250"), ("STARTTLS", "220")]).await;
         peer.send(hello).await;

@@ -24,8 +24,20 @@ async fn nothing_that_came_in_clear_is_read_under_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_line_end_but_crlf_hides_a_second_letter() {
     let ends: [&str; 15] = [
-        "\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\r.\n", "\n.\r",
-        "\n\n.\r\n", "\r\n\0.\r\n", "\r\n.\0\r\n", "\r\n.\r\r\n", "\r\r\n.\n", "\n\r.\r\n",
+        "\n.\n",
+        "\n.\r\n",
+        "\r\n.\n",
+        "\r.\r",
+        "\r.\r\n",
+        "\r\n.\r",
+        "\r.\n",
+        "\n.\r",
+        "\n\n.\r\n",
+        "\r\n\0.\r\n",
+        "\r\n.\0\r\n",
+        "\r\n.\r\r\n",
+        "\r\r\n.\n",
+        "\n\r.\r\n",
         "\r\r.\r\n",
     ];
     let house = House::new().await;
@@ -102,7 +114,10 @@ async fn chunks_and_data_do_not_mix_and_errors_swallow_their_chunks() {
         peer.expect(code).await;
     }
     // A chunk that is refused: the ones behind it, up to LAST, get the same answer.
-    peer.send(format!("{MAIL}\r\n{RCPT}\r\nBDAT 3\r\na\nbBDAT 6\r\nQUIT\r\nBDAT 0 LAST\r\nNOOP\r\n")).await;
+    peer.send(format!(
+        "{MAIL}\r\n{RCPT}\r\nBDAT 3\r\na\nbBDAT 6\r\nQUIT\r\nBDAT 0 LAST\r\nNOOP\r\n"
+    ))
+    .await;
     for code in ["250", "250", "554 5.6.0", "554 5.6.0", "554 5.6.0", "250 2.0.0 OK"] {
         peer.expect(code).await;
     }
@@ -110,8 +125,10 @@ async fn chunks_and_data_do_not_mix_and_errors_swallow_their_chunks() {
     let content = letter("pipelined");
     let (first, last) = content.split_at(100);
     let last_size = last.len();
-    peer.send(format!("{MAIL}\r\n{RCPT}\r\nBDAT 100\r\n{first}BDAT {last_size} LAST\r\n{last}QUIT\r\n"))
-        .await;
+    peer.send(format!(
+        "{MAIL}\r\n{RCPT}\r\nBDAT 100\r\n{first}BDAT {last_size} LAST\r\n{last}QUIT\r\n"
+    ))
+    .await;
     for code in ["250", "250", "250", "250 2.0.0 Queued", "221"] {
         peer.expect(code).await;
     }

@@ -77,8 +77,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let host = [127, 0, 0, 1].into();
         let operators = [operator("hopital"), operator("cabinet")];
-        let pki =
-            DemoPki::create(&folder.path().join("pki"), &operators, host, SystemClock.now()).unwrap();
+        let pki = DemoPki::create(&folder.path().join("pki"), &operators, host, SystemClock.now())
+            .unwrap();
         let generated = SystemClock.now().as_millis() - list_age.as_millis() as u64;
         write_list(folder.path(), &pki, &["hopital", "cabinet"], Timestamp::from_millis(generated));
         let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -133,7 +133,8 @@ impl House {
     pub(super) async fn publish(&self, listed: &[&str]) {
         let generated = SystemClock.now();
         write_list(self.folder.path(), &self.pki, listed, generated);
-        let is_active = || self.office().trust.list().generated.as_seconds() >= generated.as_seconds();
+        let is_active =
+            || self.office().trust.list().generated.as_seconds() >= generated.as_seconds();
         for _ in 0..200 {
             if is_active() {
                 return;
@@ -202,8 +203,10 @@ impl House {
             .unwrap()
             .with_root_certificates(roots);
         let Some(files) = identity else { return Arc::new(builder.with_no_client_auth()) };
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_file_iter(&files.certificate).unwrap().map(Result::unwrap).collect();
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
         // A client that hides its certificate when the hint of authorities does not fit would
         // not be the rogue that we want.

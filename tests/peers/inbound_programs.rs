@@ -59,7 +59,7 @@ async fn old_tls_and_weak_suites_end_in_the_handshake() {
         &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"],
     ] {
         let heard = openssl(&house, Some(&good), more, "EHLO x.test\nQUIT\n");
-        assert!(!heard.contains("250-hopital.test\n250-PIPELINING\n250-SIZE") , "{more:?}: {heard}");
+        assert!(!heard.contains("250-hopital.test\n250-PIPELINING\n250-SIZE"), "{more:?}: {heard}");
         assert!(!heard.contains("250 2."), "{more:?}: {heard}");
     }
     assert_eq!(house.letters().await, 0);

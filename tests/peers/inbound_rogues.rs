@@ -80,6 +80,7 @@ async fn a_certificate_that_is_missing_or_not_good_is_told_why_right_after_ehlo(
         assert!(decision.certificate_trouble.contains(trouble), "{refusal}: {decision:?}");
         assert_eq!(decision.certificate.is_some(), files.is_some());
         let is_judged_by_list = refusal == Refusal::PeerNotListed;
+        assert_eq!(decision.list.is_some(), is_judged_by_list, "{decision:?}");
         assert_eq!(decision.certificate_trouble.is_empty(), is_judged_by_list || files.is_none());
     }
     assert_eq!(house.letters().await, 0);
@@ -158,7 +159,8 @@ async fn a_certificate_that_expires_during_the_connection_is_refused_at_the_next
     let files = house.leaf("short", "cabinet", CLIENT, ends);
     let mut peer = house.secured(&house.tls(Some(&files))).await;
     peer.talk(&[("EHLO mx.cabinet.test", "250"), (MAIL, "250"), ("RSET", "250")]).await;
-    let left = Duration::from_millis(ends.as_millis().saturating_sub(SystemClock.now().as_millis()));
+    let left =
+        Duration::from_millis(ends.as_millis().saturating_sub(SystemClock.now().as_millis()));
     tokio::time::sleep(left + Duration::from_millis(1_500)).await;
     let reply = peer.ask(MAIL).await;
     assert!(reply.starts_with("554 5.7.5 "), "{reply}");
