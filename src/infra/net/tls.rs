@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
 use rustls::DistinguishedName;
@@ -250,7 +251,7 @@ impl OperatorsOnly {
 
 impl ClientCertVerifier for OperatorsOnly {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        true
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -263,8 +264,19 @@ impl ClientCertVerifier for OperatorsOnly {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let _ = (end_entity, intermediates, now);
-        Ok(ClientCertVerified::assertion())
+        match self.clients.verify_client_cert(end_entity, intermediates, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            )) => rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &ParsedCertificate::try_from(end_entity)?,
+                &self.servers.roots,
+                intermediates,
+                now,
+                self.servers.algorithms.all,
+            )
+            .map(|()| ClientCertVerified::assertion()),
+            other => other,
+        }
     }
 
     fn verify_tls12_signature(
