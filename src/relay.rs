@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::authenticate::Logins;
 use crate::flow::decisions::Decisions;
+use crate::flow::certificates::Book;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
@@ -62,6 +63,10 @@ const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
 /// Open sessions get this long to come to an end.
 const GRACE: Duration = Duration::from_secs(15);
 const GAUGES_EVERY: Duration = Duration::from_secs(15);
+/// Certificates that end are looked for so often; each is told once a day.
+const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
+/// Certificates of others that are long over are forgotten so often.
+const SEEN_SWEPT_EVERY: Duration = Duration::from_secs(86_400);
 
 /// One running relay.
 pub struct Relay {
@@ -137,6 +142,8 @@ impl Relay {
             tasks.spawn(control.in_current_span());
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let watched = Arc::clone(&office);
+            tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
             Ok(Self { office, store, stop, tasks })
@@ -221,6 +228,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
+        certificates: Book::new(),
         revocation: revocation(&config),
         dns: Arc::new(SystemDns::new(&config.dns.servers)),
         journal: Journal::new(Arc::clone(&truth)),
@@ -369,6 +377,75 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
             }
             Err(error) => tracing::error!(%error, "reading the trust list ended badly"),
         }
+    }
+}
+
+/// Looks at the files of certificates, keys, anchors and CRLs every `certs.watch_seconds` and on
+/// SIGHUP, and speaks of certificates that end.
+async fn watch_certificates(office: Arc<Office>, mut stop: Stop) {
+    if let Err(error) = flow::certificates::load(&office).await {
+        tracing::error!(%error, "certificates that were seen earlier cannot be read");
+    }
+    let mut hangup = hangup();
+    let mut fingerprint = None;
+    let mut told: Option<Timestamp> = None;
+    let mut swept = office.clock.now();
+    loop {
+        flow::certificates::look(&office, &mut fingerprint).await;
+        // Reads files, so not on a thread that serves sessions.
+        let reading = Arc::clone(&office);
+        let read = tokio::task::spawn_blocking(move || reading.revocation.reload()).await;
+        if let Err(error) = read {
+            tracing::error!(%error, "reading the CRLs ended badly");
+        }
+        let now = office.clock.now();
+        if told.is_none_or(|told| now.since(told) >= ALARMS_EVERY) {
+            flow::certificates::tell(&office).await;
+            told = Some(now);
+        }
+        if now.since(swept) >= SEEN_SWEPT_EVERY {
+            if let Err(error) = flow::certificates::load(&office).await {
+                tracing::error!(%error, "certificates that are over cannot be forgotten");
+            }
+            swept = now;
+        }
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(office.config.certs.watch) => {}
+            () = hung_up(&mut hangup) => {
+                tracing::info!("SIGHUP: certificates are read again");
+                // Without waiting for a change of content: somebody asks, so somebody is told.
+                fingerprint = None;
+            }
+        }
+    }
+}
+
+/// SIGHUP, unless somebody sits at a terminal: there it says that the terminal is gone, and ends
+/// the program as it ends every other.
+fn hangup() -> Option<tokio::signal::unix::Signal> {
+    use std::io::IsTerminal;
+    if std::io::stdin().is_terminal() {
+        return None;
+    }
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        Ok(signal) => Some(signal),
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGHUP; files are looked at all the same");
+            None
+        }
+    }
+}
+
+async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            // `None` would mean that no more can come; then nobody is to be woken again and again.
+            if signal.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
     }
 }
 

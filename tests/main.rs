@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "a test prints its seed")]
 
+mod certs;
 mod cli;
 mod house;
 mod imap;

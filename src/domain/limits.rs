@@ -263,3 +263,6 @@ pub const DECISIONS_REMEMBERED: usize = 10_000;
 pub const DECISION_TEXT_CHARACTERS_MAX: usize = 256;
 /// Old decisions that one commit removes: small, because letters wait behind it.
 pub const DECISIONS_SWEPT_AT_ONCE: usize = 500;
+/// Certificates of other operators that are remembered, each direction counted. The trust space
+/// has some hundreds of operators with a new certificate every other year.
+pub const CERTIFICATES_SEEN_MAX: usize = 20_000;

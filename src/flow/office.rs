@@ -14,6 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Logins;
 use crate::flow::decisions::Decisions;
+use crate::flow::certificates::Book;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
 use crate::infra::clock::Clock;
@@ -65,6 +66,8 @@ pub struct Office {
     pub metrics: Arc<Metrics>,
     /// TLS of every door.
     pub tls: TlsBook,
+    /// Every certificate that the relay has to do with.
+    pub certificates: Book,
     /// Whether certificates are revoked.
     pub revocation: Revocation,
     /// Where mail of other domains goes.

@@ -34,6 +34,7 @@ pub struct Metrics {
     logins: Family<LoginLabels, Counter>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
+    certificate_expiry: Family<RoleLabels, Gauge>,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -54,6 +55,11 @@ struct DoorLabels {
 struct LoginLabels {
     door: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
 }
 
 impl Default for Metrics {
@@ -85,12 +91,28 @@ impl Metrics {
             "When the oldest waiting recipient was queued (Unix time), 0 for an empty queue",
             queue_oldest.clone(),
         );
+        let certificate_expiry = Family::<RoleLabels, Gauge>::default();
+        registry.register(
+            "certificate_expiry_seconds",
+            "Seconds until the first certificate of our own chain ends; negative when it is over",
+            certificate_expiry.clone(),
+        );
         // A door that nobody has used yet reads as 0 and not as missing.
         for door in DOORS {
             sessions.get_or_create(&DoorLabels { door }).set(0);
         }
         let oldest = AtomicU64::new(0);
-        Self { registry, events, octets, sessions, logins, queue_rows, queue_oldest, oldest }
+        Self {
+            registry,
+            events,
+            octets,
+            sessions,
+            logins,
+            queue_rows,
+            queue_oldest,
+            certificate_expiry,
+            oldest,
+        }
     }
 
     /// Counts a fact: `vaguemestre_events_total{event,counterpart,reason}`.
@@ -142,6 +164,14 @@ impl Metrics {
     pub fn open_sessions(&self) -> Vec<(&'static str, u64)> {
         let open = |door| self.sessions.get_or_create(&DoorLabels { door }).get();
         DOORS.map(|door| (door, u64::try_from(open(door)).unwrap_or(0))).to_vec()
+    }
+
+    /// When one of our own certificates (`people`, `operator`) ends:
+    /// `vaguemestre_certificate_expiry_seconds{role}`.
+    pub fn certificate_expiry(&self, role: &'static str, end: Timestamp, now: Timestamp) {
+        let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
+        let gauge = self.certificate_expiry.get_or_create(&RoleLabels { role });
+        gauge.set(seconds(end) - seconds(now));
     }
 
     /// The text of `GET /metrics` (OpenMetrics).

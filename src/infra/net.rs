@@ -2,6 +2,7 @@
 //!
 //! Nobody else builds a TLS configuration or a listening socket, so what the relay accepts from
 //! the network is decided in this room alone.
+mod book; // what is in use now, and how it changes
 pub mod limit; // how many connections a door holds, in all and of one address
 mod material; // PEM files: chains, keys, anchors
 mod peer; // a certificate's names
@@ -11,13 +12,15 @@ mod tls; // the three TLS configurations of a relay
 
 use std::net::SocketAddr;
 
+pub use book::Material;
+pub use book::TlsBook;
 pub use material::Identity;
 pub use material::load_anchors;
 pub use path::Purpose;
 pub use path::verified_path;
 pub use peer::certificate_facts;
+pub use peer::certificate_names;
 pub use peer::distinguished_name;
-pub use tls::TlsBook;
 pub use tls::operators_tls;
 pub use tls::people_tls;
 pub use tls::towards_operators_tls;

@@ -30,6 +30,7 @@ use axum::routing::get;
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::Server;
+use axum_server::accept::Accept;
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
@@ -38,6 +39,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::domain::limits;
@@ -64,12 +66,14 @@ pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
         connections: office.config.limits.connections,
         per_address: office.config.limits.connections_per_address,
     };
-    let tls = office.tls.people("https");
     let metrics = Arc::clone(&office.metrics);
-    serve_pages(router(office), listener, &tls, crowding, metrics, stop).await;
+    let book = Arc::clone(&office);
+    // Asked anew for each connection: certificates change while the relay runs.
+    let tls: TlsSource = Arc::new(move || book.tls.people("https"));
+    serve_over(router(office), listener, tls, crowding, metrics, stop).await;
 }
 
-/// Serves any router over HTTPS until the relay stops.
+/// Serves any router over HTTPS, with this certificate, until the relay stops.
 pub async fn serve_pages(
     router: Router,
     listener: TcpListener,
@@ -81,9 +85,42 @@ pub async fn serve_pages(
     // The certificate is shared with the mail doors; the protocols inside are not.
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls)))
-        .handshake_timeout(limits::TLS_HANDSHAKE_TIMEOUT);
-    let doorkeeper = Doorkeeper::new(acceptor, crowding, Some(metrics));
+    let tls = Arc::new(tls);
+    let source: TlsSource = Arc::new(move || Arc::clone(&tls));
+    serve_over(router, listener, source, crowding, metrics, stop).await;
+}
+
+/// Says which TLS the next connection gets.
+type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
+/// Takes each connection with the TLS that counts when it comes.
+#[derive(Clone)]
+struct CurrentTls(TlsSource);
+
+impl<S> Accept<TcpStream, S> for CurrentTls
+where
+    S: Send + 'static,
+{
+    type Stream = <RustlsAcceptor as Accept<TcpStream, S>>::Stream;
+    type Service = <RustlsAcceptor as Accept<TcpStream, S>>::Service;
+    type Future = <RustlsAcceptor as Accept<TcpStream, S>>::Future;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        RustlsAcceptor::new(RustlsConfig::from_config((self.0)()))
+            .handshake_timeout(limits::TLS_HANDSHAKE_TIMEOUT)
+            .accept(stream, service)
+    }
+}
+
+async fn serve_over(
+    router: Router,
+    listener: TcpListener,
+    tls: TlsSource,
+    crowding: Crowding,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) {
+    let doorkeeper = Doorkeeper::new(CurrentTls(tls), crowding, Some(metrics));
     let pages = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = Server::from_listener(listener).acceptor(doorkeeper).handle(stopping(stop));
     bound(server.http_builder());

@@ -118,7 +118,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
     Ok(found)
 }
 
-fn read(file: &Path, expected: &str) -> Result<Vec<u8>, NetError> {
+pub(super) fn read(file: &Path, expected: &str) -> Result<Vec<u8>, NetError> {
     let unreadable = |error: std::io::Error| {
         material(file, &format!("cannot be read ({error}); expected {expected}"))
     };

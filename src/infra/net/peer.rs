@@ -1,6 +1,9 @@
 //! A certificate's names, as the trust list compares them.
+use std::net::IpAddr;
+
 use rustls::pki_types::CertificateDer;
 use x509_parser::asn1_rs::Tag;
+use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 use x509_parser::x509::X509Name;
 
@@ -31,6 +34,27 @@ pub fn certificate_facts(leaf: &CertificateDer<'_>) -> Result<CertificateFacts, 
         not_before: moment(validity.not_before.timestamp()),
         not_after: moment(validity.not_after.timestamp()),
     })
+}
+
+/// The hosts, addresses and mailboxes that a certificate names as its subject's (RFC 5280
+/// §4.2.1.6), as texts; empty when there are none or they cannot be read.
+pub fn certificate_names(leaf: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(text) | GeneralName::RFC822Name(text) => Some((*text).to_owned()),
+        GeneralName::IPAddress(octets) => {
+            match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+                (Ok(octets), _) => Some(IpAddr::from(octets).to_string()),
+                (_, Ok(octets)) => Some(IpAddr::from(octets).to_string()),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(text).collect()
 }
 
 /// Dates before 1970 are of no use to anybody and count as 1970.

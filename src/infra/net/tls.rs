@@ -2,12 +2,8 @@
 //!
 //! The provider is always passed, never the process default: a library that installs another
 //! one must not change what the relay negotiates.
-use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
 use rustls::DistinguishedName;
@@ -23,13 +19,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
 use rustls::server::ParsedCertificate;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerified;
 use rustls::server::danger::ClientCertVerifier;
 
 use crate::infra::net::Identity;
 use crate::infra::net::NetError;
-use crate::infra::net::load_anchors;
 
 /// TLS 1.3 first. TLS 1.2 is for practice software that has nothing younger; rustls offers it
 /// with ephemeral keys and AEAD only, and the test below holds it to that.
@@ -38,58 +32,6 @@ const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
 
 /// TLS 1.2 sessions that a people's door remembers for clients that know no tickets.
 const SESSIONS_REMEMBERED: usize = 4_096;
-
-/// Every TLS configuration of a relay. Asked anew for each handshake, because certificates, keys
-/// and anchors change while the relay runs.
-pub struct TlsBook {
-    people: ArcSwap<ServerConfig>,
-    operators: ArcSwap<ServerConfig>,
-    towards_operators: ArcSwap<ClientConfig>,
-    anchors: ArcSwap<Vec<CertificateDer<'static>>>,
-}
-
-impl TlsBook {
-    /// Reads all files.
-    ///
-    /// # Errors
-    /// [`NetError`] names the file.
-    pub fn load(
-        people: (&Path, &Path),
-        operator: (&Path, &Path),
-        anchors: &[PathBuf],
-    ) -> Result<Self, NetError> {
-        let people = Identity::load(people.0, people.1)?;
-        let operator = Identity::load(operator.0, operator.1)?;
-        let anchors = load_anchors(anchors)?;
-        Ok(Self {
-            people: ArcSwap::new(people_tls(people)?),
-            operators: ArcSwap::new(operators_tls(operator.duplicate(), &anchors)?),
-            towards_operators: ArcSwap::new(towards_operators_tls(operator, &anchors)?),
-            anchors: ArcSwap::from_pointee(anchors),
-        })
-    }
-
-    /// For a door where people log in. Each listener has its own keys for tickets, so that a
-    /// session of one door is never resumed at another.
-    pub fn people(&self, _listener: &'static str) -> Arc<ServerConfig> {
-        self.people.load_full()
-    }
-
-    /// For the operators' door.
-    pub fn operators(&self) -> Arc<ServerConfig> {
-        self.operators.load_full()
-    }
-
-    /// Towards other operators. Another `Arc` after each change.
-    pub fn towards_operators(&self) -> Arc<ClientConfig> {
-        self.towards_operators.load_full()
-    }
-
-    /// The CA certificates under which operators stand.
-    pub fn anchors(&self) -> Arc<Vec<CertificateDer<'static>>> {
-        self.anchors.load_full()
-    }
-}
 
 /// TLS for doors where people log in: no client certificate. TLS 1.2 (ECDHE+AEAD) and 1.3,
 /// resumption by tickets whose keys live in memory and change by themselves.
@@ -111,10 +53,18 @@ pub fn people_tls(identity: Identity) -> Result<Arc<ServerConfig>, NetError> {
     Ok(Arc::new(config))
 }
 
-/// TLS for the operators' door: a client certificate of the anchors is required.
+/// TLS for the operators' door: a client certificate is asked for, and judged by nobody here.
 ///
-/// Sessions are never resumed here: a resumed one would not show its certificate again, and
-/// an expired certificate would go on for the life of a ticket.
+/// The handshake makes sure that the peer holds the key of the certificate that it shows, and
+/// takes any certificate, or none. The judgement comes right after it, at EHLO, by
+/// [`verified_path`](super::verified_path): then a peer without a certificate, or with an expired,
+/// self-signed or foreign one, reads a sentence and its reason is kept. A handshake could only
+/// send an alert, of which the peer's administrator sees "handshake failure", and with TLS 1.3 not
+/// even that: the client's handshake is over before the server has looked.
+///
+/// Sessions are never resumed here: no tickets, no memory. A resumed session would not show its
+/// certificate again, so an expired or revoked one would go on for the life of a ticket. A whole
+/// handshake costs a millisecond, and operators keep their connections open.
 ///
 /// # Errors
 /// [`NetError::Tls`] when the library refuses the certificate, the key or an anchor.
@@ -125,7 +75,7 @@ pub fn operators_tls(
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&VERSIONS)
         .map_err(refused)?
-        .with_client_cert_verifier(Arc::new(OperatorsOnly::new(anchors)?))
+        .with_client_cert_verifier(Arc::new(AskedNotJudged::new(anchors)?))
         .with_single_cert(identity.chain, identity.key)
         .map_err(refused)?;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -229,54 +179,37 @@ impl ServerCertVerifier for ListedNotNamed {
     }
 }
 
-/// Asks every client for a certificate of the anchors.
-///
-/// An operator's host is server and client with one certificate, and whether those of the
-/// trust space all carry clientAuth is not published. So a certificate for TLS servers is
-/// taken too; one for e-mail or for signatures is not.
+/// Asks every client for a certificate, and names the anchors so that it picks the right one.
+/// What is shown is not judged here; see [`operators_tls`].
 #[derive(Debug)]
-struct OperatorsOnly {
-    clients: Arc<dyn ClientCertVerifier>,
-    servers: ListedNotNamed,
+struct AskedNotJudged {
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl OperatorsOnly {
+impl AskedNotJudged {
     fn new(anchors: &[CertificateDer<'static>]) -> Result<Self, NetError> {
-        let clients = WebPkiClientVerifier::builder_with_provider(store(anchors)?, provider())
-            .build()
-            .map_err(refused)?;
-        Ok(Self { clients, servers: ListedNotNamed::new(anchors)? })
+        let algorithms = provider().signature_verification_algorithms;
+        Ok(Self { hints: store(anchors)?.subjects(), algorithms })
     }
 }
 
-impl ClientCertVerifier for OperatorsOnly {
+impl ClientCertVerifier for AskedNotJudged {
     fn client_auth_mandatory(&self) -> bool {
-        true
+        false
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.clients.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_client_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _judged_at_ehlo: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match self.clients.verify_client_cert(end_entity, intermediates, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
-            )) => rustls::client::verify_server_cert_signed_by_trust_anchor(
-                &ParsedCertificate::try_from(end_entity)?,
-                &self.servers.roots,
-                intermediates,
-                now,
-                self.servers.algorithms.all,
-            )
-            .map(|()| ClientCertVerified::assertion()),
-            other => other,
-        }
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -285,7 +218,7 @@ impl ClientCertVerifier for OperatorsOnly {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.servers.verify_tls12_signature(message, certificate, signed)
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -294,11 +227,11 @@ impl ClientCertVerifier for OperatorsOnly {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.servers.verify_tls13_signature(message, certificate, signed)
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.clients.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
