@@ -12,6 +12,7 @@ mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
 mod powercut;
+mod revocation;
 mod smtp;
 mod store;
 mod stories;

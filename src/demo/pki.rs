@@ -4,6 +4,7 @@
 //! of the authorities lie beside the certificates.
 mod files; // PEM files
 mod issue; // authorities and leaves
+mod lists; // revocation lists
 mod signing; // the list's signature
 
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ use issue::BACKDATED;
 use issue::earlier;
 use issue::make;
 use issue::make_authorities;
+use lists::write_lists;
 
 pub use files::PemPair;
 pub use issue::Leaf;
@@ -41,6 +43,8 @@ pub use signing::sign;
 const LEAF_VALIDITY: Duration = Duration::from_secs(365 * 86_400);
 /// A leaf that ends sooner than this is made anew at the start.
 const LEAF_RENEWAL: Duration = Duration::from_secs(30 * 86_400);
+/// The revocation lists of both authorities.
+const LISTS: &str = "crl.pem";
 /// The signer's names, after the real `alb.mssante.fr`.
 pub const SIGNER_COMMON_NAME: &str = "alb.demo.mssante.test";
 /// The signer's rfc822 SAN, after the real `alb@mssante.fr`.
@@ -62,6 +66,7 @@ pub struct DemoOperator {
 /// The demonstration's certificates.
 pub struct DemoPki {
     folder: PathBuf,
+    root: rcgen::Issuer<'static, KeyPair>,
     authority: rcgen::Issuer<'static, KeyPair>,
     authority_pem: String,
     signer: RsaKeyPair,
@@ -95,6 +100,13 @@ impl DemoPki {
         .with_context(|| format!("{}", authority_files.certificate.display()))?;
         let bundle = read(&root_files.certificate)? + &authority_pem;
         write(&folder.join("ca.pem"), &bundle, false)?;
+        let root_key = KeyPair::from_pem(&read(&root_files.key)?)?;
+        let root = rcgen::Issuer::from_ca_cert_pem(&read(&root_files.certificate)?, root_key)
+            .with_context(|| format!("{}", root_files.certificate.display()))?;
+        // A list that is there stays: somebody may have revoked a certificate in it.
+        if !folder.join(LISTS).exists() {
+            write_lists(&folder.join(LISTS), &[&authority, &root], &[], now)?;
+        }
 
         let signer_files = pair(folder, "list-signer");
         if needs_making(&signer_files, None, now) {
@@ -109,12 +121,38 @@ impl DemoPki {
             .with_context(|| format!("{} is not an RSA key", signer_files.key.display()))?;
         let signer_certificate = CertificateDer::from_pem_file(&signer_files.certificate)
             .with_context(|| format!("{}", signer_files.certificate.display()))?;
-        Ok(Self { folder: folder.to_owned(), authority, authority_pem, signer, signer_certificate })
+        let folder = folder.to_owned();
+        Ok(Self { folder, root, authority, authority_pem, signer, signer_certificate })
     }
 
     /// Root and intermediate: what a client, a relay or a browser has to trust.
     pub fn ca_file(&self) -> PathBuf {
         self.folder.join("ca.pem")
+    }
+
+    /// The revocation lists of both authorities, in one file, for `revocation.crl_files`.
+    pub fn crl_file(&self) -> PathBuf {
+        self.folder.join(LISTS)
+    }
+
+    /// Writes the lists anew: these certificates of the authority for organisations, by serial
+    /// number, are revoked since `now`, and no others.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn revoke(&self, serials: &[Vec<u8>], now: Timestamp) -> Result<(), anyhow::Error> {
+        write_lists(&self.crl_file(), &[&self.authority, &self.root], serials, now)
+    }
+
+    /// The serial number of the first certificate in a PEM file, for [`Self::revoke`].
+    ///
+    /// # Errors
+    /// When the file has no certificate.
+    pub fn serial(file: &Path) -> Result<Vec<u8>, anyhow::Error> {
+        let leaf =
+            CertificateDer::from_pem_file(file).with_context(|| format!("{}", file.display()))?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&leaf)?;
+        Ok(certificate.raw_serial().to_vec())
     }
 
     /// The certificate of the doors where people log in.
@@ -266,7 +304,7 @@ fn needs_making(files: &PemPair, host: Option<IpAddr>, now: Timestamp) -> bool {
     !fits().unwrap_or(false)
 }
 
-/// Leaves of an authority that is gone would be refused by everybody.
+/// Leaves of an authority that is gone would be refused by everybody, and so would its lists.
 fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow::Error> {
     let mut leaves = vec![pair(folder, "list-signer")];
     for operator in operators {
@@ -274,7 +312,8 @@ fn forget_leaves(folder: &Path, operators: &[DemoOperator]) -> Result<(), anyhow
         leaves.push(pair(&folder, "people"));
         leaves.push(pair(&folder, "mx"));
     }
-    for file in leaves.into_iter().flat_map(|pair| [pair.certificate, pair.key]) {
+    let files = leaves.into_iter().flat_map(|pair| [pair.certificate, pair.key]);
+    for file in files.chain([folder.join(LISTS)]) {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("{}", file.display()));
@@ -290,9 +329,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::domain::certificate::Standing;
     use crate::infra::net::Identity;
     use crate::infra::net::certificate_facts;
     use crate::infra::net::load_anchors;
+    use crate::infra::revocation::Mode;
+    use crate::infra::revocation::Revocation;
+    use crate::infra::revocation::Settings;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_795_300_000);
 
@@ -340,6 +383,39 @@ mod tests {
             let private = file.extension().is_some_and(|extension| extension == "key");
             assert_eq!(mode, if private { 0o600 } else { 0o644 }, "{}", file.display());
         }
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_revocation_lists_gets_them_and_a_revoked_operator_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let pki = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        std::fs::remove_file(pki.crl_file()).unwrap();
+        let pki = DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        let revocation = Revocation::new(Settings {
+            mode: Mode::Required,
+            crl_files: vec![pki.crl_file()],
+            crl: true,
+            ocsp: true,
+            timeout: Duration::from_secs(1),
+            refresh: Duration::from_secs(60),
+            grace: Duration::ZERO,
+            kept: folder.path().join("kept"),
+        });
+        let operator = pki.mx(&hospital()).certificate;
+        let mut path = Identity::load(&operator, &pki.mx(&hospital()).key).unwrap().chain;
+        path.push(CertificateDer::from_pem_file(folder.path().join("ca-root.pem")).unwrap());
+        let years = NOW.after(Duration::from_secs(9 * 365 * 86_400));
+        for moment in [NOW, years] {
+            let evidence = revocation.check(&path, moment).await;
+            assert_eq!(evidence.standing, Standing::Good, "{}", evidence.trouble);
+        }
+        pki.revoke(&[DemoPki::serial(&operator).unwrap()], NOW).unwrap();
+        revocation.reload();
+        assert_eq!(revocation.check(&path, NOW).await.standing, Standing::Revoked(NOW));
+        DemoPki::create(folder.path(), &[hospital()], host, NOW).unwrap();
+        revocation.reload();
+        assert_eq!(revocation.check(&path, NOW).await.standing, Standing::Revoked(NOW));
     }
 
     fn walk(folder: &Path) -> Vec<PathBuf> {

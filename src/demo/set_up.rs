@@ -357,7 +357,7 @@ fn write_config(
     let citizens =
         if number == 0 { format!("{:?}", people::CITIZEN_DOMAIN) } else { String::new() };
     let (people, mx) = (pki.people(operator), pki.mx(operator));
-    let ca = pki.ca_file();
+    let (ca, crl) = (pki.ca_file(), pki.crl_file());
     let text = format!(
         "# Written by `vaguemestre demo`; every key is explained in config/vaguemestre.toml.\n\
          [operator]\nname = {name:?}\nhostname = \"{host}\"\ndomains = [\"{host}\"]\n\
@@ -373,7 +373,7 @@ fn write_config(
          # High enough for a load test from one address.\n\
          [limits]\nconnections = 10000\nconnections_per_address = 10000\n\
          logins_failed_per_minute = 100000\n\n\
-         [revocation]\nmode = \"off\"\n\n\
+         [revocation]\nmode = \"required\"\ncrl_files = [{crl:?}]\n\n\
          [queue]\nretry_seconds = [2, 5, 10, 30, 60]\n\n\
          [admin]\nuser = \"admin\"\npassword_file = {admin:?}\n",
         name = operator.name,

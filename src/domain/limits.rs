@@ -266,3 +266,34 @@ pub const DECISIONS_SWEPT_AT_ONCE: usize = 500;
 /// Certificates of other operators that are remembered, each direction counted. The trust space
 /// has some hundreds of operators with a new certificate every other year.
 pub const CERTIFICATES_SEEN_MAX: usize = 20_000;
+/// Octets of one CRL: a million revoked certificates, with their reasons, fit.
+pub const CRL_OCTETS_MAX: usize = 67_108_864;
+/// Octets of all fetched CRLs in memory; over it the ones unused for longest go (they stay on
+/// disk).
+pub const CRL_HELD_OCTETS_MAX: usize = 268_435_456;
+/// Fetched CRLs that are kept, in memory and on disk. The real space has one per authority.
+pub const CRLS_HELD_MAX: usize = 64;
+/// CRLs that are fetched at the same time: each may have [`CRL_OCTETS_MAX`] octets.
+pub const CRL_FETCHES_AT_ONCE: usize = 4;
+/// Octets of an OCSP answer with its responder's certificate; real ones have about two thousand.
+pub const OCSP_OCTETS_MAX: usize = 65_536;
+/// OCSP answers that are kept; the real trust space has some 500 operators.
+pub const OCSP_ANSWERS_MAX: usize = 10_000;
+/// OCSP questions that are open at the same time.
+pub const OCSP_QUESTIONS_AT_ONCE: usize = 32;
+/// Questions to revocation sources that run or wait; over it new ones are not asked.
+pub const REVOCATION_FLIGHTS_MAX: usize = 512;
+/// Failed revocation sources that are remembered.
+pub const REVOCATION_FAILURES_MAX: usize = 4_096;
+/// CRL addresses, and responders, that are taken from one certificate.
+pub const REVOCATION_SOURCES_MAX: usize = 4;
+/// Octets of the address of a revocation source.
+pub const REVOCATION_URL_OCTETS_MAX: usize = 2_048;
+/// Certificates whose parts that matter for revocation are kept parsed.
+pub const REVOCATION_CARDS_MAX: usize = 4_096;
+/// How far in the future evidence may have been made: clocks differ.
+pub const REVOCATION_SKEW: Duration = Duration::from_secs(300);
+/// How long a revocation source that failed once is left alone; doubled with each failure.
+pub const REVOCATION_BACKOFF_FIRST: Duration = Duration::from_secs(30);
+/// The longest such wait: a source that recovers is found within the hour.
+pub const REVOCATION_BACKOFF_MAX: Duration = Duration::from_secs(3_600);
