@@ -15,6 +15,8 @@ pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
 pub mod exchange; // who may answer whom
 pub mod certificates; // ours and theirs, and their ends
+pub mod listing; // the trust list, asked for again and again
+pub mod outlook; // what a change of the trust list means for us
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter

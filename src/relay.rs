@@ -27,7 +27,6 @@ use crate::flow::office::RefusalBudget;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
-use crate::infra::config::ListSource;
 use crate::infra::config::RevocationMode;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
@@ -49,7 +48,6 @@ use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::store::redb::RedbStore;
-use crate::infra::trust::SignerRule;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
@@ -206,16 +204,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         config.limits.logins_failed_per_minute,
     );
-    let signer = SignerRule {
-        anchors: config.trust.signer_anchors.clone(),
-        common_name: config.trust.signer_common_name.clone(),
-        email: config.trust.signer_email.clone(),
-    };
-    let kept = data_dir.join("trust-list.xml");
-    let ListSource::File(list) = config.trust.list.clone() else {
-        anyhow::bail!("trust.list: fetching is not built yet");
-    };
-    let trust = TrustSpace::load_keeping(list, signer, kept, now)?;
+    let revocation = revocation(&config);
+    let settings = flow::listing::settings(&config);
+    let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
     let replica = match Replica::open(&data_dir) {
         Ok(replica) => Some(Arc::new(replica)),
         Err(error) => {
@@ -229,7 +220,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         certificates: Book::new(),
-        revocation: revocation(&config),
+        revocation,
         dns: Arc::new(SystemDns::new(&config.dns.servers)),
         journal: Journal::new(Arc::clone(&truth)),
         clock,
@@ -361,22 +352,20 @@ impl Doors {
     }
 }
 
-/// Reads the trust list again and again; a bad one is refused and the active one stays.
+/// Asks for the trust list again and again; a bad one is refused and the active one stays.
 async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
+    let mut wait = flow::listing::first_wait();
     loop {
         tokio::select! {
             () = stop.stopped() => return,
-            () = tokio::time::sleep(office.config.trust.refresh) => {}
+            () = tokio::time::sleep(wait) => {}
         }
-        // Verifying megabytes takes a good part of a second.
-        let (trust, now) = (Arc::clone(&office.trust), office.clock.now());
-        match tokio::task::spawn_blocking(move || trust.refresh(now)).await {
-            Ok(Ok(refreshed)) => tracing::info!(?refreshed, "trust list read"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the trust list was refused, the active one stays");
-            }
-            Err(error) => tracing::error!(%error, "reading the trust list ended badly"),
+        tokio::select! {
+            () = stop.stopped() => return,
+            // What came of it is logged, counted and kept in the trust space's state.
+            _ = flow::listing::refresh(&office) => {}
         }
+        wait = flow::listing::next_wait(office.config.trust.refresh);
     }
 }
 

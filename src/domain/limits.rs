@@ -297,3 +297,16 @@ pub const REVOCATION_SKEW: Duration = Duration::from_secs(300);
 pub const REVOCATION_BACKOFF_FIRST: Duration = Duration::from_secs(30);
 /// The longest such wait: a source that recovers is found within the hour.
 pub const REVOCATION_BACKOFF_MAX: Duration = Duration::from_secs(3_600);
+/// Time for one whole download of the trust list: the real one has 3.7 MB.
+pub const TRUST_FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How far ahead of our clock a trust list may be made. Clocks differ by minutes; a list of next
+/// week would keep out every list of this one.
+pub const TRUST_LIST_AHEAD_MAX: Duration = Duration::from_secs(86_400);
+/// Relays that are started together ask for the trust list within so long, not at once.
+pub const TRUST_FIRST_FETCH_SPREAD: Duration = Duration::from_secs(5);
+/// Versions of the trust list that a start tries when the active one is damaged on the disk.
+pub const TRUST_VERSIONS_TRIED_MAX: usize = 30;
+/// Days for which `trust diff` counts letters.
+pub const TRUST_OUTLOOK_DAYS: u64 = 30;
+/// Characters of an administrator's reason in the journal.
+pub const REASON_CHARACTERS_MAX: usize = 500;

@@ -14,9 +14,10 @@ use crate::domain::certificate::RevocationEvidence;
 use crate::domain::certificate::Standing;
 use crate::domain::decision::ListEvidence;
 use crate::domain::decision::SessionId;
-use crate::domain::operator::ListVersion;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::certificates;
+use crate::flow::certificates::Direction;
 use crate::flow::office::Office;
 use crate::infra::config::RevocationMode;
 use crate::infra::net;
@@ -99,7 +100,7 @@ pub fn verdict(
         Some(Standing::Unknown) if insists => return Err(Refusal::RevocationUnknown),
         _ => {}
     }
-    if is_list_expired(office, now) {
+    if office.trust.is_expired(now) {
         return Err(Refusal::TrustListExpired);
     }
     office.trust.judge_peer(&certificate.subject, domain)
@@ -112,23 +113,7 @@ pub fn list_evidence(
     certificate: &CertificateFacts,
     domain: Option<&Domain>,
 ) -> ListEvidence {
-    // The integrator replaces this body by `office.trust.evidence(&certificate.subject, domain)`.
-    let (list, dn) = (office.trust.list(), &certificate.subject);
-    let version = ListVersion { generated: list.generated, digest: [0; 32] };
-    let domain = match domain {
-        Some(domain) => list.binds(domain, dn).then(|| domain.clone()),
-        None => {
-            let mut entries = list.domains.iter();
-            entries.find(|(_, listed)| listed.contains(dn)).map(|(domain, _)| domain.clone())
-        }
-    };
-    ListEvidence { version, entry: domain.map(|domain| (domain, dn.clone())) }
-}
-
-/// The integrator replaces this by `office.trust.is_expired(now)`.
-fn is_list_expired(office: &Office, now: Timestamp) -> bool {
-    let limit = office.config.trust.age_limit;
-    limit.is_some_and(|limit| now.since(office.trust.list().generated) > limit)
+    office.trust.evidence(&certificate.subject, domain)
 }
 
 impl Grounds {
@@ -179,6 +164,9 @@ impl Grounds {
                     grounds.ends = grounds.ends.min(facts.not_after);
                 }
                 grounds.path = path;
+                if let Some(facts) = &grounds.certificate {
+                    certificates::seen(office, facts, Direction::In);
+                }
             }
             Err(trouble) => {
                 tracing::info!(trouble, "the peer's certificate is not good");

@@ -9,6 +9,9 @@ use rustls::pki_types::CertificateDer;
 
 use crate::infra::net::NetError;
 
+/// A validator over this is not kept: it would be sent back with each question.
+const VALIDATOR_OCTETS_MAX: usize = 512;
+
 /// Fetches documents.
 pub struct Fetcher {
     client: reqwest::Client,
@@ -59,6 +62,7 @@ impl Fetcher {
             .tls_backend_preconfigured(tls)
             // What a certificate or the configuration names is where we go, and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("vaguemestre/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .timeout(timeout)
             .connect_timeout(timeout)
@@ -86,14 +90,14 @@ impl Fetcher {
         if let Some(date) = &known.last_modified {
             request = request.header(header::IF_MODIFIED_SINCE, date);
         }
-        let response = request.send().await.map_err(|error| failed(url, &error))?;
+        let response = request.send().await.map_err(|error| failed(url, error))?;
         if response.status() == reqwest::StatusCode::NOT_MODIFIED && *known != Validators::default()
         {
             return Ok(Fetched::Unchanged);
         }
         let text = |name| {
-            let value = response.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
+            let value = response.headers().get(name)?.to_str().ok()?;
+            (value.len() <= VALIDATOR_OCTETS_MAX).then(|| value.to_owned())
         };
         let validators =
             Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
@@ -113,7 +117,7 @@ impl Fetcher {
         octets_max: usize,
     ) -> Result<Vec<u8>, NetError> {
         let request = self.client.post(url).header(header::CONTENT_TYPE, content_type);
-        let response = request.body(content).send().await.map_err(|error| failed(url, &error))?;
+        let response = request.body(content).send().await.map_err(|error| failed(url, error))?;
         body(url, response, octets_max).await
     }
 }
@@ -124,11 +128,24 @@ async fn body(
     octets_max: usize,
 ) -> Result<Vec<u8>, NetError> {
     let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(refused(format!("HTTP {}", response.status().as_u16())));
+    let status = response.status();
+    if status.is_redirection() {
+        let status = status.as_u16();
+        return Err(refused(format!("HTTP {status}: it points elsewhere, and is not followed")));
+    }
+    if status != reqwest::StatusCode::OK {
+        return Err(refused(format!("HTTP {}", status.as_u16())));
+    }
+    // We offer none, and unpacking would be a way round the limit.
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        return Err(refused("packed, although nobody asked for that".to_owned()));
+    }
+    let over = response.content_length().is_some_and(|length| length > octets_max as u64);
+    if over {
+        return Err(refused(format!("more than {octets_max} octets")));
     }
     let mut octets = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, &error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
         if octets.len() + chunk.len() > octets_max {
             return Err(refused(format!("more than {octets_max} octets")));
         }
@@ -138,9 +155,15 @@ async fn body(
 }
 
 /// With the causes behind it: "error sending request" alone helps nobody.
-fn failed(url: &str, error: &reqwest::Error) -> NetError {
+fn failed(url: &str, error: reqwest::Error) -> NetError {
+    let is_late = error.is_timeout();
+    // The address stands before the reason already.
+    let error = error.without_url();
     let mut reason = String::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    if is_late {
+        reason.push_str("it took too long");
+    }
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
         let text = error.to_string();
         if !reason.contains(&text) {

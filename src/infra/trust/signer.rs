@@ -14,32 +14,69 @@ use crate::domain::time::Timestamp;
 use crate::infra::trust::SignerRule;
 use crate::infra::trust::TrustError;
 
+/// The signer of a list, proven.
+pub(super) struct Signer<'a> {
+    /// Its certificate, DER.
+    pub(super) certificate: &'a [u8],
+    /// From it to the anchor, both included.
+    pub(super) path: Vec<CertificateDer<'static>>,
+    /// True when it had expired and the operator takes it all the same.
+    pub(super) expired: bool,
+}
+
 /// Picks the signer among the certificates of a signature and proves that it may sign.
 pub(super) fn check<'a>(
     certificates: &'a [Vec<u8>],
     rule: &SignerRule,
     anchors: &[CertificateDer<'static>],
+    accept_expired: bool,
     now: Timestamp,
-) -> Result<&'a [u8], TrustError> {
+) -> Result<Signer<'a>, TrustError> {
     if rule.common_name.is_none() && rule.email.is_none() {
         return Err(wrong("no signer is configured, so nobody may sign"));
     }
-    let signer = certificates
+    let certificate = certificates
         .iter()
         .find(|certificate| is_named(certificate, rule))
         .ok_or_else(|| wrong("no certificate in it has the configured signer's name"))?;
-    let leaf = CertificateDer::from(signer.as_slice());
+    let leaf = CertificateDer::from(certificate.as_slice());
     let others: Vec<CertificateDer<'_>> = certificates
         .iter()
-        .filter(|certificate| *certificate != signer)
-        .map(|certificate| CertificateDer::from(certificate.as_slice()))
+        .filter(|other| *other != certificate)
+        .map(|other| CertificateDer::from(other.as_slice()))
         .collect();
-    chains(&leaf, &others, anchors, now)?;
-    Ok(signer)
+    match path(&leaf, &others, anchors, now) {
+        Ok(path) => Ok(Signer { certificate, path, expired: false }),
+        Err(webpki::Error::CertExpired { .. }) => {
+            let ended = end_of(&leaf).filter(|end| *end < now);
+            let ended =
+                ended.ok_or_else(|| wrong("a certificate above the signer's has expired"))?;
+            if !accept_expired {
+                return Err(wrong(format!(
+                    "the signer's certificate has expired on {ended}; \
+                     trust.accept_expired_signer takes it all the same"
+                )));
+            }
+            // Whatever else may be wrong with it is still looked for.
+            let path = path(&leaf, &others, anchors, ended).map_err(|error| unchained(&error))?;
+            Ok(Signer { certificate, path, expired: true })
+        }
+        Err(error) => Err(unchained(&error)),
+    }
+}
+
+fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    u64::try_from(seconds).ok().map(Timestamp::from_seconds)
 }
 
 fn wrong(reason: impl Into<String>) -> TrustError {
     TrustError::Signature(reason.into())
+}
+
+fn unchained(error: &webpki::Error) -> TrustError {
+    wrong(format!("the signer's certificate: {error}"))
 }
 
 /// True when the subject CN or an rfc822 alternative name is the configured one, and the
@@ -82,32 +119,29 @@ fn may_sign(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-fn chains(
+/// The way from the leaf to an anchor, both included, good at `now`.
+fn path(
     leaf: &CertificateDer<'_>,
     others: &[CertificateDer<'_>],
     anchors: &[CertificateDer<'static>],
     now: Timestamp,
-) -> Result<(), TrustError> {
-    let unchained = |error: webpki::Error| wrong(format!("the signer's certificate: {error}"));
-    let anchors: Vec<TrustAnchor<'_>> = anchors
-        .iter()
-        .map(webpki::anchor_from_trusted_cert)
-        .collect::<Result<_, _>>()
-        .map_err(unchained)?;
-    webpki::EndEntityCert::try_from(leaf)
-        .and_then(|leaf| {
-            leaf.verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                others,
-                UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis())),
-                AnyPurpose,
-                None,
-                None,
-            )
-            .map(|_| ())
-        })
-        .map_err(unchained)
+) -> Result<Vec<CertificateDer<'static>>, webpki::Error> {
+    let trusted: Vec<TrustAnchor<'_>> =
+        anchors.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<_, _>>()?;
+    let end_entity = webpki::EndEntityCert::try_from(leaf)?;
+    let found = end_entity.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &trusted,
+        others,
+        UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis())),
+        AnyPurpose,
+        None,
+        None,
+    )?;
+    let place = trusted.iter().position(|anchor| anchor == found.anchor());
+    let anchor = place.map(|place| anchors[place].clone()).ok_or(webpki::Error::UnknownIssuer)?;
+    let between = found.intermediate_certificates().map(|between| between.der().into_owned());
+    Ok(std::iter::once(leaf.clone().into_owned()).chain(between).chain([anchor]).collect())
 }
 
 /// See [`may_sign`].

@@ -11,37 +11,68 @@ use bergshamra::VerifyResult;
 use bergshamra::c14n::C14nMode;
 use rustls::pki_types::CertificateDer;
 
+use crate::domain::certificate::CertificateFacts;
 use crate::domain::time::Timestamp;
+use crate::infra::net::certificate_facts;
 use crate::infra::trust::SignerRule;
 use crate::infra::trust::TrustError;
 use crate::infra::trust::signer;
 use crate::proto::trust_list::signature;
 use crate::proto::trust_list::signature::SignatureForm;
 
-/// Proves a signed list and returns its canonical bytes without the signature.
-///
-/// Five steps, each of which must hold: the form is the published one, with one signature over
-/// the whole document; the embedded certificate is the configured signer's and chains to the
-/// anchors at `now`; its key made the signature over `SignedInfo`; the document without the
-/// signature, made canonical here, has the digest that stands there; only those bytes leave.
+/// A list whose signature is good.
+pub struct Verified {
+    /// Its canonical octets without the signature: what was signed, and all that may be read.
+    pub bytes: Vec<u8>,
+    /// The signer's certificate, those between, and the anchor: whose revocation is to be asked.
+    pub signer_path: Vec<CertificateDer<'static>>,
+    /// What the signer's certificate says.
+    pub signer: CertificateFacts,
+    /// True when that certificate has expired and was taken all the same.
+    pub signer_expired: bool,
+}
+
+/// [`verified`] for somebody who wants the octets alone and takes no expired signer.
 ///
 /// # Errors
-/// [`TrustError::Signature`] with the step that failed.
+/// The same as [`verified`].
 pub fn verified_bytes(
     document: &[u8],
     rule: &SignerRule,
     anchors: &[CertificateDer<'static>],
     now: Timestamp,
 ) -> Result<Vec<u8>, TrustError> {
+    verified(document, rule, anchors, false, now).map(|verified| verified.bytes)
+}
+
+/// Proves a signed list.
+///
+/// Five steps, each of which must hold: the form is the published one, with one signature over
+/// the whole document; the embedded certificate is the configured signer's and chains to the
+/// anchors at `now`; its key made the signature over `SignedInfo`; the document without the
+/// signature, made canonical here, has the digest that stands there; only those bytes leave.
+/// Revocation is the sixth step, and the caller's, because it may have to ask somebody.
+///
+/// # Errors
+/// [`TrustError::Signature`] with the step that failed.
+pub fn verified(
+    document: &[u8],
+    rule: &SignerRule,
+    anchors: &[CertificateDer<'static>],
+    accept_expired: bool,
+    now: Timestamp,
+) -> Result<Verified, TrustError> {
     let form = signature::locate(document).map_err(|error| wrong(error.to_string()))?;
-    let certificate = signer::check(&form.certificates, rule, anchors, now)?;
+    let signer = signer::check(&form.certificates, rule, anchors, accept_expired, now)?;
     let text = std::str::from_utf8(document).map_err(|_| wrong("not UTF-8"))?;
-    check_signature(text, certificate)?;
+    check_signature(text, signer.certificate)?;
     let bytes = canonical_without_signature(text, &form)?;
     if digest(&SHA256, &bytes).as_ref() != form.digest {
         return Err(wrong("the digest of the data is not the signed one"));
     }
-    Ok(bytes)
+    let facts = certificate_facts(&CertificateDer::from(signer.certificate))
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Verified { bytes, signer_path: signer.path, signer: facts, signer_expired: signer.expired })
 }
 
 fn wrong(reason: impl Into<String>) -> TrustError {
