@@ -20,6 +20,7 @@ pub mod outlook; // what a change of the trust list means for us
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
 pub mod timeline; // what became of each letter
+pub mod promise; // what senders may rely on
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -117,23 +118,32 @@ async fn finish_with(
         .collect();
     let authenticated = sealed.cleared().authenticated();
     let decision = decisions::of_letter(authenticated, sealed.queue_id(), sealed.accepted_at());
-    let mut facts = Vec::new();
+    let heard = timeline::hear(office, &sealed).await;
+    let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
+        (facts, has_promised) = (Vec::new(), false);
+        timeline::taken_in(office, sealed, fresh, batch);
         if let Some(decision) = &decision {
             decisions::ride(office, decision, batch);
         }
-        facts = Vec::new();
         // A second copy changes nothing: it is not counted, and opens or closes nothing.
         let is_news = !sealed.homes().is_empty() && fresh.iter().any(|fresh| *fresh);
         if is_news || sealed.travels() {
             facts = count::taken_in(office, &taken(sealed), fresh);
             facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
             note_exchanges(office, sealed, batch);
+            has_promised = promise::taken_in(office, sealed, fresh, batch);
+            for (letter, entry) in &heard {
+                timeline::ride(office, *letter, std::slice::from_ref(entry), batch);
+            }
         }
     });
     let queued = commit.await?;
+    if has_promised {
+        office.promise_bell.notify_one();
+    }
     facts.iter().for_each(|fact| office.metrics.count(fact));
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");

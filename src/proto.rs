@@ -3,5 +3,6 @@ pub mod dsn;
 pub mod extraction;
 pub mod imap;
 pub mod mime;
+pub mod receipt;
 pub mod smtp;
 pub mod trust_list;

@@ -139,6 +139,8 @@ impl Relay {
             };
             tasks.spawn(control.in_current_span());
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
+            let promises = flow::promise::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(promises.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
@@ -238,6 +240,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         store: truth,
         operators: Pool::new(),
         queue_bell: Notify::new(),
+        promise_bell: Notify::new(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
         config,

@@ -13,6 +13,7 @@ mod outbound;
 mod peers_inbound;
 mod powercut;
 mod revocation;
+mod reports;
 mod smtp;
 mod store;
 mod stories;

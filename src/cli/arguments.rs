@@ -100,8 +100,20 @@ Exits with 78 when something is wrong.")]
     #[command(subcommand)]
     Certs(Certs),
 
-    /// Where a letter is, and what happened to it.
-    #[command(subcommand)]
+    /// Where a letter is, and what happened to it, recipient by recipient.
+    ///
+    /// Every letter with this Message-ID (with or without angle brackets) or this queue id: how it
+    /// came, each attempt with host, certificate, TLS and reply, the reports and receipts that
+    /// went and came, and what administrators did. Patients are shown as ***@domain.
+    #[command(after_help = REACH, after_long_help = format!("\
+{REACH}
+
+Examples:
+  vaguemestre trace '<20261122.1@hopital.mssante.fr>'
+  vaguemestre trace 0192f3c4a5b67c8d9e0f1a2b3c4d5e6f --json
+  printf '%s\\n' \"$ID\" | vaguemestre trace -
+
+Exits with 1 when no such letter is known (any more)."))]
     Trace(Trace),
 
     /// The administrators' dashboard.

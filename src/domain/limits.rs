@@ -310,3 +310,28 @@ pub const TRUST_VERSIONS_TRIED_MAX: usize = 30;
 pub const TRUST_OUTLOOK_DAYS: u64 = 30;
 /// Characters of an administrator's reason in the journal.
 pub const REASON_CHARACTERS_MAX: usize = 500;
+/// Octets of one text in a letter's timeline: a reply has 500 characters at most.
+pub const TIMELINE_TEXT_OCTETS_MAX: usize = 1_000;
+/// Letters with one Message-ID that are traced. An honest one has a handful: one for each time
+/// that it was sent.
+pub const TRACED_LETTERS_MAX: usize = 100;
+/// Rows of old timelines that one commit removes, so that no letter waits long behind it.
+pub const TIMELINE_SWEPT_AT_ONCE: usize = 500;
+/// Such commits in one sweep; the next sweep goes on.
+pub const TIMELINE_SWEEPS_MAX: usize = 400;
+/// Octets of the machine's part of a report or receipt that are read on its way.
+pub const RECEIPT_OCTETS_MAX: usize = 65_536;
+/// Recipients of one report that are read on its way: as many as a letter may have by default.
+pub const RECEIPT_RECIPIENTS_MAX: usize = 100;
+/// Octets of one field of a report that are kept.
+pub const RECEIPT_FIELD_OCTETS_MAX: usize = 500;
+/// Letters with one Message-ID that a report or receipt is noted for.
+pub const RECEIPT_LETTERS_MAX: usize = 10;
+/// Reports of success in one: with their addresses they fit one row.
+pub const PROMISED_RECIPIENTS_MAX: usize = 50;
+/// Octets of a letter's header section that a report of success or delay returns.
+pub const PROMISED_HEADER_OCTETS_MAX: usize = 16_384;
+/// Promises that are kept at the same time.
+pub const PROMISES_AT_ONCE: usize = 8;
+/// Other ways to a recipient that a notice names.
+pub const ALTERNATIVES_MAX: usize = 3;

@@ -83,6 +83,8 @@ pub struct Office {
     pub operators: Pool,
     /// Rung when a queue row becomes due at once.
     pub queue_bell: Notify,
+    /// Rung when a sender waits for a report of success.
+    pub promise_bell: Notify,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
     pub refusals: RefusalBudget,
     /// The last refusals at the operators' door.

@@ -515,6 +515,37 @@ fn taken_in_at(id: QueueId) -> Timestamp {
     Timestamp::from_millis(milliseconds)
 }
 
+/// A letter that waits, and for whom.
+pub struct Waiting {
+    /// The letter.
+    pub letter: Letter,
+    /// Those who still wait, attempts under way included.
+    pub recipients: Vec<Recipient>,
+    /// Holds as long as no recipient of the letter comes to an end.
+    pub unchanged: Batch,
+}
+
+/// The recipients of a letter that still wait; `None` when the letter is gone.
+pub async fn waiting_recipients(office: &Office, id: QueueId) -> Result<Option<Waiting>, Refusal> {
+    let key = rows::letter_key(id);
+    let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
+    let Some(row) = row else { return Ok(None) };
+    let letter = rows::decode::<LetterRow>(&row.value).and_then(|letter| letter.open(office, id));
+    let Some(letter) = letter else { return Ok(None) };
+    let mut unchanged = Batch::new();
+    unchanged.require_at(key, row.version);
+    let page = scan(office, store::prefix(&rows::recipients_prefix(id))).await?;
+    let recipients = page
+        .rows
+        .iter()
+        .filter_map(|(key, row)| {
+            let (_, number) = rows::recipient_of(key)?;
+            rows::decode::<RecipientRow>(&row.value)?.open(office, id, number)
+        })
+        .collect();
+    Ok(Some(Waiting { letter, recipients, unchanged }))
+}
+
 /// Everything that waits, for tables.
 pub async fn list(office: &Office) -> Result<Vec<QueueRow>, Refusal> {
     let mut list = Vec::new();

@@ -14,6 +14,7 @@ use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
+use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::OpenMailbox;
@@ -26,6 +27,8 @@ use crate::infra::keys::Sealer;
 use crate::proto::mime::header;
 use crate::proto::mime::header::HeaderView;
 use crate::proto::mime::summary;
+use crate::proto::receipt;
+use crate::proto::receipt::Receipt;
 
 /// Room for the beginning of a letter. It grows with the octets that really arrive: were the
 /// announced size reserved, ten clients that announce much and send nothing would stop us.
@@ -85,6 +88,8 @@ pub struct Sealed {
     size: u64,
     return_path_octets: u64,
     identity: Option<[u8; 32]>,
+    receipt: Option<Receipt>,
+    returned_header: Option<Secret<Vec<u8>>>,
     accepted_at: Timestamp,
     /// The ciphertext's room in memory; it ends with the commit.
     _room: ClearPermit,
@@ -249,7 +254,14 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         <[u8; 32]>::try_from(octets.as_ref()).expect("SHA-256 has 32 octets")
     });
     let size = sealing.clear.len() as u64;
-    let (summary, mut room) = summarise(sealing.clear, sealing.permit).await?;
+    let returned_header = promises_success(&sealing.cleared).then(|| {
+        let travels = &sealing.clear[header.return_path_octets..];
+        let end = end_of_header(travels, 0).unwrap_or(travels.len());
+        // One octet more than is kept says that there was more.
+        Secret::new(travels[..end.min(limits::PROMISED_HEADER_OCTETS_MAX + 1)].to_vec())
+    });
+    let told = summarise(sealing.clear, sealing.permit, header.view.automatic).await?;
+    let Told { summary, receipt, mut room } = told;
     room.shrink(sealed.ciphertext.len() as u64);
     Ok(Sealed {
         cleared: sealing.cleared,
@@ -264,9 +276,28 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         size,
         return_path_octets: header.return_path_octets as u64,
         identity,
+        receipt,
+        returned_header,
         accepted_at: sealing.now,
         _room: room,
     })
+}
+
+/// True when the sender wants to hear that the letter lies in a mailbox here (RFC 3461 §4.1).
+fn promises_success(cleared: &Cleared) -> bool {
+    let mut here = cleared.approved().iter().filter(|approved| approved.home().is_some());
+    cleared.authenticated().reverse_path().address().is_some()
+        && here.any(|approved| {
+            let notify = approved.recipient().parameters.notify;
+            notify.is_some_and(|notify| notify.success && !notify.never)
+        })
+}
+
+/// What is known of a letter when its clear text is gone.
+struct Told {
+    summary: Vec<u8>,
+    receipt: Option<Receipt>,
+    room: ClearPermit,
 }
 
 /// The clear text ends here. The room goes with it to its thread: a caller who gives up does
@@ -274,9 +305,15 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
 async fn summarise(
     clear: Zeroizing<Vec<u8>>,
     room: ClearPermit,
-) -> Result<(Vec<u8>, ClearPermit), Refusal> {
+    may_be_receipt: bool,
+) -> Result<Told, Refusal> {
     let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
-    let work = move || (summary::encode(&summary::summarise(&clear)), room);
+    let work = move || {
+        let summary = summary::summarise(&clear);
+        let receipt =
+            may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
+        Told { summary: summary::encode(&summary), receipt, room }
+    };
     if is_small {
         return Ok(work());
     }
@@ -374,6 +411,21 @@ impl Sealed {
     /// A digest of the letter as another relay sent it.
     pub fn identity(&self) -> Option<&[u8; 32]> {
         self.identity.as_ref()
+    }
+
+    /// What it says of another letter, when it is a report or a read receipt.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
+    }
+
+    /// The beginning of its header section, when a report of success will have to return it.
+    pub fn returned_header(&self) -> Option<&[u8]> {
+        self.returned_header.as_ref().map(|header| header.expose().as_slice())
+    }
+
+    /// Keys that it was sealed to: one for each mailbox here, and the spool's if it travels.
+    pub fn keys(&self) -> usize {
+        self.homes.len() + usize::from(self.travels)
     }
 
     /// When it was taken in.

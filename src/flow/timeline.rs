@@ -2,16 +2,34 @@
 //!
 //! Entries are sealed with the spool's keys: they name people. They ride in the commit of what
 //! they tell.
+//!
+//! | key | value |
+//! |---|---|
+//! | `Y/<queue id><UUIDv7>` | entries, sealed; the first row of a letter also holds the hash below |
+//! | `y/<keyed hash of the Message-ID><queue id>` | empty |
+//!
+//! A queue id begins with its time, so the oldest timelines come first and are swept first.
+mod arrivals; // what comes back about a letter: reports, receipts, a patient who reads
+mod intake; // the first entry of each letter
+mod rows;
+
 use crate::domain::address::Address;
 use crate::domain::certificate::CertificateFacts;
 use crate::domain::decision::SessionId;
 use crate::domain::envelope::QueueId;
+use crate::domain::limits;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
+use crate::infra::store;
 use crate::infra::store::Batch;
+use crate::infra::store::StoreError;
+
+pub use arrivals::hear;
+pub use arrivals::read_on_page;
+pub use intake::taken_in;
 
 /// One thing that happened to a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +60,8 @@ pub enum Step {
     },
     /// In a mailbox here.
     Delivered,
+    /// The mailbox has had this very letter before: nothing was added.
+    KnownAlready,
     /// Waits for another operator.
     Queued {
         /// Of this domain.
@@ -111,15 +131,24 @@ pub struct Traced {
     pub entries: Vec<Entry>,
 }
 
+/// Begins a letter's timeline, and lets it be found by its Message-ID.
+pub fn begin(
+    office: &Office,
+    letter: QueueId,
+    message_id: Option<&str>,
+    entries: &[Entry],
+    batch: &mut Batch,
+) {
+    let digest = message_id.and_then(|id| digest(office, id));
+    if let Some(digest) = &digest {
+        batch.put(rows::index_key(digest, letter), Vec::new());
+    }
+    put(office, letter, digest, entries, batch);
+}
+
 /// Adds entries to a batch, so that they are kept exactly when what they tell is.
-pub fn ride(_office: &Office, _letter: QueueId, _entries: &[Entry], _batch: &mut Batch) {}
-
-/// Lets a letter be found by its Message-ID (a keyed hash of it).
-pub fn index(_office: &Office, _message_id: &str, _letter: QueueId, _batch: &mut Batch) {}
-
-/// Every letter with this Message-ID (with or without angle brackets) or this queue id.
-pub async fn trace(_office: &Office, _id: &str) -> Result<Vec<Traced>, Refusal> {
-    Ok(Vec::new())
+pub fn ride(office: &Office, letter: QueueId, entries: &[Entry], batch: &mut Batch) {
+    put(office, letter, None, entries, batch);
 }
 
 /// Adds one entry and does not wait for it: what it tells has happened already.
@@ -127,4 +156,126 @@ pub fn note(office: &Office, letter: QueueId, entry: &Entry) {
     let mut batch = Batch::new();
     ride(office, letter, std::slice::from_ref(entry), &mut batch);
     drop(office.store.submit(batch));
+}
+
+fn put(
+    office: &Office,
+    letter: QueueId,
+    mut digest: Option<[u8; 32]>,
+    entries: &[Entry],
+    batch: &mut Batch,
+) {
+    for stored in rows::pack(entries) {
+        let key = rows::fresh_key(letter);
+        let value = rows::seal(office, &key, digest.take(), &stored);
+        batch.put(key, value);
+    }
+}
+
+/// Every letter with this Message-ID (with or without angle brackets) or this queue id, oldest
+/// first; empty when none is known (any more).
+///
+/// # Errors
+/// [`Refusal::StoreFailed`] when the store does not answer.
+pub async fn trace(office: &Office, id: &str) -> Result<Vec<Traced>, Refusal> {
+    let id = id.trim();
+    let mut letters = letters_of(office, id).await?;
+    if let Some(letter) = QueueId::parse(id.trim_matches(['<', '>']))
+        && !letters.contains(&letter)
+    {
+        letters.push(letter);
+    }
+    let mut traced = Vec::new();
+    for letter in letters {
+        let entries = read(office, letter).await?;
+        if !entries.is_empty() {
+            traced.push(Traced { letter, entries });
+        }
+    }
+    Ok(traced)
+}
+
+/// Everything that is known of one letter, in order.
+///
+/// # Errors
+/// [`Refusal::StoreFailed`] when the store does not answer.
+pub async fn read(office: &Office, letter: QueueId) -> Result<Vec<Entry>, Refusal> {
+    let range = store::prefix(&rows::letter_prefix(letter));
+    let page = office.store.scan(range, limits::SCAN_ROWS_MAX).await;
+    let page = page.map_err(|error| refusal_of(&error))?;
+    let mut entries = Vec::new();
+    for (key, row) in &page.rows {
+        match rows::open(office, key, &row.value) {
+            Some(opened) => entries.extend(opened),
+            None => tracing::error!(%letter, "a part of a timeline is damaged"),
+        }
+    }
+    Ok(entries)
+}
+
+/// The letters with this Message-ID, oldest first.
+async fn letters_of(office: &Office, message_id: &str) -> Result<Vec<QueueId>, Refusal> {
+    let Some(digest) = digest(office, message_id) else { return Ok(Vec::new()) };
+    let range = store::prefix(&rows::index_prefix(&digest));
+    let page = office.store.scan(range, limits::TRACED_LETTERS_MAX).await;
+    let page = page.map_err(|error| refusal_of(&error))?;
+    Ok(page.rows.iter().filter_map(|(key, _)| rows::indexed_letter(key)).collect())
+}
+
+/// Removes timelines of letters that were taken in more than `trace.keep_days` ago, in small
+/// batches, oldest first. Answers how many rows went; the rest waits for the next time.
+///
+/// # Errors
+/// [`Refusal::StoreFailed`], or what a failed commit means.
+pub async fn sweep(office: &Office) -> Result<usize, Refusal> {
+    let now = office.clock.now();
+    let mut swept = 0;
+    for _ in 0..limits::TIMELINE_SWEEPS_MAX {
+        let range = store::prefix(rows::TIMELINES);
+        let page = office.store.scan(range, limits::TIMELINE_SWEPT_AT_ONCE).await;
+        let page = page.map_err(|error| refusal_of(&error))?;
+        let mut batch = Batch::new();
+        let mut rows = 0;
+        for (key, row) in &page.rows {
+            let letter = rows::letter_of(key);
+            if letter
+                .is_some_and(|letter| now.since(taken_in_at(letter)) <= office.config.trace.keep)
+            {
+                break;
+            }
+            if let (Some(letter), Some(stored)) = (letter, rows::decode(&row.value))
+                && let Some(digest) = stored.message_id
+            {
+                batch.delete(rows::index_key(&digest, letter));
+            }
+            batch.delete(key.to_vec());
+            rows += 1;
+        }
+        if rows == 0 {
+            break;
+        }
+        let commit = office.store.commit(batch).await;
+        commit.map_err(|error| crate::flow::mailbox::commit_refusal(&error))?;
+        swept += rows;
+    }
+    Ok(swept)
+}
+
+/// RFC 9562 §5.7: the first 48 bits of a UUIDv7 are milliseconds since 1970.
+fn taken_in_at(letter: QueueId) -> Timestamp {
+    let first = letter.as_bytes().iter().take(6);
+    Timestamp::from_millis(first.fold(0, |sum, octet| sum << 8 | u64::from(*octet)))
+}
+
+/// A Message-ID says who wrote to whom and when, to those who know its sender's program: only a
+/// keyed hash of it lies on disk.
+fn digest(office: &Office, message_id: &str) -> Option<[u8; 32]> {
+    let id = message_id.trim().trim_start_matches('<').trim_end_matches('>').trim();
+    let context: &[u8] = b"message-id/";
+    (!id.is_empty()).then(|| office.spool_keys.digest(&[context, id.as_bytes()].concat()))
+}
+
+fn refusal_of(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "a timeline cannot be read");
+    Refusal::StoreFailed
 }

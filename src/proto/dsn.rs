@@ -2,11 +2,17 @@
 //! the sender's software (RFC 3464), in one multipart/report (RFC 6522).
 mod words;
 
+use std::time::Duration;
+
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::time::Timestamp;
 use crate::proto::mime::date;
+
+/// The code of a letter that an administrator ended: none of RFC 3463 says so, and "other security
+/// status" is the least wrong.
+pub const BY_ADMINISTRATOR: EnhancedStatus = EnhancedStatus(5, 7, 0);
 
 /// Octets of a stranger's text that a report quotes.
 const QUOTED_OCTETS_MAX: usize = 800;
@@ -34,6 +40,10 @@ pub struct Report<'r> {
     pub envid: Option<&'r str>,
     /// Message-ID of the letter, with its angle brackets, for threads.
     pub about: Option<&'r str>,
+    /// Our own name of the letter: what people quote when they ask us.
+    pub reference: &'r str,
+    /// The promise that a delayed letter does not keep.
+    pub late: Option<Late<'r>>,
     /// At least one.
     pub recipients: &'r [RecipientReport<'r>],
     /// What of the letter goes back.
@@ -55,8 +65,34 @@ pub struct RecipientReport<'r> {
     pub diagnostic: Option<&'r str>,
     /// Which host said it.
     pub remote_mta: Option<&'r str>,
+    /// When it was tried last; `None` for now.
+    pub last_attempt: Option<Timestamp>,
     /// Until when it is tried again, when it is delayed.
     pub retry_until: Option<Timestamp>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Other ways to the same person or team, when it is delayed.
+    pub alternatives: &'r [Alternative],
+}
+
+/// A promise about a class of letters that one of them did not meet.
+#[derive(Clone, Copy)]
+pub struct Late<'r> {
+    /// The document's code that made the promise; `*` for every letter.
+    pub class: &'r str,
+    /// Within which time the letter should have arrived.
+    pub within: Duration,
+}
+
+/// Another mailbox that the national directory shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// Its address.
+    pub address: String,
+    /// Whose it is.
+    pub name: String,
+    /// The same person's; otherwise of the same structure.
+    pub same_person: bool,
 }
 
 /// RFC 3464 §2.3.3.
@@ -193,7 +229,7 @@ fn recipient_status(recipient: &RecipientReport<'_>, now: Timestamp, text: &mut 
     if let Some(said) = recipient.diagnostic.map(one_line).filter(|said| !said.is_empty()) {
         field("Diagnostic-Code", &format!("smtp; {said}"));
     }
-    field("Last-Attempt-Date", &date::rfc5322(now));
+    field("Last-Attempt-Date", &date::rfc5322(recipient.last_attempt.unwrap_or(now)));
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
         field("Will-Retry-Until", &date::rfc5322(until));
     }

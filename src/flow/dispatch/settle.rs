@@ -2,7 +2,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::domain::address::Address;
+use crate::domain::delivery::NextHop;
 use crate::domain::envelope::Recipient;
 use crate::domain::fact::Fact;
 use crate::domain::status::DeliveryStatus;
@@ -14,9 +17,16 @@ use crate::flow::deliver::operator::Outcome;
 use crate::flow::mailbox;
 use crate::flow::notify;
 use crate::flow::office::Office;
+use crate::flow::promise;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
+use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Settlement;
+use crate::flow::timeline;
+use crate::flow::timeline::Attempt;
+use crate::flow::timeline::Entry;
+use crate::flow::timeline::Step;
+use crate::proto::dsn::Action;
 
 /// Pause before a settlement that the store refused is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(2);
@@ -44,8 +54,18 @@ pub(super) async fn settle(office: &Arc<Office>, claimed: &Claimed, delivery: &D
     }
     let ends: Vec<(u16, Settlement)> =
         verdicts.given_up.iter().map(|number| (*number, Settlement::Finished)).collect();
-    if let Some((to, content)) = notify::failed(office, delivery, &verdicts.failures, now) {
-        let told = report(office, claimed, delivery, &ends, to, &content).await;
+    let whole = notify::whole_letter(office, delivery).await;
+    let returned = whole.as_ref().map(|(letter, _)| letter.as_slice());
+    if let Some((to, content)) = notify::failed(office, delivery, &verdicts.failures, returned) {
+        let content = Zeroizing::new(content);
+        let mut told = report(office, claimed, delivery, &ends, to, &content).await;
+        if told.is_err() && whole.is_some() {
+            // Perhaps it was too much, for memory or for the sender: the header section is not.
+            drop(whole);
+            if let Some((to, short)) = notify::failed(office, delivery, &verdicts.failures, None) {
+                told = report(office, claimed, delivery, &ends, to, &short).await;
+            }
+        }
         match told {
             Ok(()) => return,
             Err(refusal) if refusal.is_temporary() => {
@@ -117,8 +137,14 @@ async fn persist(
         let refusal = match queue::settle(office, claimed, settlements).await {
             Ok(mut settled) => {
                 facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
+                let tried = attempts(office, delivery, settlements);
+                timeline::ride(office, claimed.queue_id(), &tried, &mut settled.batch);
+                let has_promised = promise_success(office, delivery, settlements, &mut settled);
                 match office.store.commit(settled.batch).await {
                     Ok(()) => {
+                        if has_promised {
+                            office.promise_bell.notify_one();
+                        }
                         facts.iter().for_each(|fact| office.metrics.count(fact));
                         if let Some(released) = settled.released {
                             office.blobs.sweep(released).await;
@@ -155,6 +181,9 @@ async fn report(
     let mut settled = queue::settle(office, claimed, ends).await?;
     let facts = facts(office, delivery, ends, true);
     facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
+    let mut told = attempts(office, delivery, ends);
+    told.extend(reported(office, delivery, ends));
+    timeline::ride(office, claimed.queue_id(), &told, &mut settled.batch);
     crate::flow::house_letter(office, to, content, settled.batch).await?;
     facts.iter().for_each(|fact| office.metrics.count(fact));
     if let Some(released) = settled.released {
@@ -163,15 +192,109 @@ async fn report(
     Ok(())
 }
 
+/// The attempt as each recipient's timeline tells it.
+fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlement)]) -> Vec<Entry> {
+    let contact = delivery.contact();
+    let domain = match delivery.routed().next() {
+        NextHop::Operator { domain, .. } => domain.as_str(),
+        NextHop::Mailbox => "",
+    };
+    let at = office.clock.now();
+    settled(delivery, settlements)
+        .map(|(recipient, outcome, settlement)| {
+            let again_at = match settlement {
+                Settlement::Again(at, _) => Some(*at),
+                Settlement::Finished => None,
+            };
+            let host = if contact.host.is_empty() { domain } else { &contact.host };
+            let status = match (outcome.status(), again_at) {
+                // Tried for long enough.
+                (DeliveryStatus::Deferred, None) => DeliveryStatus::Failed,
+                (status, _) => status,
+            };
+            let step = Step::Attempt(Box::new(Attempt {
+                number: recipient.attempts,
+                host: host.to_owned(),
+                address: contact.address.map(|address| address.to_string()).unwrap_or_default(),
+                certificate: contact.certificate.clone(),
+                tls: contact.tls.clone(),
+                status,
+                enhanced: outcome.enhanced(),
+                reply: outcome.reply.clone(),
+                remote_id: contact.remote_id.clone().filter(|_| status == DeliveryStatus::Relayed),
+                again_at,
+            }));
+            Entry { at, recipient: Some(recipient.recipient.address.clone()), step }
+        })
+        .collect()
+}
+
+/// The recipients of whose failure the sender is told.
+fn reported(office: &Office, delivery: &Delivery, ends: &[(u16, Settlement)]) -> Vec<Entry> {
+    let at = office.clock.now();
+    settled(delivery, ends)
+        .map(|(recipient, ..)| &recipient.recipient)
+        .filter(|one| notify::wants(one.parameters.notify, Action::Failed))
+        .map(|one| Entry {
+            at,
+            recipient: Some(one.address.clone()),
+            step: Step::Reported("failed".to_owned()),
+        })
+        .collect()
+}
+
+/// RFC 3461 §5.2.2: a host that takes the letter and offers no DSN will not report its arrival; so
+/// the sender hears from us that it went there.
+fn promise_success(
+    office: &Office,
+    delivery: &Delivery,
+    settlements: &[(u16, Settlement)],
+    settled_batch: &mut queue::Settled,
+) -> bool {
+    let letter = delivery.routed().letter();
+    let Some(sender) = letter.reverse_path.address() else { return false };
+    if delivery.contact().offers_dsn {
+        return false;
+    }
+    let relayed: Vec<(&Recipient, &Outcome)> = settled(delivery, settlements)
+        .filter(|(_, outcome, _)| outcome.status() == DeliveryStatus::Relayed)
+        .map(|(recipient, outcome, _)| (&recipient.recipient, outcome))
+        .filter(|(one, _)| notify::wants(one.parameters.notify, Action::Relayed))
+        .collect();
+    let Some((_, first)) = relayed.first() else { return false };
+    let arrived = promise::Arrived {
+        letter: delivery.routed().queue_id(),
+        sender,
+        envid: letter.parameters.envid.as_deref(),
+        arrival: letter.accepted_at,
+        header: delivery.header(),
+        relayed_to: Some((notify::remote_mta(delivery), &first.reply)),
+        recipients: relayed.iter().map(|(one, _)| *one).collect(),
+        at: office.clock.now(),
+    };
+    promise::success(office, &arrived, &mut settled_batch.batch)
+}
+
+/// Each recipient that is settled now, with what the hop said and what was decided.
+fn settled<'a>(
+    delivery: &'a Delivery,
+    settlements: &'a [(u16, Settlement)],
+) -> impl Iterator<Item = (&'a ClaimedRecipient, &'a Outcome, &'a Settlement)> {
+    let pairs = delivery.routed().recipients().iter().zip(delivery.outcomes());
+    pairs.filter_map(|(recipient, outcome)| {
+        let mut decided = settlements.iter();
+        let (_, settlement) = decided.find(|(number, _)| *number == recipient.number)?;
+        Some((recipient, outcome, settlement))
+    })
+}
+
 fn facts(
     office: &Office,
     delivery: &Delivery,
     settlements: &[(u16, Settlement)],
     given_up: bool,
 ) -> Vec<Fact> {
-    let pairs = delivery.routed().recipients().iter().zip(delivery.outcomes());
-    pairs
-        .filter(|(recipient, _)| settlements.iter().any(|(number, _)| *number == recipient.number))
-        .map(|(_, outcome)| count::attempted(office, delivery, outcome, given_up))
+    settled(delivery, settlements)
+        .map(|(_, outcome, _)| count::attempted(office, delivery, outcome, given_up))
         .collect()
 }

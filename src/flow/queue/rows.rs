@@ -200,6 +200,11 @@ pub(super) fn recipient_key(id: QueueId, number: u16) -> Vec<u8> {
     [RECIPIENTS, id.as_bytes().as_slice(), &number.to_be_bytes()].concat()
 }
 
+/// All recipients of one letter.
+pub(super) fn recipients_prefix(id: QueueId) -> Vec<u8> {
+    [RECIPIENTS, id.as_bytes()].concat()
+}
+
 pub(super) fn due_key(due: Timestamp, id: QueueId, number: u16) -> Vec<u8> {
     let due = due.as_millis().to_be_bytes();
     [DUE, due.as_slice(), id.as_bytes(), &number.to_be_bytes()].concat()

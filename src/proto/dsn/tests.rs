@@ -31,7 +31,10 @@ impl Case {
             status: EnhancedStatus(5, 1, 1),
             diagnostic,
             remote_mta: Some("mx.cabinet.mssante.test"),
+            last_attempt: None,
             retry_until: None,
+            attempts: 1,
+            alternatives: &[],
         }
     }
 
@@ -45,6 +48,8 @@ impl Case {
             now: Timestamp::from_seconds(1_795_185_360),
             envid: Some("QQ314159"),
             about: Some("<1@hopital.mssante.test>"),
+            reference: "0192",
+            late: None,
             recipients,
             returned: Returned::Headers(b"From: a@x.fr\r\nSubject: s\r\n"),
         }

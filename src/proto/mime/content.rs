@@ -103,6 +103,11 @@ pub fn searchable_text(letter: &[u8]) -> String {
     text
 }
 
+/// The octets of a part as its author wrote them, without the transfer encoding.
+pub fn decoded_part<'l>(letter: &'l [u8], part: &Part) -> Cow<'l, [u8]> {
+    decode::transfer(&part.encoding, body(letter, part))
+}
+
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
 pub fn decoded_header(raw: &[u8]) -> String {
     words::decode(&header::unfold(raw))

@@ -191,6 +191,8 @@ pub trait Desk: Send + Sync + 'static {
         uid: Uid,
         flags: Flags,
     ) -> Result<(), MailboxError>;
+    /// Notes for the sender's administrators that a letter was opened for the first time.
+    async fn note_read(&self, _account: &Account, _letter: &Letter) {}
     /// Sends a letter of this patient to one recipient. `Ok` only when the relay has taken
     /// responsibility for it.
     async fn send(

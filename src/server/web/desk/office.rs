@@ -35,6 +35,7 @@ use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::timeline;
 use crate::infra::directory::Account;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
@@ -184,6 +185,11 @@ impl Desk for OfficeDesk {
     ) -> Result<(), MailboxError> {
         let mailbox = self.0.mailboxes.open(account).await?;
         mailbox.store_flags(folder, &[uid], &FlagChange::Add(flags)).await.map(|_| ())
+    }
+
+    async fn note_read(&self, account: &Account, letter: &Letter) {
+        let message_id = letter.header.message_id.as_deref();
+        timeline::read_on_page(&self.0, &account.address, message_id, letter.row.at).await;
     }
 
     async fn send(

@@ -59,8 +59,11 @@ pub async fn read(
     if !letter.row.flags.seen {
         let seen = Flags { seen: true, ..Flags::default() };
         // The letter can be read all the same; it stays marked as unread.
-        if let Err(error) = site.desk.mark(patient.account, folder, uid, seen).await {
-            tracing::warn!(door = "https", %error, "a letter was not marked as read");
+        match site.desk.mark(patient.account, folder, uid, seen).await {
+            Ok(()) => site.desk.note_read(patient.account, &letter).await,
+            Err(error) => {
+                tracing::warn!(door = "https", %error, "a letter was not marked as read");
+            }
         }
     }
     show(&site, &visitor, &patient, folder, letter, Draft::default(), StatusCode::OK).await
