@@ -78,6 +78,9 @@ async fn a_letter_that_was_let_in_is_explained_by_its_queue_id_even_after_a_rest
     assert_eq!((null.len(), null[0].mail_from.as_ref()), (1, None));
     assert_eq!(null[0].list.as_ref().unwrap().entry, Some((cabinet, subject)));
     assert_eq!(house.explained(&found[0].session.to_string()).await.len(), 2);
+    // Whoever sent it knows its Message-ID.
+    assert_eq!(house.explained("<kept@cabinet.test>").await, found);
+    assert_eq!(house.explained("second@cabinet.test").await, null);
     peer.talk(&[("QUIT", "221")]).await;
 
     let (_folder, config) = house.stop().await;

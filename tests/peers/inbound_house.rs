@@ -74,6 +74,14 @@ impl House {
 
     /// With more configuration, and a list that is so old.
     pub(super) async fn with(more: &str, list_age: Duration) -> Self {
+        Self::prepared(|_, _| more.to_owned(), list_age).await
+    }
+
+    /// With configuration that needs files of the authority.
+    pub(super) async fn prepared(
+        more: impl FnOnce(&Path, &DemoPki) -> String,
+        list_age: Duration,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host = [127, 0, 0, 1].into();
         let operators = [operator("hopital"), operator("cabinet")];
@@ -82,7 +90,8 @@ impl House {
         let generated = SystemClock.now().as_millis() - list_age.as_millis() as u64;
         write_list(folder.path(), &pki, &["hopital", "cabinet"], Timestamp::from_millis(generated));
         let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = write_config(folder.path(), &pki, door, more);
+        let more = more(folder.path(), &pki);
+        let config = write_config(folder.path(), &pki, door, &more);
         let relay = Relay::start(Config::load(&config).unwrap()).await.unwrap();
         let house = Self { folder, pki, door, config, relay };
         house.add_mailbox().await;
@@ -125,8 +134,7 @@ impl House {
 
     /// What the certificate of an operator says.
     pub(super) fn facts(&self, name: &str) -> CertificateFacts {
-        let leaf = CertificateDer::from_pem_file(self.files(name).certificate).unwrap();
-        certificate_facts(&leaf).unwrap()
+        facts_of(&self.files(name))
     }
 
     /// Publishes another list and waits until the relay uses it.
@@ -152,22 +160,7 @@ impl House {
         purpose: ExtendedKeyUsagePurpose,
         ends: Timestamp,
     ) -> PemPair {
-        let operator = operator(of);
-        let leaf = Leaf {
-            subject: &[
-                (DnType::CountryName, "FR"),
-                (DnType::StateOrProvinceName, "Paris (75)"),
-                (DnType::OrganizationName, &operator.organisation),
-                (DnType::OrganizationalUnitName, &operator.structure),
-                (DnType::CommonName, operator.hostname.as_str()),
-            ],
-            names: &[operator.hostname.as_str()],
-            purposes: &[purpose],
-            rsa: false,
-            not_before: Timestamp::from_millis(SystemClock.now().as_millis() - 86_400_000),
-            not_after: ends,
-        };
-        self.pki.issue(&leaf, &self.folder.path().join("rogue"), stem).unwrap()
+        leaf(self.folder.path(), &self.pki, stem, of, (purpose, ends))
     }
 
     /// A self-signed certificate with the subject of the honest operator.
@@ -322,6 +315,75 @@ fn write_config(folder: &Path, pki: &DemoPki, door: SocketAddr, more: &str) -> P
     let file = folder.join("vaguemestre.toml");
     std::fs::write(&file, text).unwrap();
     file
+}
+
+/// See [`House::leaf`]; before there is a house.
+pub(super) fn leaf(
+    folder: &Path,
+    pki: &DemoPki,
+    stem: &str,
+    of: &str,
+    (purpose, ends): (ExtendedKeyUsagePurpose, Timestamp),
+) -> PemPair {
+    let operator = operator(of);
+    let leaf = Leaf {
+        subject: &[
+            (DnType::CountryName, "FR"),
+            (DnType::StateOrProvinceName, "Paris (75)"),
+            (DnType::OrganizationName, &operator.organisation),
+            (DnType::OrganizationalUnitName, &operator.structure),
+            (DnType::CommonName, operator.hostname.as_str()),
+        ],
+        names: &[operator.hostname.as_str()],
+        purposes: &[purpose],
+        rsa: false,
+        not_before: Timestamp::from_millis(SystemClock.now().as_millis() - 86_400_000),
+        not_after: ends,
+    };
+    pki.issue(&leaf, &folder.join("rogue"), stem).unwrap()
+}
+
+/// Writes a CRL of one of the two authorities (`ca-root`, `ca-organisations`) with one serial.
+pub(super) fn crl(
+    folder: &Path,
+    authority: &str,
+    revoked: Option<&str>,
+    lives: Duration,
+) -> PathBuf {
+    let read = |end: &str| std::fs::read_to_string(folder.join("pki").join(end)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&read(&format!("{authority}.key"))).unwrap();
+    let certificate = read(&format!("{authority}.pem"));
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&certificate, key).unwrap();
+    let moment = |seconds: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    let now = SystemClock.now().as_seconds();
+    let entry = |serial: &str| {
+        let even = format!("{}{serial}", if serial.len() % 2 == 0 { "" } else { "0" });
+        let octet = |at: usize| u8::from_str_radix(&even[at..at + 2], 16).unwrap();
+        let octets: Vec<u8> = (0..even.len()).step_by(2).map(octet).collect();
+        rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&octets),
+            revocation_time: moment(now - 30),
+            reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        }
+    };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: moment(now - 60),
+        next_update: moment(now + lives.as_secs()),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.map(entry).into_iter().collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let file = folder.join(format!("{authority}.crl"));
+    std::fs::write(&file, list.signed_by(&issuer).unwrap().der()).unwrap();
+    file
+}
+
+/// What a certificate in a file says.
+pub(super) fn facts_of(files: &PemPair) -> CertificateFacts {
+    let leaf = CertificateDer::from_pem_file(&files.certificate).unwrap();
+    certificate_facts(&leaf).unwrap()
 }
 
 pub(super) fn in_a_year() -> Timestamp {

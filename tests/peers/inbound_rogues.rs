@@ -1,4 +1,5 @@
 //! Peers that may not come in: each hears why, at the right moment, and nothing of theirs stays.
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::ExtendedKeyUsagePurpose;
@@ -17,10 +18,14 @@ use vaguemestre::infra::clock::SystemClock;
 use super::inbound_house::House;
 use super::inbound_house::MAIL;
 use super::inbound_house::RCPT;
+use super::inbound_house::crl;
+use super::inbound_house::facts_of;
 use super::inbound_house::in_a_year;
+use super::inbound_house::leaf;
 use super::inbound_house::letter;
 use super::inbound_house::session_of;
 
+const DAY: Duration = Duration::from_secs(86_400);
 const CLIENT: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ClientAuth;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +49,7 @@ async fn a_certificate_that_is_missing_or_not_good_is_told_why_right_after_ehlo(
     let mail = ExtendedKeyUsagePurpose::EmailProtection;
     let cases: [(Option<PemPair>, &str, &str, Refusal); 6] = [
         (None, "554 5.7.1 ", "", Refusal::PeerCertificateMissing),
-        (Some(house.self_signed()), "554 5.7.5 ", "ssuer", Refusal::PeerCertificateInvalid),
+        (Some(house.self_signed()), "554 5.7.5 ", "elf-signed", Refusal::PeerCertificateInvalid),
         (Some(house.of_another_authority()), "554 5.7.5 ", "", Refusal::PeerCertificateInvalid),
         (
             Some(house.leaf("expired", "cabinet", CLIENT, yesterday)),
@@ -183,7 +188,7 @@ async fn a_list_that_is_too_old_puts_everybody_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_revocation_says_is_obeyed_as_the_mode_wants() {
-    let house = House::with("revocation.mode = \"required\"", Duration::ZERO).await;
+    let house = House::prepared(|folder, _| required(folder, DAY), Duration::ZERO).await;
     let facts = house.facts("cabinet");
     let now = SystemClock.now();
     let verdict = |standing| {
@@ -196,4 +201,76 @@ async fn what_revocation_says_is_obeyed_as_the_mode_wants() {
     assert_eq!(verdict(Standing::NotAsked), Ok(()));
     assert_eq!(verdict(Standing::Revoked(now)), Err(Refusal::PeerCertificateRevoked));
     assert_eq!(verdict(Standing::Unknown), Err(Refusal::RevocationUnknown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_refused_and_the_evidence_is_kept() {
+    let mut revoked = None;
+    let house = House::prepared(
+        |folder, pki| {
+            let files = leaf(folder, pki, "revoked", "cabinet", (CLIENT, in_a_year()));
+            let lists = [
+                crl(folder, "ca-root", None, DAY),
+                crl(folder, "ca-organisations", Some(&facts_of(&files).serial), DAY),
+            ];
+            revoked = Some(files);
+            format!(
+                "revocation.mode = \"required\"\nrevocation.crl = false\n\
+                 revocation.ocsp = false\nrevocation.crl_files = {lists:?}\n"
+            )
+        },
+        Duration::ZERO,
+    )
+    .await;
+    let mut peer = house.secured(&house.tls(revoked.as_ref())).await;
+    let reply = peer.ask("EHLO mx.cabinet.test").await;
+    assert!(reply.starts_with("554 5.7.5 Your certificate is revoked"), "{reply}");
+    let found = house.explained(&session_of(&reply)).await;
+    assert_eq!(found[0].refusal, Some(Refusal::PeerCertificateRevoked));
+    let evidence = found[0].revocation.as_ref().unwrap();
+    assert!(matches!(evidence.standing, Standing::Revoked(_)), "{evidence:?}");
+    assert!(evidence.source.contains("ca-organisations.crl"), "{evidence:?}");
+    // The same operator's other certificate comes in, with evidence that it is good.
+    let reply = house.honest().await.deliver(&letter("good")).await;
+    let id = reply.trim_end().rsplit(' ').next().unwrap().to_owned();
+    let found = house.explained(&id).await;
+    let evidence = found[0].revocation.as_ref().unwrap();
+    assert_eq!(evidence.standing, Standing::Good);
+    assert!(evidence.made.is_some(), "{evidence:?}");
+}
+
+/// Insists on evidence, and has it for so long.
+fn required(folder: &Path, lives: Duration) -> String {
+    let lists = [crl(folder, "ca-root", None, DAY), crl(folder, "ca-organisations", None, lives)];
+    format!(
+        "revocation.mode = \"required\"\nrevocation.crl = false\nrevocation.ocsp = false\n\
+         revocation.grace_seconds = 0\nrevocation.crl_files = {lists:?}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_ends_during_the_connection_puts_the_next_letter_off() {
+    let lives = Duration::from_secs(25);
+    let begun = SystemClock.now();
+    let house = House::prepared(|folder, _| required(folder, lives), Duration::ZERO).await;
+    let mut peer = house.honest().await;
+    peer.talk(&[(MAIL, "250"), ("RSET", "250")]).await;
+    let passed = SystemClock.now().since(begun);
+    tokio::time::sleep((lives + Duration::from_secs(2)).saturating_sub(passed)).await;
+    let reply = peer.ask(MAIL).await;
+    assert!(reply.starts_with("451 4.7.5 "), "{reply}");
+    let found = house.explained(&session_of(&reply)).await;
+    assert_eq!(found[0].refusal, Some(Refusal::RevocationUnknown));
+    assert!(!found[0].revocation.as_ref().unwrap().trouble.is_empty(), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_evidence_a_peer_comes_in_when_none_is_insisted_on() {
+    let more =
+        "revocation.mode = \"if-available\"\nrevocation.crl = false\nrevocation.ocsp = false";
+    let house = House::with(more, Duration::ZERO).await;
+    let reply = house.honest().await.deliver(&letter("unasked")).await;
+    let id = reply.trim_end().rsplit(' ').next().unwrap().to_owned();
+    let found = house.explained(&id).await;
+    assert_eq!(found[0].revocation.as_ref().unwrap().standing, Standing::NotAsked);
 }

@@ -62,7 +62,9 @@ pub(super) fn operator(
     credentials: &Credentials,
 ) -> Option<(&CertificateFacts, Option<SessionId>)> {
     match credentials {
-        Credentials::Operator(facts) => Some((facts, None)),
+        Credentials::Operator(grounds) => {
+            grounds.certificate().map(|facts| (facts, Some(grounds.session())))
+        }
         _ => None,
     }
 }
