@@ -357,7 +357,7 @@ pub(super) fn crl(
     let moment = |seconds: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
     let now = SystemClock.now().as_seconds();
     let entry = |serial: &str| {
-        let even = format!("{}{serial}", if serial.len() % 2 == 0 { "" } else { "0" });
+        let even = format!("{}{serial}", if serial.len().is_multiple_of(2) { "" } else { "0" });
         let octet = |at: usize| u8::from_str_radix(&even[at..at + 2], 16).unwrap();
         let octets: Vec<u8> = (0..even.len()).step_by(2).map(octet).collect();
         rcgen::RevokedCertParams {
