@@ -13,6 +13,10 @@ mod postfix;
 mod powercut;
 mod revocation;
 mod queue;
+#[path = "peers/inbound.rs"]
+mod peers_inbound;
+mod powercut;
+mod revocation;
 mod reports;
 mod smtp;
 mod store;

@@ -40,6 +40,15 @@ folder.")]
         common: Common,
     },
     /// Why somebody was let in or refused at the operators' door, and what to do about it.
+    #[command(after_help = "\
+Examples:
+  vaguemestre trust explain 0192f0c1aaaa7bbb8ccc0123456789ab
+  vaguemestre trust explain '<20261122.1@cabinet.mssante.fr>' --json
+
+A refusal names its session; a letter that was taken in has the id behind \"Queued as\".
+
+Works on a running and on a stopped relay: a running one is asked through control.sock in its data
+folder, and knows more of strangers' refusals.")]
     Explain(Explain),
     /// What differs between two lists, and what that means for us.
     ///
@@ -182,6 +191,7 @@ pub(super) async fn run(command: Trust) -> Result<(), Failure> {
             (common, Request::Rollback { version, reason, dry_run })
         }
         Trust::Versions { common } => (common, Request::Versions {}),
+        Trust::Explain(command) => return explain::run(command).await,
     };
     match commands::reach_with(&common.config, control::Request::Trust(request)).await? {
         Response::Trust(answer) if common.format.json => show_json(&answer)?,

@@ -63,8 +63,17 @@ pub fn of_refusal(
     refusal: Refusal,
 ) -> Decision {
     let mut decision = of(accepted, grounds, office.clock.now());
+    // A certificate that is not good in itself is not looked up: its subject may be borrowed.
+    let is_looked_up = !matches!(
+        refusal,
+        Refusal::PeerCertificateMissing
+            | Refusal::PeerCertificateInvalid
+            | Refusal::PeerCertificateRevoked
+            | Refusal::RevocationUnknown
+    );
     decision.list = grounds
         .certificate()
+        .filter(|_| is_looked_up)
         .map(|certificate| judge::list_evidence(office, certificate, mail_from.as_ref()));
     decision.mail_from = mail_from;
     decision.refusal = Some(refusal);
@@ -146,12 +155,15 @@ fn short(text: String) -> String {
 }
 
 fn short_name(name: OperatorDn) -> OperatorDn {
-    let octets: usize = name.pairs().iter().map(|(attribute, value)| attribute.len() + value.len()).sum();
+    let octets: usize =
+        name.pairs().iter().map(|(attribute, value)| attribute.len() + value.len()).sum();
     if octets <= limits::DECISION_TEXT_CHARACTERS_MAX * 4 {
         return name;
     }
     let pairs = name.pairs().iter().take(16);
-    OperatorDn::new(pairs.map(|(attribute, value)| (short(attribute.clone()), short(value.clone()))))
+    OperatorDn::new(
+        pairs.map(|(attribute, value)| (short(attribute.clone()), short(value.clone()))),
+    )
 }
 
 /// Every decision about this session, letter (queue id) or Message-ID, oldest first.

@@ -53,7 +53,9 @@ pub async fn look(
     let now = office.clock.now();
     let anchors = office.tls.anchors();
     let path_stands = before.is_some_and(|before| {
-        Arc::ptr_eq(&before.anchors, &anchors) && before.in_its_dates(now) && !before.path.is_empty()
+        Arc::ptr_eq(&before.anchors, &anchors)
+            && before.in_its_dates(now)
+            && !before.path.is_empty()
     });
     if let Some(before) = before.filter(|before| path_stands && !before.is_stale(office, now)) {
         return Arc::clone(before);
@@ -116,12 +118,16 @@ pub fn list_evidence(
 
 impl Grounds {
     /// A given peer whose certificate is good for ever, for tests.
-    pub fn given(session: SessionId, certificate: Option<CertificateFacts>) -> Self {
+    pub fn given(
+        session: SessionId,
+        certificate: Option<CertificateFacts>,
+        revocation: Option<RevocationEvidence>,
+    ) -> Self {
         Self {
             session,
             certificate,
             trouble: String::new(),
-            revocation: None,
+            revocation,
             path: Vec::new(),
             anchors: Arc::default(),
             begins: Timestamp::from_millis(0),
@@ -138,7 +144,7 @@ impl Grounds {
         anchors: Arc<Vec<CertificateDer<'static>>>,
         now: Timestamp,
     ) -> Self {
-        let mut grounds = Self { anchors, ..Self::given(session, None) };
+        let mut grounds = Self { anchors, ..Self::given(session, None, None) };
         let Some((leaf, intermediates)) = shown.split_first() else { return grounds };
         match net::certificate_facts(leaf) {
             Ok(facts) => {

@@ -152,13 +152,13 @@ impl Desk for Clerk {
     ) -> Arc<Grounds> {
         self.looks.lock().unwrap().push(before.is_some());
         if shown.first() != Some(PKI.listed()) {
-            return Arc::new(Grounds::given(session, None));
+            return Arc::new(Grounds::given(session, None, None));
         }
         let dn = OperatorDn::new([("CN", "mx.cabinet.mssante.test")]);
         let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
         let (subject, issuer, serial) = (dn.clone(), dn, "01".to_owned());
         let facts = CertificateFacts { subject, issuer, serial, not_before, not_after };
-        Arc::new(Grounds::given(session, Some(facts)))
+        Arc::new(Grounds::given(session, Some(facts), None))
     }
 
     fn peer(&self, grounds: &Grounds) -> Result<(), Refusal> {

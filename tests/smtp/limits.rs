@@ -16,6 +16,7 @@ use super::clerk::Clerk;
 use super::client::Client;
 use super::client::MAIL;
 use super::client::RCPT;
+use super::tls::Shows;
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_one_octet_a_minute_is_cut_with_421() {
@@ -72,6 +73,53 @@ async fn a_client_that_shakes_no_hands_is_cut() {
     let begun = Instant::now();
     client.expect_closed().await;
     assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+/// Another operator that stalls, at each step of its dialogue: its task ends in bounded time.
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_stalls_at_any_step_is_cut() {
+    const STEPS: [&str; 8] = [
+        "EHLO mx.cabinet.test\r\n",
+        "MAIL FROM:<a@cabinet.test>\r\n",
+        "RCPT TO:<b@x.fr>\r\n",
+        "DATA\r\n",
+        "Subject: half",
+        " a line\r\n\r\nbody\r\n",
+        ".",
+        "\r",
+    ];
+    let clerk = Clerk::new();
+    // In clear: before a word, after EHLO, in the middle of a line, before the handshake.
+    for said in ["", "EHLO mx.cabinet.test\r\n", "EHLO mx", "EHLO mx\r\nSTARTTLS\r\n"] {
+        let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+        client.send(said).await;
+        expect_end(client, said).await;
+    }
+    for steps in 0..=STEPS.len() {
+        let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+        client.expect("220").await;
+        client.talk(&[("EHLO mx.cabinet.test", "250"), ("STARTTLS", "220")]).await;
+        let mut client = client.secure(Shows::Listed).await.unwrap();
+        for step in &STEPS[..steps] {
+            client.send(step).await;
+        }
+        expect_end(client, &format!("{steps} steps")).await;
+    }
+    for chunk in ["BDAT 100\r\n", "BDAT 100\r\nhalf", "BDAT 4\r\nfull", "BDAT 100 LAST\r\n", "BD"] {
+        let mut client = Client::operator(&clerk, Shows::Listed).await;
+        client.talk(&[(STEPS[1].trim_end(), "250"), (STEPS[2].trim_end(), "250")]).await;
+        client.send(chunk).await;
+        expect_end(client, chunk).await;
+    }
+    assert!(clerk.letters().is_empty());
+}
+
+async fn expect_end(mut client: Client, stalled: &str) {
+    let (_handle, session) = client.relay.take().unwrap();
+    let begun = Instant::now();
+    let ended = time::timeout(Duration::from_secs(1_000), session).await;
+    ended.unwrap_or_else(|_| panic!("after {stalled:?} the task goes on")).unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(310), "{stalled:?}: {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

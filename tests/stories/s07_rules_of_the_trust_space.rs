@@ -175,9 +175,9 @@ fn between_operators_the_certificate_decides_who_speaks_for_which_domain() {
         (&cabinet, PAUL, "288027599000176@patient.mssante.test", Err("550 5.1.3")),
         (&unlisted, "a@inconnu.mssante.test", HUGO, Err("550 5.7.1")),
         (&unlisted, "<>", HUGO, Err("550 5.7.1")),
-        // TLS itself ends there: without a certificate, or with one of strange authorities.
-        (&Peer(None), PAUL, HUGO, Err("closed connection")),
-        (&forged, PAUL, HUGO, Err("closed connection")),
+        // Without a certificate, or with one of strange authorities, EHLO is told why.
+        (&Peer(None), PAUL, HUGO, Err("554 5.7.1 Show your operator certificate")),
+        (&forged, PAUL, HUGO, Err("554 5.7.5 ")),
     ];
     for (peer, from, to, expected) in cases {
         let heard = peer.send(&running, 0, from, to, &[]);

@@ -260,10 +260,8 @@ mod tests {
         }
         for standing in [Standing::Good, Standing::Unknown, Standing::NotAsked] {
             let mut decision = full();
-            decision.revocation = Some(RevocationEvidence {
-                standing,
-                ..RevocationEvidence::not_asked()
-            });
+            decision.revocation =
+                Some(RevocationEvidence { standing, ..RevocationEvidence::not_asked() });
             assert_eq!(decode(decision.session, &encode(&decision)), Some(decision));
         }
     }

@@ -138,8 +138,8 @@ pub async fn handle(
         let days = office.config.trace.keep.as_secs() / 86_400;
         return Err(format!(
             "No decision is kept under that name. Give the session of a reply \"(session …)\" or \
-             of a log line, the id behind \"Queued as\", or a Message-ID. Decisions are kept for \
-             {days} days (trace.keep_days); of strangers' refusals only some of each second and \
+             of a log line, the id behind \"Queued as\", or a Message-ID of a letter that came in \
+             by the operators' door. Decisions are kept for {days} days (trace.keep_days); of strangers' refusals only some of each second and \
              the last ones since the start."
         ));
     }
@@ -237,11 +237,15 @@ fn told(decision: &Decision) -> String {
     let parts = [
         format!("{name}{ip}{tls} {verdict}."),
         certificate_told(decision),
-        decision.revocation.as_ref().map_or_else(String::new, |it| revocation_told(it, decision.at)),
+        decision
+            .revocation
+            .as_ref()
+            .map_or_else(String::new, |it| revocation_told(it, decision.at)),
         decision.list.as_ref().map_or_else(String::new, |list| list_told(list, decision)),
         mail_from_told(decision),
     ];
-    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> =
+        parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     told.push_str(&parts.join(" "));
     told
 }
@@ -296,9 +300,9 @@ fn list_told(list: &ListEvidence, decision: &Decision) -> String {
     let version = list.version;
     let old = age(decision.at.since(version.generated));
     let entry = match (&list.entry, &decision.mail_from) {
-        (Some((domain, dn)), _) => format!("lists {dn} for {domain}"),
-        (None, Some(domain)) => format!("does not list this certificate for {domain}"),
-        (None, None) => "lists this certificate for no domain".to_owned(),
+        (Some((domain, _)), _) => format!("lists this subject for {domain}"),
+        (None, Some(domain)) => format!("does not list this subject for {domain}"),
+        (None, None) => "lists this subject for no domain".to_owned(),
     };
     format!("The trust list {version}, {old} old, {entry}.")
 }
@@ -306,7 +310,9 @@ fn list_told(list: &ListEvidence, decision: &Decision) -> String {
 fn mail_from_told(decision: &Decision) -> String {
     match (&decision.mail_from, decision.letter) {
         (Some(domain), _) => format!("MAIL FROM was of {domain}."),
-        (None, Some(_)) => "MAIL FROM was the null path: the certificate alone was judged.".to_owned(),
+        (None, Some(_)) => {
+            "MAIL FROM was the null path: the certificate alone was judged.".to_owned()
+        }
         (None, None) => "No domain was named in MAIL FROM.".to_owned(),
     }
 }
@@ -482,7 +488,7 @@ mod tests {
             "not revoked, by http://crl.test/ca.crl",
             "(3 h before)",
             "(abababab)",
-            "does not list this certificate for hopital.test",
+            "does not list this subject for hopital.test",
             "MAIL FROM was of hopital.test",
         ] {
             assert!(told.told.contains(part), "{part} is not in: {}", told.told);
@@ -509,7 +515,9 @@ mod tests {
         decision.tls = None;
         decision.certificate_trouble = "the TLS handshake failed: no\u{1b}[2J suite".to_owned();
         let told = explained(&decision);
-        assert!(told.told.contains("No certificate was seen: the TLS handshake failed: no [2J suite."));
+        assert!(
+            told.told.contains("No certificate was seen: the TLS handshake failed: no [2J suite.")
+        );
         assert!(told.next.contains("STARTTLS"));
     }
 }

@@ -164,6 +164,26 @@ fn a_header_of_a_hundred_thousand_fields_is_viewed() {
     }
 }
 
+#[test]
+fn the_hosts_that_took_a_letter_in_are_read_without_being_fooled() {
+    let check = |value: &str, expected: &[&str]| {
+        let seen = view(format!("Received: {value}\r\n").as_bytes());
+        assert_eq!(seen.received_by, expected, "{value:?}");
+    };
+    check("from a by MX.Hopital.test with ESMTPS id 1; Sun, 22 Nov", &["mx.hopital.test"]);
+    check("from a (x [192.0.2.1])\r\n\t(TLS)\r\n\tby mx.test. with SMTP; date", &["mx.test"]);
+    check("by mx.test (Postfix, by another.test) id 1; by late.test", &["mx.test"]);
+    check("from by.test (by (nested \\) by) evil.test) by mx.test; d", &["mx.test"]);
+    check("from \"by evil.test\" by mx.test; d", &["mx.test"]);
+    check("from a BY\r\n mx.test; d", &["mx.test"]);
+    for nothing in ["", "by", "from a; by mx.test", "(by mx.test", "from a with SMTP"] {
+        check(nothing, &[]);
+    }
+    check(&format!("by {}", "x".repeat(300)), &[]);
+    let many = view("Received: by mx.test\r\n".repeat(500).as_bytes());
+    assert!(many.received == 500 && many.received_by.len() <= 101);
+}
+
 proptest::proptest! {
     #[test]
     fn any_octets_can_be_viewed(section in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
