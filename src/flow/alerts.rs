@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_same_alarm_is_written_about_once_an_hour() {
         let alerts = Alerts::default();
-        let at = |seconds| Timestamp::from_seconds(1_795_388_399 + seconds);
+        let at = |seconds: u64| Timestamp::from_seconds(1_795_388_399 + seconds);
         assert!(alerts.take("a letter was set aside", at(0)));
         assert!(!alerts.take("a letter was set aside", at(3_599)));
         assert!(alerts.take("another thing", at(3_599)));
