@@ -93,7 +93,17 @@ impl Metrics {
             sessions.get_or_create(&DoorLabels { door }).set(0);
         }
         let oldest = AtomicU64::new(0);
-        Self { registry, events, octets, sessions, logins, queue_rows, queue_oldest, alerts, oldest }
+        Self {
+            registry,
+            events,
+            octets,
+            sessions,
+            logins,
+            queue_rows,
+            queue_oldest,
+            alerts,
+            oldest,
+        }
     }
 
     /// Counts a fact: `vaguemestre_events_total{event,counterpart,reason}`.

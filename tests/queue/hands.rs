@@ -89,7 +89,10 @@ async fn a_dry_run_tells_what_would_be_touched_and_touches_nothing() {
         }
     }
     assert_eq!(rows(office).await, before);
-    assert_eq!(hands::act(office, &Job { is_dry: true, ..job(Change::Release, domain(A)) }).await.is_err(), true);
+    assert_eq!(
+        hands::act(office, &Job { is_dry: true, ..job(Change::Release, domain(A)) }).await.is_err(),
+        true
+    );
 }
 
 #[tokio::test]
@@ -241,12 +244,11 @@ async fn the_command_line_reaches_the_same_hands() {
     let office = lab.office();
     let id = lab.letter(&["279035121518989@a.mssante.test"]).await;
     let caller = Caller { author: "alice".to_owned() };
-    let ask = async |request| {
-        match control::handle(office, Request::Queue(request), &caller).await {
-            Response::Queue(answer) => Ok(answer),
-            Response::Failed(why) => Err(why),
-            other => panic!("{other:?}"),
-        }
+    let ask = async |request| match control::handle(office, Request::Queue(request), &caller).await
+    {
+        Response::Queue(answer) => Ok(answer),
+        Response::Failed(why) => Err(why),
+        other => panic!("{other:?}"),
     };
     let act = |action, target| control::queue::Request::Act {
         action,

@@ -342,9 +342,9 @@ async fn take_back_one(
     let (id, number) = (mark.id, mark.number);
     let row = office.store.get(&rows::recipient_key(id, number)).await;
     let row = row.map_err(|error| refusal_of(&error))?;
-    let read = row.as_ref().and_then(|row| {
-        Some((RecipientRow::read(office, id, number, &row.value)?, row.version))
-    });
+    let read = row
+        .as_ref()
+        .and_then(|row| Some((RecipientRow::read(office, id, number, &row.value)?, row.version)));
     let mut batch = Batch::new();
     let mut lane = None;
     match (&row, read) {

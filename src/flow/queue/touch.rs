@@ -104,8 +104,7 @@ pub async fn find(office: &Office, target: &Target) -> Result<Vec<(QueueId, u16)
                 let Some(row) = row.map_err(|error| refusal_of(&error))? else { continue };
                 let row = RecipientRow::read(office, id, number, &row.value);
                 let recipient = row.and_then(|row| row.open(office, id, number));
-                let is_theirs =
-                    |there: &Address| there.lookup_form() == address.lookup_form();
+                let is_theirs = |there: &Address| there.lookup_form() == address.lookup_form();
                 if recipient.is_some_and(|recipient| is_theirs(&recipient.address)) {
                     keys.push((id, number));
                 }
