@@ -117,6 +117,11 @@ enum Kind {
 }
 
 impl Ticket {
+    /// The lane that it came from.
+    pub fn lane(&self) -> &str {
+        &self.lane
+    }
+
     /// True when the letter was in flight as an earlier process died.
     pub fn is_suspect(&self) -> bool {
         self.kind == Kind::Suspect
