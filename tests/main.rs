@@ -9,15 +9,13 @@ mod house;
 mod imap;
 mod mime;
 mod outbound;
-mod postfix;
-mod powercut;
-mod revocation;
-mod queue;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
+mod postfix;
 mod powercut;
-mod revocation;
+mod queue;
 mod reports;
+mod revocation;
 mod smtp;
 mod store;
 mod stories;

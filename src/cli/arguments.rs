@@ -26,7 +26,7 @@ Environment:
   VAGUEMESTRE_LOG            refines the log level for one run, e.g. vaguemestre::flow=debug";
 
 /// Says how a command reaches the data. One text, so that no command says it otherwise.
-const REACH: &str = "\
+pub(super) const REACH: &str = "\
 Works on a running and on a stopped relay. If the relay runs, it is asked through the socket
 control.sock in its data folder, which answers only its own user and root. If not, this command
 opens the store itself; the store's lock makes both at once impossible. So run it as the relay's

@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 use crate::cli::arguments::ConfigFile;
 use crate::cli::arguments::Format;
+use crate::cli::arguments::REACH;
 use crate::cli::commands;
 use crate::cli::commands::Failure;
 use crate::cli::output;
@@ -36,6 +37,7 @@ being attempted at this moment is left alone, and the answer says so.";
 #[derive(Debug, Subcommand)]
 pub(super) enum Queue {
     /// What waits, recipient by recipient.
+    #[command(after_help = REACH)]
     List {
         /// Only this domain.
         #[arg(long, value_name = "DOMAIN", group = "narrow")]
@@ -62,6 +64,7 @@ pub(super) enum Queue {
         format: Format,
     },
     /// One letter: all its recipients, attempts, replies and holds. Never its content.
+    #[command(after_help = REACH)]
     Show {
         /// The letter's id.
         #[arg(value_name = "ID")]
@@ -72,6 +75,7 @@ pub(super) enum Queue {
         format: Format,
     },
     /// Hosts that did not answer lately, and when they are tried again.
+    #[command(after_help = REACH)]
     Circuits {
         #[command(flatten)]
         config: ConfigFile,
@@ -79,19 +83,19 @@ pub(super) enum Queue {
         format: Format,
     },
     /// Try now instead of when it is due.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Retry {
         #[command(flatten)]
         hands: Hands,
     },
     /// Keep letters from being tried until they are released. A domain: new letters, too.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Hold {
         #[command(flatten)]
         hands: Hands,
     },
     /// Let held letters go their way again, and those that the relay set aside.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Release {
         #[command(flatten)]
         hands: Hands,
@@ -100,7 +104,7 @@ pub(super) enum Queue {
     ///
     /// The host must show a certificate that the trust list names for the recipient's domain, as
     /// any other.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Reroute {
         #[command(flatten)]
         hands: Hands,
@@ -112,7 +116,7 @@ pub(super) enum Queue {
         clear: bool,
     },
     /// Give letters up now: their senders get a failure report.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Bounce {
         #[command(flatten)]
         hands: Hands,
@@ -121,7 +125,7 @@ pub(super) enum Queue {
         tell: bool,
     },
     /// Remove letters. Nobody is told; only the journal knows.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = REACH, after_long_help = format!("{REACH}\n\n{EXAMPLES}"))]
     Drop {
         #[command(flatten)]
         hands: Hands,

@@ -178,7 +178,6 @@ pub(super) struct Hand {
 pub(super) async fn run(command: Trust) -> Result<(), Failure> {
     let (common, request) = match command {
         Trust::Status { common } => (common, Request::Status {}),
-        Trust::Explain(command) => return explain::run(command).await,
         Trust::Diff { from, to, common } => (common, Request::Diff { from, to }),
         Trust::Show { domain, common } => (common, Request::Show { domain }),
         Trust::Refresh { common } => (common, Request::Refresh {}),

@@ -15,6 +15,7 @@ use tokio::task::JoinError;
 use tokio::task::JoinSet;
 
 use crate::domain::delivery::NextHop;
+use crate::domain::delivery::Route;
 use crate::domain::envelope::QueueId;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
@@ -65,7 +66,6 @@ struct Attempted {
 
 /// What was found at a hop.
 struct Heard {
-    domain: String,
     host: String,
     has_answered: bool,
 }
@@ -183,7 +183,7 @@ impl Traffic {
             broken: claimed.recipients().iter().map(|each| each.number).collect(),
         });
         for heard in &attempted.heard {
-            office.lanes.heard(office, &heard.domain, &heard.host, heard.has_answered);
+            office.lanes.heard(office, ticket.lane(), &heard.host, heard.has_answered);
         }
         if !attempted.broken.is_empty() {
             let letter = claimed.queue_id();
@@ -257,24 +257,24 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
 }
 
 async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Option<Heard> {
-    let domain = match routed.next() {
-        NextHop::Operator { domain, .. } => Some(domain.to_string()),
-        NextHop::Mailbox => None,
-    };
     let delivery = deliver::to_operator(office, routed).await;
-    let heard = domain.and_then(|domain| heard(domain, &delivery));
+    let heard = heard(&delivery);
     settle::settle(office, claimed, &delivery).await;
     heard
 }
 
 /// What the delivery tells about the host; `None` when it did not come so far.
-fn heard(domain: String, delivery: &Delivery) -> Option<Heard> {
+fn heard(delivery: &Delivery) -> Option<Heard> {
+    let NextHop::Operator { route, .. } = delivery.routed().next() else { return None };
     let outcomes = delivery.outcomes();
     let has_answered = !outcomes.iter().all(Outcome::is_about_the_connection);
-    let host = delivery.contact().host.clone();
+    let host = match (delivery.contact().host.as_str(), route) {
+        ("", Route::Fixed(host)) => host.clone(),
+        (host, _) => host.to_owned(),
+    };
     // 4.4.4 is our own: no route, no memory.
     let is_ours = outcomes.iter().all(|o| o.enhanced() == EnhancedStatus(4, 4, 4));
-    (!is_ours).then_some(Heard { domain, host, has_answered })
+    (!is_ours).then_some(Heard { host, has_answered })
 }
 
 /// What ends without an attempt is reported and settled like any other failure.

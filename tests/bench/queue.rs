@@ -76,7 +76,7 @@ async fn main() {
     while let Some(work) = schedule.next(office, lab.now()).await.unwrap() {
         running.push(work);
     }
-    let full = median_of(1_000, async || { schedule_is_full(&lab, &mut schedule).await }).await;
+    let full = median_of(1_000, async || schedule_is_full(&lab, &mut schedule).await).await;
 
     let counting = Instant::now();
     queue::count(office).await.unwrap();
@@ -102,7 +102,10 @@ async fn main() {
         counted.as_secs_f64(),
         office.lanes.rows().unwrap_or(0),
     );
-    println!("{recipients} recipients wait in {lanes} lanes (filled in {:.0} s)", fill.as_secs_f64());
+    println!(
+        "{recipients} recipients wait in {lanes} lanes (filled in {:.0} s)",
+        fill.as_secs_f64()
+    );
     println!(
         "start to the first letter in hand: {:.2} s, of which the store opens for {:.2} s",
         started.as_secs_f64(),
@@ -114,7 +117,11 @@ async fn main() {
         micros(median),
         micros(worst)
     );
-    println!("a look when no place is free: {:.1} µs; when nothing is due: {:.1} µs", micros(full), micros(idle));
+    println!(
+        "a look when no place is free: {:.1} µs; when nothing is due: {:.1} µs",
+        micros(full),
+        micros(idle)
+    );
     println!("counting every row, in the background: {:.1} s", counted.as_secs_f64());
     println!("memory: {before} MiB before the start, {memory} MiB with the first letter in hand");
     drop(running);
@@ -167,11 +174,10 @@ async fn idle() -> Duration {
     let to: Vec<String> = domains.iter().map(|domain| format!("r@{domain}")).collect();
     let to: Vec<&str> = to.iter().map(String::as_str).collect();
     lab.letter(&to).await;
-    lab.clock.set(vaguemestre::domain::time::Timestamp::from_millis(
-        lab.now().as_millis() - 600_000,
-    ));
+    lab.clock
+        .set(vaguemestre::domain::time::Timestamp::from_millis(lab.now().as_millis() - 600_000));
     let mut schedule = Schedule::open(lab.office()).await.unwrap();
-    median_of(1_000, async || { schedule_is_full(&lab, &mut schedule).await }).await
+    median_of(1_000, async || schedule_is_full(&lab, &mut schedule).await).await
 }
 
 fn micros(duration: Duration) -> f64 {

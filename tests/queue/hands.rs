@@ -89,7 +89,10 @@ async fn a_dry_run_tells_what_would_be_touched_and_touches_nothing() {
         }
     }
     assert_eq!(rows(office).await, before);
-    assert_eq!(hands::act(office, &Job { is_dry: true, ..job(Change::Release, domain(A)) }).await.is_err(), true);
+    assert_eq!(
+        hands::act(office, &Job { is_dry: true, ..job(Change::Release, domain(A)) }).await.is_err(),
+        true
+    );
 }
 
 #[tokio::test]
@@ -203,6 +206,30 @@ async fn a_reroute_decides_where_a_domain_or_a_letter_goes() {
 }
 
 #[tokio::test]
+async fn a_rerouted_letter_does_not_wait_behind_the_host_that_does_not_answer() {
+    let lab = Lab::new(&[A], &[(A, "127.0.0.1:1")], "").await;
+    let office = lab.office();
+    let id = lab.letter(&["x@a.mssante.test"]).await;
+    lab.letter(&["y@a.mssante.test"]).await;
+    (0..3).for_each(|_| office.lanes.heard(office, A, "", false));
+    let mut schedule = schedule(office).await;
+    assert!(next(&mut schedule, office).await.is_none());
+    let elsewhere = Change::Reroute(Some("mx2.test:25".to_owned()));
+    act(office, elsewhere, Target::Letter(id)).await.unwrap();
+    let work = next(&mut schedule, office).await.expect("another host takes it");
+    assert_eq!(work.claimed.queue_id(), id);
+    assert!(next(&mut schedule, office).await.is_none(), "the other one waits");
+    let later = super::again(lab.now().after(Duration::from_secs(60)));
+    super::end(office, &work.claimed, later).await.unwrap();
+    schedule.ended(office, &work.ticket);
+    assert_eq!(act(office, Change::Retry, domain(A)).await.unwrap().rows.len(), 2);
+    act(office, Change::Hold, domain(A)).await.unwrap();
+    assert!(next(&mut schedule, office).await.is_none(), "held with its domain");
+    act(office, Change::Release, domain(A)).await.unwrap();
+    assert!(next(&mut schedule, office).await.is_some());
+}
+
+#[tokio::test]
 async fn a_bounced_letter_gives_its_sender_one_report_without_an_attempt() {
     for tell in [false, true] {
         let lab = Lab::new(&[A], &[(A, "127.0.0.1:1")], "").await;
@@ -241,12 +268,11 @@ async fn the_command_line_reaches_the_same_hands() {
     let office = lab.office();
     let id = lab.letter(&["279035121518989@a.mssante.test"]).await;
     let caller = Caller { author: "alice".to_owned() };
-    let ask = async |request| {
-        match control::handle(office, Request::Queue(request), &caller).await {
-            Response::Queue(answer) => Ok(answer),
-            Response::Failed(why) => Err(why),
-            other => panic!("{other:?}"),
-        }
+    let ask = async |request| match control::handle(office, Request::Queue(request), &caller).await
+    {
+        Response::Queue(answer) => Ok(answer),
+        Response::Failed(why) => Err(why),
+        other => panic!("{other:?}"),
     };
     let act = |action, target| control::queue::Request::Act {
         action,

@@ -68,10 +68,8 @@ async fn a_letter_that_breaks_a_worker_twice_is_set_aside_and_blocks_nothing() {
     let poison = lab.letter(&["x@a.mssante.test", "y@a.mssante.test"]).await;
     let stored = lab.office().store.scan(vaguemestre::infra::store::prefix(b"blob/"), 100).await;
     let mines = stored.unwrap().rows.into_iter().map(|(key, _)| key.to_vec()).collect();
-    let field = Arc::new(Minefield {
-        below: Arc::clone(&lab.office().store),
-        mines: Mutex::new(mines),
-    });
+    let field =
+        Arc::new(Minefield { below: Arc::clone(&lab.office().store), mines: Mutex::new(mines) });
     assert!(!field.mines.lock().unwrap().is_empty(), "no content to break over");
     let blobs = Blobs::open(field, &lab.data()).await.unwrap();
     lab.office_mut().blobs = blobs;

@@ -136,11 +136,14 @@ impl Lanes {
     }
 
     pub(super) fn is_paused(&self, domain: &str) -> bool {
-        self.memory().paused.contains_key(domain)
+        self.memory().paused.contains_key(rows::parts_of(domain).0)
     }
 
     /// The host that the next attempt of a lane will meet, as far as anybody knows.
     pub(super) fn host(&self, office: &Office, domain: &str) -> String {
+        if let (_, Some(host)) = rows::parts_of(domain) {
+            return host.to_owned();
+        }
         let memory = self.memory();
         if let Some(reroute) = memory.rerouted.get(domain) {
             return reroute.to.clone();
@@ -164,7 +167,7 @@ impl Lanes {
         self.memory().circuits.end(host);
     }
 
-    /// What an attempt found at a host: `said` is the host's name when the attempt knows it.
+    /// What an attempt in a lane found at a host: `said` is the host's name when the attempt knows it.
     pub fn heard(&self, office: &Office, domain: &str, said: &str, has_answered: bool) {
         let expected = self.host(office, domain);
         let host = if said.is_empty() { expected.as_str() } else { said };

@@ -130,7 +130,7 @@ pub(super) fn set_aside_damaged(
 ) {
     batch.require_at(key.to_vec(), version);
     batch.delete(mark.to_vec());
-    batch.put(rows::held_key(id, number), rows::encode(&damage(office, domain)));
+    batch.put(rows::held_key(id, number), rows::encode(&damage(office, rows::parts_of(domain).0)));
 }
 
 fn damage(office: &Office, domain: &str) -> HoldRow {
@@ -242,7 +242,7 @@ pub async fn give_back(office: &Office, claimed: &Claimed) {
         rows::change(&mut batch, (&recipient.row, recipient.version), &row, id, number);
         // On a conflict it is settled; when the store fails, the lease runs out.
         if office.store.commit(batch).await.is_ok() {
-            office.lanes.ring(&row.domain);
+            office.lanes.ring(&rows::lane_name(&row));
         }
     }
 }
@@ -277,7 +277,7 @@ pub async fn broke(
             Err(CommitError::Conflict) => {}
             Err(error) => return Err(mailbox::commit_refusal(&error)),
         }
-        office.lanes.ring(&recipient.row.domain);
+        office.lanes.ring(&rows::lane_name(&recipient.row));
     }
     Ok(aside)
 }
@@ -342,16 +342,16 @@ async fn take_back_one(
     let (id, number) = (mark.id, mark.number);
     let row = office.store.get(&rows::recipient_key(id, number)).await;
     let row = row.map_err(|error| refusal_of(&error))?;
-    let read = row.as_ref().and_then(|row| {
-        Some((RecipientRow::read(office, id, number, &row.value)?, row.version))
-    });
+    let read = row
+        .as_ref()
+        .and_then(|row| Some((RecipientRow::read(office, id, number, &row.value)?, row.version)));
     let mut batch = Batch::new();
     let mut lane = None;
     match (&row, read) {
         (_, Some((before, version))) if rows::mark(&before, id, number) == key => {
             let after = waiting(&before, now);
             rows::change(&mut batch, (&before, version), &after, id, number);
-            lane = Some(after.domain);
+            lane = Some(rows::lane_name(&after));
         }
         (Some(damaged), None) => {
             let row_key = rows::recipient_key(id, number);

@@ -202,10 +202,9 @@ fn state(office: &Office, row: Option<&RecipientRow>, hold: Option<HoldRow>) -> 
         (_, Some(Order::Bounce(_) | Order::Expired)) => RowState::Ending,
         _ if row.suspect => RowState::Suspect,
         _ => match office.lanes.memory().paused.get(&row.domain) {
-            Some(pause) => RowState::LaneHeld {
-                author: pause.author.clone(),
-                reason: pause.reason.clone(),
-            },
+            Some(pause) => {
+                RowState::LaneHeld { author: pause.author.clone(), reason: pause.reason.clone() }
+            }
             None => RowState::Waiting,
         },
     }

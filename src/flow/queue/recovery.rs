@@ -49,7 +49,8 @@ pub async fn recover(office: &Office) -> Result<Recovered, Refusal> {
             let read = row.and_then(|row| {
                 Some((RecipientRow::read(office, id, number, &row.value)?, row.version))
             });
-            let Some((before, version)) = read.filter(|(row, _)| rows::mark(row, id, number) == *key)
+            let Some((before, version)) =
+                read.filter(|(row, _)| rows::mark(row, id, number) == *key)
             else {
                 // Without a row, or with one that cannot be read: the end of the lease decides.
                 continue;

@@ -49,6 +49,9 @@ const FORMAT: u8 = 1;
 const RECIPIENT_FORMAT: u8 = 2;
 /// A domain never holds this octet, so that no lane is the beginning of another.
 const END_OF_DOMAIN: u8 = 0;
+/// Stands between domain and host in the name of a lane of letters that go elsewhere. It sorts
+/// just behind [`END_OF_DOMAIN`], so that such lanes follow their domain's.
+const ELSEWHERE: char = '\u{1}';
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LetterRow {
@@ -362,7 +365,7 @@ pub(super) fn mark(row: &RecipientRow, id: QueueId, number: u16) -> Vec<u8> {
         State::Leased => timed(LEASED),
         State::Waiting if row.order.is_some() => timed(ORDERED),
         State::Waiting if row.suspect => timed(SUSPECTS),
-        State::Waiting => [lane(&row.domain).as_slice(), &timed(&[])].concat(),
+        State::Waiting => [lane(&lane_name(row)).as_slice(), &timed(&[])].concat(),
     }
 }
 
@@ -417,6 +420,27 @@ pub(super) fn remove(
     batch.require_at(key.clone(), version);
     batch.delete(mark(row, id, number));
     batch.delete(key);
+}
+
+/// The lane of a row: its domain; for a letter that an administrator sends elsewhere a lane of
+/// its own, because another host takes it.
+pub(super) fn lane_name(row: &RecipientRow) -> String {
+    match &row.route {
+        Some(host) => format!("{}{ELSEWHERE}{host}", row.domain),
+        None => row.domain.clone(),
+    }
+}
+
+/// The domain of a lane, and the host that takes its mail if it is a lane of its own.
+pub(super) fn parts_of(lane: &str) -> (&str, Option<&str>) {
+    lane.split_once(ELSEWHERE).map_or((lane, None), |(domain, host)| (domain, Some(host)))
+}
+
+/// The lanes of a domain's letters that go elsewhere.
+pub(super) fn lanes_elsewhere(domain: &str) -> Range<Vec<u8>> {
+    let mut prefix = [DUE, domain.as_bytes()].concat();
+    prefix.push(u8::try_from(ELSEWHERE).unwrap_or(END_OF_DOMAIN + 1));
+    store::prefix(&prefix)
 }
 
 /// The beginning of every mark in a lane.

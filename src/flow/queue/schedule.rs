@@ -117,6 +117,11 @@ enum Kind {
 }
 
 impl Ticket {
+    /// The lane that it came from.
+    pub fn lane(&self) -> &str {
+        &self.lane
+    }
+
     /// True when the letter was in flight as an earlier process died.
     pub fn is_suspect(&self) -> bool {
         self.kind == Kind::Suspect
@@ -177,13 +182,13 @@ impl Schedule {
             return Ok(None);
         }
         if self.orders.running < at_once.div_ceil(2)
-            && let Some(work) = self.from_bench(office, now, Kind::Order).await?
+            && let Some(work) = self.serve_bench(office, now, Kind::Order).await?
         {
             return Ok(Some(work));
         }
         // Alone among its like: only then a death says something.
         if self.suspects.running == 0
-            && let Some(work) = self.from_bench(office, now, Kind::Suspect).await?
+            && let Some(work) = self.serve_bench(office, now, Kind::Suspect).await?
         {
             return Ok(Some(work));
         }
@@ -253,7 +258,7 @@ impl Schedule {
         Ok(self.begin(office, leased, lane, Kind::Lane, Some(host)))
     }
 
-    async fn from_bench(
+    async fn serve_bench(
         &mut self,
         office: &Office,
         now: Timestamp,
@@ -492,12 +497,7 @@ impl Schedule {
 
 impl Sweep {
     /// One page. True when there is another one.
-    async fn step(
-        &mut self,
-        office: &Office,
-        lane: &str,
-        now: Timestamp,
-    ) -> Result<bool, Refusal> {
+    async fn step(&mut self, office: &Office, lane: &str, now: Timestamp) -> Result<bool, Refusal> {
         let moment = Instant::now();
         if self.done.is_some_and(|done| moment.duration_since(done) < SWEEP_EVERY) {
             return Ok(false);

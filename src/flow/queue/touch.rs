@@ -65,8 +65,10 @@ pub struct Seen {
     pub number: u16,
     /// For whom; `None` when the row cannot be read.
     pub recipient: Option<Address>,
-    /// Its lane.
+    /// Its domain.
     pub domain: String,
+    /// The lanes that it leaves and joins.
+    pub(super) lanes: Vec<String>,
 }
 
 /// What came of a change of some rows.
@@ -104,8 +106,7 @@ pub async fn find(office: &Office, target: &Target) -> Result<Vec<(QueueId, u16)
                 let Some(row) = row.map_err(|error| refusal_of(&error))? else { continue };
                 let row = RecipientRow::read(office, id, number, &row.value);
                 let recipient = row.and_then(|row| row.open(office, id, number));
-                let is_theirs =
-                    |there: &Address| there.lookup_form() == address.lookup_form();
+                let is_theirs = |there: &Address| there.lookup_form() == address.lookup_form();
                 if recipient.is_some_and(|recipient| is_theirs(&recipient.address)) {
                     keys.push((id, number));
                 }
@@ -120,16 +121,18 @@ pub async fn find(office: &Office, target: &Target) -> Result<Vec<(QueueId, u16)
 /// Rows of a domain by their marks: in the lane, and on the shorter tables beside it.
 async fn in_domain(office: &Office, domain: &str) -> Result<Vec<(QueueId, u16)>, Refusal> {
     let mut keys = Vec::new();
-    let mut range = rows::lane(domain)..rows::behind_lane(domain);
-    loop {
-        let page = queue::scan(office, range.clone()).await?;
-        let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
-        keys.extend(marks.map(|(_, mark)| (mark.id, mark.number)));
-        match queue::rest(range, &page) {
-            Some(rest) => range = rest,
-            None => break,
+    let lane = rows::lane(domain)..rows::behind_lane(domain);
+    for mut range in [lane, rows::lanes_elsewhere(domain)] {
+        loop {
+            let page = queue::scan(office, range.clone()).await?;
+            let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
+            keys.extend(marks.map(|(_, mark)| (mark.id, mark.number)));
+            match queue::rest(range, &page) {
+                Some(rest) => range = rest,
+                None => break,
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
     }
     for table in [rows::LEASED, rows::SUSPECTS, rows::ORDERED, rows::HELD] {
         let mut range = store::prefix(table);
@@ -197,7 +200,8 @@ pub async fn touch(
 }
 
 fn told(office: &Office, change: &Change, touched: &Touched) {
-    let mut lanes: Vec<&str> = touched.done.iter().map(|seen| seen.domain.as_str()).collect();
+    let mut lanes: Vec<&str> =
+        touched.done.iter().flat_map(|seen| seen.lanes.iter().map(String::as_str)).collect();
     lanes.sort_unstable();
     lanes.dedup();
     for lane in lanes {
@@ -232,13 +236,20 @@ impl Plan<'_> {
         let stored = self.office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
         let Some(stored) = stored else { return Ok(()) };
         let row = RecipientRow::read(self.office, id, number, &stored.value);
-        let mut seen = Seen { letter: id, number, recipient: None, domain: String::new() };
+        let mut seen =
+            Seen { letter: id, number, recipient: None, domain: String::new(), lanes: Vec::new() };
         let Some(before) = row else {
             self.damaged(seen, stored.version, touched).await?;
             return Ok(());
         };
         seen.recipient = before.open(self.office, id, number).map(|recipient| recipient.address);
         seen.domain.clone_from(&before.domain);
+        seen.lanes.push(rows::lane_name(&before));
+        if let Change::Reroute(route) = self.change {
+            let mut after = before.clone();
+            after.route.clone_from(route);
+            seen.lanes.push(rows::lane_name(&after));
+        }
         // Without a scheduler nobody attempts anything: a lease is of a process that is gone.
         let is_scheduled = self.office.lanes.memory().scheduled;
         if before.state == State::Leased && is_scheduled {
@@ -380,8 +391,21 @@ pub async fn resume(office: &Office, domain: &Domain, also: Batch) -> Result<boo
     commit(office, batch).await?;
     office.lanes.memory().paused.remove(domain.as_str());
     office.lanes.knock(office, domain.as_str());
+    ring_elsewhere(office, domain.as_str()).await?;
     office.lanes.ring_benches();
     Ok(true)
+}
+
+/// Wakes the lanes of a domain's letters that go elsewhere.
+async fn ring_elsewhere(office: &Office, domain: &str) -> Result<(), Refusal> {
+    let mut range = rows::lanes_elsewhere(domain);
+    loop {
+        let page = office.store.scan(range.clone(), 1).await.map_err(|error| refusal_of(&error))?;
+        let first = page.rows.first().and_then(|(key, _)| rows::lane_mark_of(key));
+        let Some((lane, _)) = first else { return Ok(()) };
+        office.lanes.ring(lane);
+        range.start = rows::behind_lane(lane);
+    }
 }
 
 /// Sends a domain's mail to `host:port`, or again where it went before. False when there was
