@@ -63,6 +63,8 @@ const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
 /// Open sessions get this long to come to an end.
 const GRACE: Duration = Duration::from_secs(15);
 const GAUGES_EVERY: Duration = Duration::from_secs(15);
+/// How often what is too old is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates that end are looked for so often; each is told once a day.
 const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates of others that are long over are forgotten so often.
@@ -147,6 +149,8 @@ impl Relay {
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
+            let tidied = Arc::clone(&office);
+            tasks.spawn(tidy(tidied, listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
             Ok(Self { office, store, stop, tasks })
@@ -371,9 +375,29 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
         tokio::select! {
             () = stop.stopped() => return,
             // What came of it is logged, counted and kept in the trust space's state.
-            _ = flow::listing::refresh(&office) => {}
+            _ = flow::listing::refresh(&office) => flow::listing::alert(&office),
         }
         wait = flow::listing::next_wait(office.config.trust.refresh);
+    }
+}
+
+/// Forgets timelines and decisions that were kept for long enough.
+async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(TIDY_EVERY) => {}
+        }
+        for (what, swept) in [
+            ("timelines", flow::timeline::sweep(&office).await),
+            ("decisions", flow::decisions::sweep(&office).await),
+        ] {
+            match swept {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(what, rows, "forgotten after trace.keep_days"),
+                Err(refusal) => tracing::warn!(what, %refusal, "cannot be forgotten now"),
+            }
+        }
     }
 }
 

@@ -76,7 +76,9 @@ pub(super) async fn walk(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     let held = trust_request(office, trust::Request::Status {}).await?;
     ensure!(held["status"]["waiting"].is_object(), "nothing waits for approval: {held}");
-    say("    The addition counts at once; taking the practice's certificate away waits for approval.");
+    say(
+        "    The addition counts at once; taking the practice's certificate away waits for approval.",
+    );
     step("trust approve: now the list is swapped", async {
         trust_request(office, approve("the tour swaps the list")).await
     })

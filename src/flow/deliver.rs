@@ -76,7 +76,7 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the domain moved here while the letter waited";
         return not_tried(routed, EnhancedStatus(4, 4, 4), reason, header);
     };
-    if list_is_expired(office) {
+    if office.trust.is_expired(office.clock.now()) {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);
     }
@@ -111,12 +111,6 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         certificates::seen(office, facts, Direction::Out);
     }
     Delivery { routed, outcomes, contact, header }
-}
-
-/// Nobody is judged by a list over the configured age, in either direction.
-fn list_is_expired(office: &Office) -> bool {
-    let age = office.clock.now().since(office.trust.list().generated);
-    office.config.trust.age_limit.is_some_and(|limit| age > limit)
 }
 
 async fn content(

@@ -168,11 +168,7 @@ impl Traffic {
         nap.clamp(NAP_MIN, NAP_MAX)
     }
 
-    async fn end(
-        &mut self,
-        office: &Arc<Office>,
-        ended: Result<(task::Id, Attempted), JoinError>,
-    ) {
+    async fn end(&mut self, office: &Arc<Office>, ended: Result<(task::Id, Attempted), JoinError>) {
         let (id, attempted) = match ended {
             Ok((id, attempted)) => (id, Some(attempted)),
             Err(error) => (error.id(), None),
@@ -285,11 +281,7 @@ async fn one_end(office: &Arc<Office>, claimed: &Claimed, routed: Routed) {
     settle::settle(office, claimed, &delivery).await;
 }
 
-fn end_of(
-    office: &Office,
-    letter: QueueId,
-    recipient: &ClaimedRecipient,
-) -> Outcome {
+fn end_of(office: &Office, letter: QueueId, recipient: &ClaimedRecipient) -> Outcome {
     match &recipient.order {
         Some(Order::Bounce(told)) => {
             let by = "an administrator of this relay ended the delivery";

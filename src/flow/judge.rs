@@ -145,33 +145,24 @@ impl Grounds {
         now: Timestamp,
     ) -> Self {
         let mut grounds = Self { anchors, ..Self::given(session, None, None) };
-        let Some((leaf, intermediates)) = shown.split_first() else { return grounds };
-        match net::certificate_facts(leaf) {
-            Ok(facts) => {
-                tracing::info!(subject = %facts.subject, serial = facts.serial, "operator");
-                grounds.certificate = Some(facts);
-            }
-            Err(error) => {
-                grounds.trouble = error.to_string();
-                return grounds;
-            }
-        }
+        let Some(leaf) = shown.first() else { return grounds };
         let purpose = Purpose::Client { or_server: office.config.mx.accept_server_certificates };
-        match net::verified_path(leaf, intermediates, &grounds.anchors, purpose, now) {
-            Ok(path) => {
-                for facts in path.iter().filter_map(|each| net::certificate_facts(each).ok()) {
-                    grounds.begins = grounds.begins.max(facts.not_before);
-                    grounds.ends = grounds.ends.min(facts.not_after);
-                }
-                grounds.path = path;
-                if let Some(facts) = &grounds.certificate {
-                    certificates::seen(office, facts, Direction::In);
-                }
+        match office.tls.judge(shown, purpose, now) {
+            Ok(judged) => {
+                certificates::seen(office, &judged.facts, Direction::In);
+                grounds.begins = judged.begins();
+                grounds.ends = judged.ends();
+                grounds.certificate = Some(judged.facts.clone());
+                grounds.path = judged.path.clone();
             }
             Err(trouble) => {
                 tracing::info!(trouble, "the peer's certificate is not good");
+                grounds.certificate = net::certificate_facts(leaf).ok();
                 grounds.trouble = trouble;
             }
+        }
+        if let Some(facts) = &grounds.certificate {
+            tracing::info!(subject = %facts.subject, serial = facts.serial, "operator");
         }
         grounds
     }

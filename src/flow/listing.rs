@@ -1,5 +1,6 @@
 //! The trust list, asked for again and again: where from, how often, and whether its signer is
 //! revoked.
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,10 +9,12 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::certificate::RevocationEvidence;
 use crate::domain::limits;
 use crate::domain::time::Timestamp;
+use crate::flow::alerts;
 use crate::flow::office::Office;
 use crate::infra::config::Config;
 use crate::infra::config::ListSource;
 use crate::infra::revocation::Revocation;
+use crate::infra::trust::Age;
 use crate::infra::trust::Refreshed;
 use crate::infra::trust::Settings;
 use crate::infra::trust::SignerRule;
@@ -62,6 +65,28 @@ pub fn source_name(config: &Config) -> String {
 /// [`TrustError`] says why the list was not taken; the active one stays.
 pub async fn refresh(office: &Office) -> Result<Refreshed, TrustError> {
     office.trust.refresh(&office.revocation, office.clock.now()).await
+}
+
+/// Says what about the list needs a human: removals or a whole list that wait, and its age.
+pub fn alert(office: &Arc<Office>) {
+    let state = office.trust.state(office.clock.now());
+    if let Some(waiting) = &state.waiting {
+        let text = format!(
+            "The trust list {} waits for approval: it takes {} (domain, certificate) pairs of {} \
+             domains away, or follows a rollback. `vaguemestre trust diff` shows what it means, \
+             `vaguemestre trust approve` lets it count.",
+            waiting.version, waiting.pairs, waiting.domains
+        );
+        alerts::raise(office, "trust list waits for approval", &text);
+    }
+    if matches!(state.age_level, Age::Alarm | Age::Expired) {
+        let text = format!(
+            "The trust list {} is {} hours old. `vaguemestre trust status` says why none comes.",
+            state.active,
+            state.age.as_secs() / 3_600
+        );
+        alerts::raise(office, "trust list is too old", &text);
+    }
 }
 
 /// How long a relay that has just started waits before it asks.

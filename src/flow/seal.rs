@@ -269,8 +269,7 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         // One octet more than is kept says that there was more.
         Secret::new(travels[..end.min(limits::PROMISED_HEADER_OCTETS_MAX + 1)].to_vec())
     });
-    let told = summarise(sealing.clear, sealing.permit, inspection, header.view.automatic)
-        .await?;
+    let told = summarise(sealing.clear, sealing.permit, inspection, header.view.automatic).await?;
     let Told { summary, receipt, documents, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
     room.shrink(sealed.ciphertext.len() as u64);
@@ -325,8 +324,7 @@ async fn summarise(
     let work = move || {
         let summary = summary::summarise(&clear);
         let recognised = inspection.and_then(|asked| asked.recognise(&summary));
-        let receipt =
-            may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
+        let receipt = may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
         (summary::encode(&summary), receipt, recognised, clear, room)
     };
     let done = match is_small {

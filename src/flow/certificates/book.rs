@@ -1,4 +1,5 @@
 //! What is known of every certificate, and of which ones people must hear.
+use std::sync::Arc;
 use std::sync::PoisonError;
 
 use base64::Engine;
@@ -8,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use crate::domain::certificate::CertificateFacts;
 use crate::domain::limits;
 use crate::domain::time::Timestamp;
+use crate::flow::alerts;
 use crate::flow::certificates::Direction;
 use crate::flow::certificates::change;
 use crate::flow::certificates::seen;
@@ -279,7 +281,7 @@ fn matters_of_change(office: &Office) -> Vec<Alarm> {
 }
 
 /// Tells the log each alarm, once a day, and the metrics when our certificates end.
-pub async fn tell(office: &Office) {
+pub async fn tell(office: &Arc<Office>) {
     let now = office.clock.now();
     for role in [Role::People, Role::Operator] {
         let chain = match role {
@@ -307,7 +309,7 @@ pub async fn tell(office: &Office) {
             continue;
         }
         if alarm.is_urgent {
-            tracing::error!("{}", alarm.text);
+            alerts::raise(office, "certificate near its end", &alarm.text);
         } else {
             tracing::warn!("{}", alarm.text);
         }

@@ -93,9 +93,7 @@ fn judge<'a>(
     for (recipient, outcome) in delivery.routed().recipients().iter().zip(delivery.outcomes()) {
         let status = outcome.status();
         let again = match status {
-            DeliveryStatus::Deferred => {
-                queue::again(office, recipient.attempts, age)
-            }
+            DeliveryStatus::Deferred => queue::again(office, recipient.attempts, age),
             _ => None,
         };
         tracing::info!(

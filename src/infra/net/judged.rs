@@ -33,6 +33,18 @@ pub struct Judged {
     until: Timestamp,
 }
 
+impl Judged {
+    /// When every certificate of the path below the anchor has begun.
+    pub fn begins(&self) -> Timestamp {
+        self.from
+    }
+
+    /// When the first of them ends.
+    pub fn ends(&self) -> Timestamp {
+        self.until
+    }
+}
+
 /// Judges peers under one set of anchors, and remembers whom it let through. With other anchors
 /// there is another one of these: an outcome never outlives the anchors that it rests on.
 pub struct Judgements {

@@ -21,7 +21,6 @@ use crate::domain::time::Timestamp;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
 use crate::infra::config::Config;
-use crate::infra::config::ListSource;
 use crate::infra::directory::Account;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
@@ -225,10 +224,7 @@ impl House {
             admin_password_file: config.admin.password_file.clone(),
             logins_failed_per_minute: config.limits.logins_failed_per_minute,
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
-            trust_list: match &config.trust.list {
-                ListSource::File(file) => file.clone(),
-                ListSource::Url(_) => config.storage.data_dir.join("trust-list.xml"),
-            },
+            trust_list: config.storage.data_dir.join("trust-list.xml"),
         }
     }
 }
