@@ -278,6 +278,9 @@ pub(super) fn open(key: &ContentKey, ciphertext: &[u8]) -> Result<Secret<Vec<u8>
     let mut clear = Zeroizing::new(Vec::with_capacity(ciphertext.len()));
     let policy = StandardPolicy::new();
     DecryptorBuilder::from_bytes(ciphertext)
+        // The library's own choice, 25 MiB whatever the letter's size, would be cleared twice for
+        // each letter. Clear text is never longer than its ciphertext: nothing is compressed.
+        .map(|builder| builder.buffer_size(ciphertext.len()))
         .and_then(|builder| builder.with_policy(&policy, UNIX_EPOCH, Opening { key }))
         .map_err(|_| KeyError::Open)?
         .read_to_end(&mut clear)
