@@ -188,16 +188,26 @@ fn taken(sealed: &Sealed) -> count::Taken<'_> {
 
 /// A professional's letter to a patient opens (or closes) the exchange between them.
 fn note_exchanges(office: &Office, sealed: &Sealed, batch: &mut Batch) {
-    let sender = sealed.cleared().authenticated().reverse_path().address();
+    let authenticated = sealed.cleared().authenticated();
+    let sender = authenticated.reverse_path().address();
     let from_patient = sender.is_some_and(|sender| office.is_patient_domain(sender.domain()));
     // A report or an automatic answer (null path) opens nothing.
     if from_patient || sender.is_none() {
         return;
     }
+    // What a login shows was checked by policy. Another operator's From was not: it counts for
+    // the domains of that operator only.
+    let list = office.trust.list();
+    let speaks_for = |address: &Address| match &authenticated.accepted().caller().credentials {
+        Credentials::Operator(grounds) => grounds
+            .certificate()
+            .is_some_and(|certificate| list.binds(address.domain(), &certificate.subject)),
+        _ => true,
+    };
     for approved in sealed.cleared().approved() {
         let address = &approved.recipient().address;
         if office.is_patient_domain(address.domain()) {
-            exchange::note(office, address, sealed.header(), batch);
+            exchange::note(office, address, sealed.header(), speaks_for, batch);
         }
     }
 }

@@ -404,3 +404,5 @@ pub const PROMISED_HEADER_OCTETS_MAX: usize = 16_384;
 pub const PROMISES_AT_ONCE: usize = 8;
 /// Other ways to a recipient that a notice names.
 pub const ALTERNATIVES_MAX: usize = 3;
+/// How often revocation is asked about again on one open connection; mostly answered from memory.
+pub const REVOCATION_ASKED_EVERY: Duration = Duration::from_secs(60);

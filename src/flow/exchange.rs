@@ -31,16 +31,24 @@ pub async fn is_open(
     }
 }
 
-/// Writes down what a letter to a patient does to the exchange.
-pub fn note(office: &Office, patient: &Address, header: &HeaderView, batch: &mut Batch) {
+/// Writes down what a letter to a patient does to the exchange. `speaks_for` says for whom the
+/// sender may speak: nobody closes or opens an exchange in somebody else's name. An answer may be
+/// directed elsewhere in the trust space all the same (ANS: the Reply-To becomes a contact).
+pub fn note(
+    office: &Office,
+    patient: &Address,
+    header: &HeaderView,
+    speaks_for: impl Fn(&Address) -> bool,
+    batch: &mut Batch,
+) {
     let closes = header.mss.closes_exchange || header.subject_is_fin;
     let contacts = contacts(office, header);
     if closes {
         // The sender and the one who would have been answered: neither may be written to.
-        for contact in contacts.iter().chain(&header.from) {
+        for contact in contacts.iter().chain(&header.from).filter(|contact| speaks_for(contact)) {
             batch.put(key(office, patient, contact), CLOSED);
         }
-    } else {
+    } else if header.from.iter().all(&speaks_for) {
         for contact in &contacts {
             batch.put(key(office, patient, contact), OPEN);
         }

@@ -14,6 +14,7 @@ use crate::domain::certificate::RevocationEvidence;
 use crate::domain::certificate::Standing;
 use crate::domain::decision::ListEvidence;
 use crate::domain::decision::SessionId;
+use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::certificates;
@@ -57,7 +58,7 @@ pub async fn look(
             && before.in_its_dates(now)
             && !before.path.is_empty()
     });
-    if let Some(before) = before.filter(|before| path_stands && !before.is_stale(office, now)) {
+    if let Some(before) = before.filter(|before| path_stands && !before.is_stale(now)) {
         return Arc::clone(before);
     }
     let mut grounds = match before.filter(|_| path_stands) {
@@ -103,7 +104,18 @@ pub fn verdict(
     if office.trust.is_expired(now) {
         return Err(Refusal::TrustListExpired);
     }
-    office.trust.judge_peer(&certificate.subject, domain)
+    match office.trust.judge_peer(&certificate.subject, domain) {
+        // Whoever was listed since then is not to blame for our old list: later, not never.
+        Err(Refusal::PeerNotListed | Refusal::PeerDomainMismatch) if is_list_old(office, now) => {
+            Err(Refusal::TrustListExpired)
+        }
+        verdict => verdict,
+    }
+}
+
+/// At the age at which somebody must look, what the list does not say proves nothing any more.
+fn is_list_old(office: &Office, now: Timestamp) -> bool {
+    now.since(office.trust.list().generated) >= office.config.trust.age_alarm
 }
 
 /// Which list answers now, and with which entry. For a null path any entry of the subject does,
@@ -172,16 +184,16 @@ impl Grounds {
         self.begins <= now && now.as_seconds() <= self.ends.as_seconds()
     }
 
-    /// True when revocation has to be asked about again: the evidence has come to its end, is
-    /// older than the configuration wants it, or there is none. The room behind the question
-    /// answers from what it keeps; nobody is called for each letter.
-    fn is_stale(&self, office: &Office, now: Timestamp) -> bool {
+    /// True when revocation has to be asked about again: there is no evidence, it has come to its
+    /// end, or the last question was a moment ago. The room behind the question answers from what
+    /// it keeps, so nobody is called for each letter; but what it learns, from a CRL that somebody
+    /// put there or from a responder, reaches open connections within that moment.
+    fn is_stale(&self, now: Timestamp) -> bool {
         let Some(evidence) = &self.revocation else { return true };
-        let since = evidence.fetched.map_or(self.asked, |fetched| fetched.min(self.asked));
         evidence.standing == Standing::Unknown
             || !evidence.trouble.is_empty()
             || evidence.ends.is_some_and(|ends| ends < now)
-            || now.since(since) >= office.config.revocation.refresh
+            || now.since(self.asked) >= limits::REVOCATION_ASKED_EVERY
     }
 
     /// The connection.
@@ -203,5 +215,30 @@ impl Grounds {
     /// What is known of its revocation.
     pub fn revocation(&self) -> Option<&RevocationEvidence> {
         self.revocation.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_connection_hears_of_a_revocation_within_a_minute() {
+        let asked = Timestamp::from_seconds(1_795_388_399);
+        let good = RevocationEvidence {
+            standing: Standing::Good,
+            fetched: Some(asked),
+            ends: Some(asked.after(std::time::Duration::from_secs(86_400))),
+            ..RevocationEvidence::not_asked()
+        };
+        let session = SessionId::from_bytes([1; 16]);
+        let grounds =
+            Grounds { asked, revocation: Some(good), ..Grounds::given(session, None, None) };
+        let later = |seconds| asked.after(std::time::Duration::from_secs(seconds));
+        assert!(!grounds.is_stale(later(59)));
+        assert!(grounds.is_stale(later(60)));
+        let unknown =
+            RevocationEvidence { standing: Standing::Unknown, ..RevocationEvidence::not_asked() };
+        assert!(Grounds { revocation: Some(unknown), ..grounds }.is_stale(asked));
     }
 }

@@ -134,6 +134,7 @@ impl Postfix {
     }
 
     /// How many letters are in its mailbox.
+    #[allow(dead_code, reason = "the benchmark asks")]
     pub(crate) fn stored(&self) -> usize {
         let mail = self.folder.path().join("mail/inbox/new");
         fs::read_dir(mail).map_or(0, Iterator::count)
@@ -151,6 +152,7 @@ impl Postfix {
     }
 
     /// Seconds of CPU of all its processes so far, ended ones included.
+    #[allow(dead_code, reason = "the benchmark asks")]
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let file = self.folder.path().join("queue/pid/master.pid");
         let output = as_root("cat", &[file.to_str().unwrap()]);

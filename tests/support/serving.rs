@@ -148,10 +148,6 @@ impl Serving<'_> {
         self.folder.join("data")
     }
 
-    pub(crate) fn domain(&self) -> &str {
-        self.space.operators[self.number].hostname.as_str()
-    }
-
     pub(crate) fn port(&self, door: &str) -> u16 {
         let above = match door {
             "mx" => 25,
@@ -213,6 +209,7 @@ impl Serving<'_> {
         }
     }
 
+    #[allow(dead_code, reason = "the benchmark asks")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
