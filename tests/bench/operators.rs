@@ -143,7 +143,7 @@ async fn measure(
                 let from = format!("dr{number}@{OURS}");
                 let door = relay.door("submissions");
                 let session = Submission::open(door, &relay.tls(), &from, PASSWORD).await.unwrap();
-                (from, Mouth::Person(session))
+                (from, Mouth::Person(Box::new(session)))
             }
             (Subject::Relay(relay), Way::In) => (
                 format!("app@{SENDER}"),
@@ -225,7 +225,7 @@ fn cpu(subject: &Subject<'_>) -> f64 {
 }
 
 enum Mouth {
-    Person(Submission),
+    Person(Box<Submission>),
     Operator(Box<Operator>),
 }
 
