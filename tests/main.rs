@@ -5,6 +5,7 @@
 
 mod certs;
 mod cli;
+mod exchange;
 mod house;
 mod imap;
 mod mime;

@@ -2,6 +2,7 @@
 //! everybody's eyes, and each decision is explained.
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -37,6 +38,8 @@ use crate::server::control::trust;
 /// The hospital, whose door is tried, and the practice, whose name is taken.
 const HOSPITAL: usize = 0;
 const PRACTICE: usize = 1;
+/// Width of an explanation on the terminal.
+const COLUMNS: usize = 100;
 
 /// An operator with a good certificate of the trust space's authority that no list names.
 pub(super) fn rogue() -> DemoOperator {
@@ -69,20 +72,19 @@ pub(super) async fn walk(demo: &Demo) -> anyhow::Result<()> {
     say(&indented(&why));
 
     let listed = [DemoPki::mx_dn(&set_up::operator(PRACTICE)?), DemoPki::mx_dn(&rogue())];
-    step("a new list gives the practice's domain to the rogue", async {
-        publish(demo, &listed[1])?;
-        trust_request(office, trust::Request::Refresh {}).await
-    })
-    .await?;
+    // The relays raise alarms here, as they should; they need lines of their own.
+    say("  a new list gives the practice's domain to the rogue; the relay raises an alarm:");
+    publish(demo, &listed[1])?;
+    trust_request(office, trust::Request::Refresh {}).await?;
+    logged().await;
     let held = trust_request(office, trust::Request::Status {}).await?;
     ensure!(held["status"]["waiting"].is_object(), "nothing waits for approval: {held}");
     say(
         "    The addition counts at once; taking the practice's certificate away waits for approval.",
     );
-    step("trust approve: now the list is swapped", async {
-        trust_request(office, approve("the tour swaps the list")).await
-    })
-    .await?;
+    say("  trust approve: now the list is swapped; that is written down, too:");
+    trust_request(office, approve("the tour swaps the list")).await?;
+    logged().await;
     step("the rogue may send for the practice's domain now", async {
         let mut call = Call::make(demo, &rogue()).await?;
         call.hello().await?;
@@ -104,12 +106,11 @@ pub(super) async fn walk(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     say(&format!("    < {refused}"));
 
-    step("a younger list puts everything right, approved as well", async {
-        publish(demo, &listed[0])?;
-        trust_request(office, trust::Request::Refresh {}).await?;
-        trust_request(office, approve("the tour ends")).await
-    })
-    .await?;
+    say("  a younger list puts everything right, approved as well:");
+    publish(demo, &listed[0])?;
+    trust_request(office, trust::Request::Refresh {}).await?;
+    trust_request(office, approve("the tour ends")).await?;
+    logged().await;
     step("the practice's certificate counts again", async {
         let mut call = Call::make(demo, &set_up::operator(PRACTICE)?).await?;
         call.hello().await?;
@@ -120,6 +121,11 @@ pub(super) async fn walk(demo: &Demo) -> anyhow::Result<()> {
     .await?;
     say("");
     Ok(())
+}
+
+/// The log has a thread of its own: what was logged shall stand where it belongs.
+async fn logged() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 fn approve(reason: &str) -> trust::Request {
@@ -149,8 +155,22 @@ fn session_of(answer: &str) -> anyhow::Result<String> {
     Ok(rest.trim_end_matches(')').to_owned())
 }
 
+/// Paragraphs, four columns in, lines of a usual terminal's width where words allow it.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.chars().count() + word.chars().count() >= COLUMNS {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(if line.is_empty() { "   " } else { "" });
+            line.push(' ');
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }
 
 /// Publishes a list that is younger than the one before, with this certificate for the practice.

@@ -1,6 +1,6 @@
 //! The queue: leases, turns, operators' hands, poison, clocks that jump.
 mod hands;
-mod lab;
+pub(crate) mod lab;
 mod leases;
 mod migration;
 mod poison;
