@@ -37,5 +37,5 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 bench:
-	@scripts/need build
+	@scripts/need test
 	$(CARGO) bench --locked
