@@ -42,6 +42,7 @@ use crate::infra::metrics::Metrics;
 use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
+use crate::infra::net::TestAuthorities;
 use crate::infra::net::TlsBook;
 use crate::infra::replica::Replica;
 use crate::infra::revocation;
@@ -285,7 +286,8 @@ async fn spool(
 fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let people = (config.tls.certificate.as_path(), config.tls.key.as_path());
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
-    Ok(TlsBook::load(people, operator, &config.mx.anchors)?)
+    let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
+    Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
 }
 
 fn revocation(config: &Config) -> Revocation {

@@ -10,7 +10,7 @@ use crate::domain::limits::TRUST_VERSIONS_TRIED_MAX;
 use crate::domain::operator::TrustList;
 use crate::domain::time::Timestamp;
 use crate::infra::net::fetch::Validators;
-use crate::infra::net::load_anchors;
+use crate::infra::net::load_anchors_except;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::trust::Active;
@@ -287,7 +287,7 @@ fn prove(
     accept_expired: bool,
     now: Timestamp,
 ) -> Result<Proven, TrustError> {
-    let anchors = load_anchors(&settings.signer.anchors)
+    let anchors = load_anchors_except(&settings.signer.anchors, settings.signer.tests)
         .map_err(|error| TrustError::Signature(format!("signer anchors: {error}")))?;
     let verified = verified(&document, &settings.signer, &anchors, accept_expired, now)?;
     let reading = trust_list::read(&verified.bytes);
