@@ -131,6 +131,7 @@ impl Relay {
         async {
             let doors = Doors::bind(&config)?;
             let Opened { office, store } = open(config).await?;
+            flow::certificates::resume(&office).await;
             let (stop, listener) = Stop::new();
             let mut tasks = JoinSet::new();
             doors.open(&office, &listener, &mut tasks);

@@ -302,8 +302,11 @@ impl Hand {
     ) -> Result<(), String> {
         let mut answers = self.answers();
         if answer.says == Says::Unknown {
-            // Said by the right responder just now: what it said before does not count any more.
-            if answers.get(&key).is_some_and(|held| held.answer.made <= answer.made) {
+            // Said by the right responder just now: that it was good does not count any more. That
+            // it is revoked does: whoever forgets a certificate must not bring it back.
+            if answers.get(&key).is_some_and(|held| {
+                held.answer.made <= answer.made && held.answer.says == Says::Good
+            }) {
                 answers.remove(&key);
             }
             return Err("the responder does not know the certificate".to_owned());
