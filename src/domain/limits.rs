@@ -404,5 +404,5 @@ pub const PROMISED_HEADER_OCTETS_MAX: usize = 16_384;
 pub const PROMISES_AT_ONCE: usize = 8;
 /// Other ways to a recipient that a notice names.
 pub const ALTERNATIVES_MAX: usize = 3;
-/// The time for one whole CRL, which has up to `CRL_OCTETS_MAX` octets. Nobody waits for it so long.
+/// The time for one whole CRL of up to `CRL_OCTETS_MAX` octets. Nobody waits for it so long.
 pub const CRL_FETCH_TIMEOUT: Duration = Duration::from_secs(120);

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use crate::domain::limits::CRL_FETCHES_AT_ONCE;
 use crate::domain::limits::CRL_FETCH_TIMEOUT;
+use crate::domain::limits::CRL_FETCHES_AT_ONCE;
 use crate::domain::limits::CRL_OCTETS_MAX;
 use crate::domain::limits::OCSP_OCTETS_MAX;
 use crate::domain::limits::OCSP_QUESTIONS_AT_ONCE;

@@ -402,3 +402,27 @@ fn forget_oldest(answers: &mut HashMap<AnswerKey, HeldAnswer>) {
         answers.remove(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_responder_that_forgets_a_certificate_takes_back_good_and_never_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3_600);
+        let hand = Hand::new(Vec::new(), folder.path().to_owned(), hour);
+        let now = Timestamp::from_seconds(1_795_300_000);
+        let take = |serial: u8, says| {
+            let key = AnswerKey { issuer: [0; 32], serial: vec![serial] };
+            let answer = Answer { says, made: now, ends: None };
+            hand.take_answer(key, "http://ocsp.test", answer, now)
+        };
+        for (serial, says, stays) in [(1, Says::Good, false), (2, Says::Revoked(now), true)] {
+            take(serial, says).unwrap();
+            assert!(take(serial, Says::Unknown).is_err());
+            let key = AnswerKey { issuer: [0; 32], serial: vec![serial] };
+            assert_eq!(hand.is_fresh_answer(&key, now), stays, "{says:?}");
+        }
+    }
+}
