@@ -42,6 +42,7 @@ use crate::infra::metrics::Metrics;
 use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
+use crate::infra::net::TestAuthorities;
 use crate::infra::net::TlsBook;
 use crate::infra::replica::Replica;
 use crate::infra::revocation;
@@ -130,6 +131,7 @@ impl Relay {
         async {
             let doors = Doors::bind(&config)?;
             let Opened { office, store } = open(config).await?;
+            flow::certificates::resume(&office).await;
             let (stop, listener) = Stop::new();
             let mut tasks = JoinSet::new();
             doors.open(&office, &listener, &mut tasks);
@@ -285,7 +287,8 @@ async fn spool(
 fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let people = (config.tls.certificate.as_path(), config.tls.key.as_path());
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
-    Ok(TlsBook::load(people, operator, &config.mx.anchors)?)
+    let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
+    Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
 }
 
 fn revocation(config: &Config) -> Revocation {

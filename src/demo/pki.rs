@@ -24,6 +24,7 @@ use crate::domain::address::Domain;
 use crate::domain::operator::OperatorDn;
 use crate::domain::operator::TrustList;
 use crate::domain::time::Timestamp;
+use crate::infra::net::TestAuthorities;
 use crate::infra::trust::SignerRule;
 use crate::proto::trust_list;
 
@@ -183,6 +184,7 @@ impl DemoPki {
             anchors: vec![self.ca_file()],
             common_name: Some(SIGNER_COMMON_NAME.to_owned()),
             email: Some(SIGNER_EMAIL.to_owned()),
+            tests: TestAuthorities::Refused,
         }
     }
 

@@ -406,3 +406,5 @@ pub const PROMISES_AT_ONCE: usize = 8;
 pub const ALTERNATIVES_MAX: usize = 3;
 /// How often revocation is asked about again on one open connection; mostly answered from memory.
 pub const REVOCATION_ASKED_EVERY: Duration = Duration::from_secs(60);
+/// The time for one whole CRL of up to `CRL_OCTETS_MAX` octets. Nobody waits for it so long.
+pub const CRL_FETCH_TIMEOUT: Duration = Duration::from_secs(120);

@@ -32,13 +32,16 @@ impl Alerts {
 
 /// Says that something needs a human. Neither `subject` nor `text` may hold a patient's address
 /// or anything of a letter. Does not wait for the letter.
-pub fn raise(office: &Arc<Office>, subject: &str, text: &str) {
+///
+/// False when a mailbox is named and gets no letter, because one with this subject went out a
+/// short time ago: what matters should then be said again.
+pub fn raise(office: &Arc<Office>, subject: &str, text: &str) -> bool {
     tracing::error!(alert = subject, "{text}");
     office.metrics.alert();
     let now = office.clock.now();
-    let Some(to) = office.config.admin.alerts_to.clone() else { return };
+    let Some(to) = office.config.admin.alerts_to.clone() else { return true };
     if !office.alerts.take(subject, now) {
-        return;
+        return false;
     }
     let content = letter(office, &to, subject, text, now);
     let office = Arc::clone(office);
@@ -47,6 +50,7 @@ pub fn raise(office: &Arc<Office>, subject: &str, text: &str) {
             tracing::error!(%refusal, "an alert could not be written to its mailbox");
         }
     });
+    true
 }
 
 fn letter(office: &Office, to: &Address, subject: &str, text: &str, now: Timestamp) -> Vec<u8> {

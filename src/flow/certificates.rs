@@ -4,6 +4,7 @@
 //! every certificate that it has to do with, and speaks of an end long before it comes.
 mod book; // what is known, and who is spoken of
 mod change; // new files: when they count, and when they wait
+mod kept; // what was in use before a restart
 mod seen; // other operators' certificates
 
 pub use book::Alarm;
@@ -20,6 +21,7 @@ pub use change::Waiting;
 pub use change::judge;
 pub use change::look;
 pub use change::reload;
+pub use kept::resume;
 pub use seen::Book;
 pub use seen::Direction;
 pub use seen::load;

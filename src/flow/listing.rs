@@ -13,6 +13,7 @@ use crate::flow::alerts;
 use crate::flow::office::Office;
 use crate::infra::config::Config;
 use crate::infra::config::ListSource;
+use crate::infra::net::TestAuthorities;
 use crate::infra::revocation::Revocation;
 use crate::infra::trust::Age;
 use crate::infra::trust::Refreshed;
@@ -40,6 +41,7 @@ pub fn settings(config: &Config) -> Settings {
             anchors: trust.signer_anchors.clone(),
             common_name: trust.signer_common_name.clone(),
             email: trust.signer_email.clone(),
+            tests: TestAuthorities::from_key(config.mx.allow_test_authorities),
         },
         accept_expired_signer: trust.accept_expired_signer,
         removals_percent: trust.removals_percent,

@@ -112,6 +112,9 @@ pub struct Mx {
     /// `mx.accept_server_certificates`: a peer that calls us may show a certificate for servers
     /// only (serverAuth without clientAuth).
     pub accept_server_certificates: bool,
+    /// `mx.allow_test_authorities`: anchors of the TEST hierarchy are taken, here and for the
+    /// list's signer.
+    pub allow_test_authorities: bool,
 }
 /// Where names are looked up.
 #[derive(Clone, Debug)]

@@ -34,6 +34,7 @@ use crate::domain::operator::OperatorDn;
 use crate::domain::operator::TrustList;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::infra::net::TestAuthorities;
 use crate::infra::net::fetch::Validators;
 use crate::infra::store::Store;
 use crate::infra::store::Version;
@@ -63,6 +64,8 @@ pub struct SignerRule {
     pub common_name: Option<String>,
     /// The signer's rfc822 SAN, e.g. `alb@mssante.fr`. One of the two must match.
     pub email: Option<String>,
+    /// Whether the anchors may be of the TEST hierarchy.
+    pub tests: TestAuthorities,
 }
 
 /// How the list is fetched, judged and kept.

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::TlsConnector;
+use vaguemestre::infra::net::TestAuthorities;
 use vaguemestre::infra::net::TlsBook;
 
 use super::House;
@@ -24,7 +25,8 @@ fn book(house: &House) -> TlsBook {
     let (people, operator) = (house.path("people.pem"), house.pki.mx(&us()));
     let key = house.path("people.key");
     let anchors = [house.pki.ca_file()];
-    TlsBook::load((&people, &key), (&operator.certificate, &operator.key), &anchors).unwrap()
+    let operator = (operator.certificate.as_path(), operator.key.as_path());
+    TlsBook::load((&people, &key), operator, &anchors, TestAuthorities::Refused).unwrap()
 }
 
 async fn kind(

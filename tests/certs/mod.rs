@@ -115,6 +115,15 @@ impl House {
         eventually("the relay opens", || self.log().contains("the relay is open"));
     }
 
+    /// As after a crash: it ends at once, and starts anew with an empty log.
+    fn restart(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(self.path("log.txt")).unwrap();
+        self.start();
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -35,6 +35,43 @@ fn an_unlisted_subject_waits_until_the_list_has_it() {
     assert!(!house.status()["alarms"].to_string().contains("waits since"));
 }
 
+#[test]
+fn a_restart_is_no_consent() {
+    let mut house = House::serving("watch_seconds = 1");
+    house.put("mx", &house.issue("mx2", NEW, days(-1), days(300)));
+    house.put("people", &house.issue("early", "people early", days(2), days(300)));
+    eventually("both wait", || house.log().matches("a new certificate waits").count() == 2);
+    house.restart();
+    assert_eq!(house.shown_to_operators(), HOST, "what was in use is in use");
+    let alarms = house.status()["alarms"].to_string();
+    for text in [NEW, "waits since", "people early"] {
+        assert!(alarms.contains(text), "{text}: {alarms}");
+    }
+    let (code, text) = house.certs(&["reload", "--accept-unlisted", "--reason", "ticket 4711"]);
+    assert_eq!(code, 1, "the people's one still has not begun: {text}");
+    assert_eq!(house.shown_to_operators(), NEW);
+    house.restart();
+    assert_eq!(house.shown_to_operators(), NEW, "what was agreed to stays agreed to");
+}
+
+#[test]
+fn a_bundle_with_the_test_hierarchy_does_not_come_into_use_while_the_relay_runs() {
+    let house = House::serving("watch_seconds = 86400");
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let name = "TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS";
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let test = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let file = house.path("anchors.pem");
+    let real = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{real}{test}")).unwrap();
+    let (code, text) = house.certs(&["reload"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(name) && text.contains("mx.allow_test_authorities"), "{text}");
+    let shown = house.status();
+    assert!(!shown["certificates"].to_string().contains("CN=test ac"), "{shown:#}");
+}
+
 fn house_subject() -> OperatorDn {
     vaguemestre::demo::pki::DemoPki::mx_dn(&super::us())
 }

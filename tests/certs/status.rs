@@ -157,3 +157,50 @@ async fn a_certificate_that_is_seen_all_day_is_written_once_and_known_after_a_re
     assert_eq!(rows_of(office).await, once, "a restart does not write all again");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_urgent_alarms_stand_in_one_letter_and_what_got_no_letter_is_said_again() {
+    let house = Arc::new(House::new("[admin]\nalerts_to = \"equipe@hopital.mssante.test\""));
+    house.put("people", &house.issue("near", "people near", days(-90), days(5)));
+    house.put("mx", &house.issue("mx2", "mx2.hopital.mssante.test", days(-90), days(4)));
+    let running = relay(&house).await;
+    let office = running.office();
+    let raised = || {
+        let metrics = office.metrics.render();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("vaguemestre_alerts_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    // The watcher tells at the start.
+    for _ in 0..100 {
+        if raised() > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    certificates::tell(office).await;
+    assert_eq!(raised(), 1, "three matters, one letter, and once a day");
+    // Another matter within the hour gets no letter of its own, so it was not said.
+    house.put("people", &house.issue("nearer", "people nearer", days(-90), days(3)));
+    certificates::reload(office, &certificates::Consent::default()).await.unwrap();
+    certificates::tell(office).await;
+    certificates::tell(office).await;
+    assert_eq!(raised(), 3);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_row_hides_no_other_certificate() {
+    let house = Arc::new(House::new(""));
+    let running = relay(&house).await;
+    let office = running.office();
+    certificates::seen(office, &peer("mx.cabinet.test", "0a", 20), Direction::In);
+    let mut batch = vaguemestre::infra::store::Batch::new();
+    batch.put(b"C/i/damaged".to_vec(), b"\xff\xff".to_vec());
+    batch.put(b"C/z/damaged".to_vec(), b"".to_vec());
+    office.store.commit(batch).await.unwrap();
+    let status = status(&house).await;
+    assert_eq!(rows(&status, "peer-in").len(), 1, "{status:#}");
+    assert!(status["alarms"].to_string().contains("mx.cabinet.test"), "{status:#}");
+    certificates::load(office).await.unwrap();
+    running.stop().await;
+}

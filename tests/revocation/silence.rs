@@ -341,3 +341,42 @@ async fn nobody_is_asked_when_that_is_forbidden() {
     assert!(evidence.trouble.contains("revocation.crl_files"), "{}", evidence.trouble);
     assert_eq!(served.server.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_list_over_a_slow_line_comes_for_those_who_ask_later() {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    let folder = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/list.crl", listener.local_addr().unwrap());
+    let root = Authority::root(folder.path(), "root", "AC TEST");
+    let leaf = root.issue("leaf", &format!("{USERS}crlDistributionPoints=URI:{url}\n"));
+    let list = to_der(&root.folder, &root.list());
+    let timeout = Duration::from_millis(500);
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4_096];
+        let _ = stream.read(&mut request).await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for piece in list.chunks(list.len().div_ceil(8)) {
+            tokio::time::sleep(timeout / 4).await;
+            stream.write_all(piece).await.unwrap();
+        }
+    });
+    let revocation = Revocation::new(Settings { timeout, ..settings(folder.path(), &[]) });
+    let path = root.path(&leaf);
+    let began = std::time::Instant::now();
+    let evidence = revocation.check(&path, now()).await;
+    assert_eq!(evidence.standing, Standing::Unknown, "no caller waits for longer than before");
+    assert!(began.elapsed() < 2 * timeout);
+    serving.await.unwrap();
+    for _ in 0..100 {
+        let evidence = revocation.check(&path, now()).await;
+        if evidence.standing == Standing::Good {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the list never came: {}", revocation.check(&path, now()).await.trouble);
+}

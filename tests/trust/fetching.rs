@@ -311,3 +311,20 @@ async fn a_relay_starts_with_its_kept_list_while_the_source_is_away_and_not_with
     assert!(matches!(refused, Err(TrustError::Fetch(_))));
     assert!(space.list().lists(&domain("a.test")));
 }
+
+#[tokio::test]
+async fn a_start_under_another_rule_says_that_lists_are_kept_and_why_none_counts() {
+    let house = House::new();
+    let good = house.signed(0, &["a.test"]);
+    let server = Server::start(&house.publisher.pki, Answer::Document(good, "\"one\"")).await;
+    house.open(server.url()).await.unwrap();
+    let mut settings = house.settings("https://127.0.0.1:1/list.xml".to_owned());
+    settings.signer.common_name = Some("somebody.test".to_owned());
+    settings.signer.email = None;
+    let now = house.publisher.now;
+    let opened = TrustSpace::open(settings, house.store.clone(), &NobodyAsks, now).await;
+    let error = opened.err().unwrap().to_string();
+    for text in ["lists are kept", "trust.signer_common_name", "no certificate in it has"] {
+        assert!(error.contains(text), "{text}: {error}");
+    }
+}

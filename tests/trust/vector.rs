@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vaguemestre::domain::status::Refusal;
 use vaguemestre::domain::time::Timestamp;
+use vaguemestre::infra::net::TestAuthorities;
 use vaguemestre::infra::net::load_anchors;
 use vaguemestre::infra::store::simulated::SimulatedStore;
 use vaguemestre::infra::trust::Settings;
@@ -33,6 +34,7 @@ fn rule() -> SignerRule {
         anchors: vec![vector("anchors.pem")],
         common_name: None,
         email: Some("ALB@mssante.test".to_owned()),
+        tests: TestAuthorities::Refused,
     }
 }
 

@@ -1,4 +1,5 @@
 //! What is known of every certificate, and of which ones people must hear.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
@@ -115,7 +116,7 @@ pub struct Alarm {
 /// # Errors
 /// [`StoreError`] when the store does not answer.
 pub async fn known(office: &Office) -> Result<Vec<Known>, StoreError> {
-    let mut all = own(office);
+    let mut all = own(office).await;
     all.extend(peers(office).await?);
     all.sort_by(|one, other| {
         let rank = |known: &Known| (known.facts.not_after, known.role, known.facts.serial.clone());
@@ -125,8 +126,9 @@ pub async fn known(office: &Office) -> Result<Vec<Known>, StoreError> {
 }
 
 /// Ours, our authorities' and the list's signer's.
-fn own(office: &Office) -> Vec<Known> {
+async fn own(office: &Office) -> Vec<Known> {
     let config = &office.config;
+    let signers = signers(office).await;
     let mut all = Vec::new();
     let mut add =
         |role, certificate: &CertificateDer<'_>, source: String| match net::certificate_facts(
@@ -154,7 +156,7 @@ fn own(office: &Office) -> Vec<Known> {
     for anchor in office.tls.anchors().iter() {
         add(Role::Anchor, anchor, files.join(", "));
     }
-    for signer in signers(office) {
+    for signer in signers {
         add(Role::Signer, &signer, "the trust list".to_owned());
     }
     all
@@ -304,27 +306,49 @@ pub async fn tell(office: &Arc<Office>) {
     let today = now.as_seconds() / DAY_SECONDS;
     let mut said = office.certificates.said.lock().unwrap_or_else(PoisonError::into_inner);
     said.retain(|_, day| *day == today);
+    let mut urgent = Vec::new();
     for alarm in alarms {
-        if said.len() >= limits::CERTIFICATES_SEEN_MAX || said.insert(alarm.key, today).is_some() {
+        let is_full = said.len() + urgent.len() >= limits::CERTIFICATES_SEEN_MAX;
+        if is_full || said.contains_key(&alarm.key) {
             continue;
         }
         if alarm.is_urgent {
-            alerts::raise(office, "certificate near its end", &alarm.text);
+            urgent.push(alarm);
         } else {
             tracing::warn!("{}", alarm.text);
+            said.insert(alarm.key, today);
         }
+    }
+    if urgent.is_empty() {
+        return;
+    }
+    // All in one letter: of several about the same matter only one an hour goes out, and what
+    // did not go out was not said.
+    let texts: Vec<&str> = urgent.iter().map(|alarm| alarm.text.as_str()).collect();
+    if alerts::raise(office, "certificate near its end", &texts.join("\n")) {
+        said.extend(urgent.into_iter().map(|alarm| (alarm.key, today)));
     }
 }
 
 /// The certificates inside the signature of the list that is kept. They were judged when the list
 /// was taken; here only their dates are of interest.
-fn signers(office: &Office) -> Vec<CertificateDer<'static>> {
-    const OPEN: &str = "X509Certificate>";
+async fn signers(office: &Office) -> Vec<CertificateDer<'static>> {
     let kept = office.config.storage.data_dir.join("trust-list.xml");
     let source = match &office.config.trust.list {
         ListSource::File(file) => Some(file.clone()),
         _ => None,
     };
+    // Up to the size of a whole list: not on a thread that serves sessions.
+    let reading = tokio::task::spawn_blocking(move || signers_in(kept, source));
+    reading.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "reading the signers of the trust list ended badly");
+        Vec::new()
+    })
+}
+
+/// Those of the first of these files that can be read.
+fn signers_in(kept: PathBuf, source: Option<PathBuf>) -> Vec<CertificateDer<'static>> {
+    const OPEN: &str = "X509Certificate>";
     let small = |file: &std::path::PathBuf| {
         let size = std::fs::metadata(file).ok()?.len();
         (size <= limits::TRUST_LIST_OCTETS_MAX as u64).then(|| std::fs::read(file).ok()).flatten()

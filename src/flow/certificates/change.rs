@@ -12,6 +12,7 @@ use crate::domain::certificate::CertificateFacts;
 use crate::domain::operator::OperatorDn;
 use crate::domain::time::Timestamp;
 use crate::flow::certificates::Role;
+use crate::flow::certificates::kept;
 use crate::flow::office::Office;
 use crate::infra::journal::Entry;
 use crate::infra::net;
@@ -121,6 +122,7 @@ async fn decide_and_apply(office: &Office, consent: &Consent) -> Result<Change, 
             record(office, author, consent, &change).await?;
         }
         office.tls.apply(material).map_err(|error| error.to_string())?;
+        kept::keep(office).await;
     }
     remember(office, &mut change.waiting);
     Ok(change)

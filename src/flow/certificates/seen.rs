@@ -140,7 +140,7 @@ pub fn seen(office: &Office, facts: &CertificateFacts, direction: Direction) {
 /// soon after the start.
 ///
 /// # Errors
-/// [`StoreError`] when the store does not answer or a row is damaged.
+/// [`StoreError`] when the store does not answer.
 pub async fn load(office: &Office) -> Result<(), StoreError> {
     let now = office.clock.now();
     let mut batch = Batch::new();
@@ -171,9 +171,14 @@ async fn rows(office: &Office) -> Result<Vec<(Vec<u8>, Seen)>, StoreError> {
     loop {
         let page = office.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
         for (key, versioned) in &page.rows {
-            let seen = read(key, &versioned.value)
-                .ok_or_else(|| StoreError::Damaged("a certificate that was seen".to_owned()))?;
-            found.push((key.to_vec(), seen));
+            // One bad row must not silence the alarms of all others.
+            match read(key, &versioned.value) {
+                Some(seen) => found.push((key.to_vec(), seen)),
+                None => tracing::warn!(
+                    row = %String::from_utf8_lossy(&key[..key.len().min(CERTIFICATES.len() + 1)]),
+                    "a certificate that was seen cannot be read and is left out"
+                ),
+            }
         }
         match page.rows.last() {
             // The smallest key behind this one.

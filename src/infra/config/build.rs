@@ -36,6 +36,8 @@ use crate::infra::config::files;
 use crate::infra::config::keys;
 use crate::infra::config::read::Found;
 use crate::infra::config::read::is_from_environment;
+use crate::infra::net::of_tests;
+use crate::infra::net::test_authority;
 
 /// Seconds in a day, the longest of most waits.
 const DAY: u64 = 86_400;
@@ -189,7 +191,9 @@ impl Reader {
         let lookup = self.truth("mx.lookup", true);
         let port = self.number("mx.port", 25, 1, 65_535);
         let accept_server_certificates = self.truth("mx.accept_server_certificates", true);
+        let allow_test_authorities = self.truth("mx.allow_test_authorities", false);
         Some(Mx {
+            allow_test_authorities: allow_test_authorities?,
             certificate: certificate?,
             key: key?,
             anchors: anchors?,
@@ -611,9 +615,17 @@ impl Reader {
         if paths.is_empty() {
             self.wrong(key, "the list is empty");
         }
+        let tests_allowed = self.found.values.get("mx.allow_test_authorities");
+        let tests_allowed = tests_allowed.is_some_and(is_true);
         for path in &paths {
-            if let Err(reason) = files::certificates(path) {
-                self.wrong(key, &reason);
+            match files::certificates(path) {
+                Err(reason) => self.wrong(key, &reason),
+                Ok(_) if tests_allowed => {}
+                Ok(anchors) => {
+                    if let Some(name) = anchors.iter().find_map(test_authority) {
+                        self.wrong(key, &format!("{}: {}", path.display(), of_tests(&name)));
+                    }
+                }
             }
         }
         Some(paths)
@@ -823,6 +835,15 @@ fn host_and_port(text: &str) -> Option<String> {
     }
     let (host, port) = text.rsplit_once(':')?;
     (is_port(port) && Domain::parse(host).is_ok()).then(|| text.to_owned())
+}
+
+/// For a key that is told as wrong elsewhere when it is neither true nor false.
+fn is_true(value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::Boolean(truth) => *truth,
+        ValueKind::String(text) => is_from_environment(value) && text == "true",
+        _ => false,
+    }
 }
 
 fn whole_number(value: &Value) -> Option<u64> {

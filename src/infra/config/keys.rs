@@ -76,6 +76,7 @@ pub(super) const KEYS: &[Key] = &[
     default("mx.lookup", TRUTH),
     default("mx.port", "a port from 1 to 65535, e.g. 25"),
     default("mx.accept_server_certificates", TRUTH),
+    default("mx.allow_test_authorities", TRUTH),
     default(
         "dns.servers",
         "a list of addresses and ports, e.g. [\"192.0.2.53:53\"]; empty for the system's",

@@ -287,6 +287,27 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn anchors_of_the_test_hierarchy_need_a_key_of_their_own() {
+    let place = Place::new();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let name = "TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS";
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let test = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    place.write("certs/both.pem", &format!("{}{test}", place.certificate), 0o644);
+    let both = |text: String| text.replace("[\"certs/igc-sante.pem\"]", "[\"certs/both.pem\"]");
+    let errors = place.load(both).unwrap_err();
+    for key in ["mx.anchors", "trust.signer_anchors"] {
+        assert!(keys_of(&errors).contains(&key), "{errors:?}");
+    }
+    let told = errors.iter().map(ToString::to_string).collect::<String>();
+    assert!(told.contains(name) && told.contains("mx.allow_test_authorities"), "{told}");
+    let allowed = place.load(|text| {
+        both(text).replace("allow_test_authorities = false", "allow_test_authorities = true")
+    });
+    assert!(allowed.unwrap().mx.allow_test_authorities);
+}
+
+#[test]
 fn a_citizen_domain_is_always_a_patient_domain() {
     let place = Place::new();
     let config = place

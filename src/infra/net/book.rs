@@ -20,7 +20,8 @@ use crate::infra::net::Judged;
 use crate::infra::net::Judgements;
 use crate::infra::net::NetError;
 use crate::infra::net::Purpose;
-use crate::infra::net::load_anchors;
+use crate::infra::net::TestAuthorities;
+use crate::infra::net::load_anchors_except;
 use crate::infra::net::operators_tls;
 use crate::infra::net::people_tls;
 use crate::infra::net::towards_operators_tls;
@@ -50,6 +51,7 @@ struct Files {
     people: (PathBuf, PathBuf),
     operator: (PathBuf, PathBuf),
     anchors: Vec<PathBuf>,
+    tests: TestAuthorities,
 }
 
 /// What the files hold. The key of each certificate is there and fits.
@@ -73,7 +75,8 @@ struct Current {
 }
 
 impl TlsBook {
-    /// Reads all files.
+    /// Reads all files. `tests`: whether anchors of the TEST hierarchy are taken, now and at each
+    /// later reading.
     ///
     /// # Errors
     /// [`NetError`] names the file.
@@ -81,10 +84,15 @@ impl TlsBook {
         people: (&Path, &Path),
         operator: (&Path, &Path),
         anchors: &[PathBuf],
+        tests: TestAuthorities,
     ) -> Result<Self, NetError> {
         let owned = |pair: (&Path, &Path)| (pair.0.to_owned(), pair.1.to_owned());
-        let files =
-            Files { people: owned(people), operator: owned(operator), anchors: anchors.to_vec() };
+        let files = Files {
+            people: owned(people),
+            operator: owned(operator),
+            anchors: anchors.to_vec(),
+            tests,
+        };
         let current = Current::new(files.read()?, None)?;
         Ok(Self { files, current: ArcSwap::from_pointee(current), changing: Mutex::new(()) })
     }
@@ -227,7 +235,7 @@ impl Files {
         Ok(Material {
             people: Identity::load(&self.people.0, &self.people.1)?,
             operator: Identity::load(&self.operator.0, &self.operator.1)?,
-            anchors: load_anchors(&self.anchors)?,
+            anchors: load_anchors_except(&self.anchors, self.tests)?,
         })
     }
 

@@ -47,6 +47,19 @@ impl Fetcher {
     /// # Errors
     /// [`NetError::Tls`] when an anchor is no CA certificate.
     pub fn new(anchors: &[CertificateDer<'static>], timeout: Duration) -> Result<Self, NetError> {
+        Self::patient(anchors, timeout, timeout)
+    }
+
+    /// The same for large documents: `silence` is how long a server may say nothing, before its
+    /// first octet and between two, and `whole` is for one whole document.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn patient(
+        anchors: &[CertificateDer<'static>],
+        silence: Duration,
+        whole: Duration,
+    ) -> Result<Self, NetError> {
         let refused = |error: &dyn std::fmt::Display| NetError::Tls(error.to_string());
         let mut roots = RootCertStore::empty();
         for anchor in anchors {
@@ -64,8 +77,9 @@ impl Fetcher {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("vaguemestre/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
-            .timeout(timeout)
-            .connect_timeout(timeout)
+            .timeout(whole)
+            .connect_timeout(silence)
+            .read_timeout(silence)
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| refused(&error))?;

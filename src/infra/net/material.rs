@@ -100,6 +100,69 @@ pub fn load_anchors(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, N
     Ok(anchors)
 }
 
+/// Whether authorities of the trust space's TEST hierarchy count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TestAuthorities {
+    /// Never: whoever plays with test certificates must not be taken for an operator.
+    #[default]
+    Refused,
+    /// On a platform for trials, because the configuration says so (`mx.allow_test_authorities`).
+    Allowed,
+}
+
+impl TestAuthorities {
+    /// What `mx.allow_test_authorities` says.
+    pub const fn from_key(allow: bool) -> Self {
+        if allow { Self::Allowed } else { Self::Refused }
+    }
+}
+
+/// [`load_anchors`], and none of them may be of the TEST hierarchy unless that is allowed.
+///
+/// # Errors
+/// The same, and [`NetError::Material`] with the file and the name of such an authority: one
+/// bundle with both hierarchies is a mistake that must not come into use by halves.
+pub fn load_anchors_except(
+    files: &[PathBuf],
+    tests: TestAuthorities,
+) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    if tests == TestAuthorities::Refused {
+        for file in files {
+            for anchor in certificates(file)? {
+                if let Some(name) = test_authority(&anchor) {
+                    return Err(material(file, &of_tests(&name)));
+                }
+            }
+        }
+    }
+    load_anchors(files)
+}
+
+/// What is wrong with an authority of this name, and which key allows it all the same.
+pub fn of_tests(name: &str) -> String {
+    format!(
+        "{name} is an authority of the TEST hierarchy; expected authorities of real operators \
+         only (mx.allow_test_authorities allows it on a platform for trials)"
+    )
+}
+
+/// The name of an authority of the TEST hierarchy of IGC-Santé, as `CN=…` or `OU=…`; `None` for
+/// every other certificate. Its names are `TEST AC …` and its unit is `IGC-SANTE TEST`, in these
+/// letters: an authority that somebody calls "Test CA" is not of that hierarchy.
+pub fn test_authority(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = certificate.subject();
+    let texts = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+        attribute.as_str().map(str::trim).map(str::to_owned).ok()
+    };
+    let named = subject.iter_common_name().filter_map(texts).find(|name| name.starts_with("TEST "));
+    let unit = || {
+        let mut units = subject.iter_organizational_unit().filter_map(texts);
+        units.find(|unit| unit == "IGC-SANTE TEST")
+    };
+    named.map(|name| format!("CN={name}")).or_else(|| unit().map(|unit| format!("OU={unit}")))
+}
+
 /// All certificates of a PEM file, at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let text = read(file, "PEM certificates")?;
@@ -169,6 +232,36 @@ mod tests {
         let key = written(&folder, "k.pem", &key);
         assert_eq!(Identity::load(&certificate, &key).unwrap().chain.len(), 1);
         assert_eq!(load_anchors(&[certificate.clone(), certificate]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_bundle_with_an_authority_of_the_test_hierarchy_is_refused_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = |name: &str, unit: &str| {
+            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+            parameters.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, unit);
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let real = authority("AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", "IGC-SANTE");
+        for (name, unit, is_of_tests) in [
+            ("TEST AC IGC-SANTE ELEMENTAIRE ORGANISATIONS", "IGC-SANTE", true),
+            ("AC RACINE", "IGC-SANTE TEST", true),
+            ("Test CA", "somebody", false),
+            ("TESTAMENT", "IGC-SANTE TESTING", false),
+        ] {
+            let bundle = format!("{real}{}", authority(name, unit));
+            let bundle = [written(&folder, "bundle.pem", &bundle)];
+            let refused = load_anchors_except(&bundle, TestAuthorities::Refused);
+            assert_eq!(refused.is_err(), is_of_tests, "{name}, {unit}");
+            if let Err(error) = refused {
+                let error = error.to_string();
+                assert!(error.contains("bundle.pem") && error.contains("TEST"), "{error}");
+                assert!(error.contains("mx.allow_test_authorities"), "{error}");
+            }
+            assert_eq!(load_anchors_except(&bundle, TestAuthorities::Allowed).unwrap().len(), 2);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use x509_parser::extensions::ExtendedKeyUsage;
 
 use crate::domain::time::Timestamp;
 use crate::infra::net::distinguished_name;
+use crate::infra::net::test_authority;
 
 /// What a certificate must be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +95,26 @@ pub fn verified_path(
         let mut whole = vec![leaf.clone().into_owned()];
         whole.extend(between);
         whole.push((*anchor).clone());
+        refuse_tests_under_others(&whole, anchors)?;
         return Ok(whole);
     }
     Err(first_failure.unwrap_or_else(|| "for another use".to_owned()))
+}
+
+/// An authority of the TEST hierarchy counts only under anchors of that hierarchy, which must be
+/// allowed by name: one that hangs under a real authority is no way into the trust space.
+///
+/// # Errors
+/// The name of such an authority above the leaf of `path`.
+pub fn refuse_tests_under_others(
+    path: &[CertificateDer<'_>],
+    anchors: &[CertificateDer<'_>],
+) -> Result<(), String> {
+    let Some(name) = path.iter().skip(1).find_map(test_authority) else { return Ok(()) };
+    match anchors.iter().any(|anchor| test_authority(anchor).is_some()) {
+        true => Ok(()),
+        false => Err(format!("issued under {name}, an authority of the TEST hierarchy")),
+    }
 }
 
 /// RFC 5280 §4.2.1.3: who names key usages means these and no others. With ephemeral key exchange
@@ -290,6 +308,18 @@ mod tests {
         let error = verified_path(&leaf, &[], &anchors, CLIENT, NOW).unwrap_err();
         assert_eq!(error, "not under our anchors: issued by CN=between");
         assert!(verified_path(&leaf, &sent, &[], CLIENT, NOW).is_err(), "no anchors, no path");
+    }
+
+    #[test]
+    fn an_authority_of_the_test_hierarchy_is_no_way_under_a_real_anchor() {
+        let root = authority("root", None, 100);
+        let between = authority("TEST AC IGC-SANTE", Some(&root), 100);
+        let leaf = leaf(&between, &good(&[For::ClientAuth]));
+        let sent = [between.certificate.clone()];
+        let error = verified_path(&leaf, &sent, &[root.certificate], CLIENT, NOW).unwrap_err();
+        assert!(error.contains("TEST hierarchy"), "{error}");
+        // As an anchor it was allowed when the anchors were read.
+        assert!(verified_path(&leaf, &[], &sent, CLIENT, NOW).is_ok());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Asking: one question per source at a time, and none to a source that just failed.
 //!
 //! A question runs in a task of its own, so that a caller who gives up does not end it for the
-//! others. It is bounded by the fetcher's time limit, and so is the number of them.
+//! others. It is bounded by the fetcher's time limit, and so is the number of them. A large list
+//! over a slow line may take longer than any caller waits: it goes on for those who come later.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use crate::domain::limits::CRL_FETCH_TIMEOUT;
 use crate::domain::limits::CRL_FETCHES_AT_ONCE;
 use crate::domain::limits::CRL_OCTETS_MAX;
 use crate::domain::limits::OCSP_OCTETS_MAX;
@@ -70,6 +72,7 @@ enum Failed {
 pub(super) struct Asker {
     hand: Arc<Hand>,
     fetcher: Result<Fetcher, String>,
+    lists_fetcher: Result<Fetcher, String>,
     grace: Duration,
     failures: Failures<Failing>,
     flights: Mutex<HashMap<Source, watch::Receiver<()>>>,
@@ -109,6 +112,8 @@ impl Asker {
         Self {
             hand,
             fetcher: Fetcher::new(&[], timeout).map_err(|error| error.to_string()),
+            lists_fetcher: Fetcher::patient(&[], timeout, CRL_FETCH_TIMEOUT.max(timeout))
+                .map_err(|error| error.to_string()),
             grace,
             failures: Failures::new(),
             flights: Mutex::default(),
@@ -219,7 +224,7 @@ impl Asker {
 
     async fn fetch_list(&self, key: &ListKey, question: &Question) -> Result<(), Failed> {
         let _turn = self.lists_at_once.acquire().await;
-        let fetcher = self.fetcher()?;
+        let fetcher = self.lists_fetcher.as_ref().map_err(|error| Failed::Server(error.clone()))?;
         let (hand, issuer, now) = (&self.hand, &question.issuer, question.now);
         let before = hand.held(key, issuer);
         let validators = before.as_ref().map(|held| held.validators.clone()).unwrap_or_default();

@@ -302,8 +302,11 @@ impl Hand {
     ) -> Result<(), String> {
         let mut answers = self.answers();
         if answer.says == Says::Unknown {
-            // Said by the right responder just now: what it said before does not count any more.
-            if answers.get(&key).is_some_and(|held| held.answer.made <= answer.made) {
+            // Said by the right responder just now: that it was good does not count any more. That
+            // it is revoked does: whoever forgets a certificate must not bring it back.
+            if answers.get(&key).is_some_and(|held| {
+                held.answer.made <= answer.made && held.answer.says == Says::Good
+            }) {
                 answers.remove(&key);
             }
             return Err("the responder does not know the certificate".to_owned());
@@ -397,5 +400,29 @@ fn forget_oldest(answers: &mut HashMap<AnswerKey, HeldAnswer>) {
     ages.sort_unstable_by_key(|(revoked, fetched, _)| (*revoked, *fetched));
     for (_, _, key) in ages.into_iter().take(OCSP_ANSWERS_MAX / 10) {
         answers.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_responder_that_forgets_a_certificate_takes_back_good_and_never_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3_600);
+        let hand = Hand::new(Vec::new(), folder.path().to_owned(), hour);
+        let now = Timestamp::from_seconds(1_795_300_000);
+        let take = |serial: u8, says| {
+            let key = AnswerKey { issuer: [0; 32], serial: vec![serial] };
+            let answer = Answer { says, made: now, ends: None };
+            hand.take_answer(key, "http://ocsp.test", answer, now)
+        };
+        for (serial, says, stays) in [(1, Says::Good, false), (2, Says::Revoked(now), true)] {
+            take(serial, says).unwrap();
+            assert!(take(serial, Says::Unknown).is_err());
+            let key = AnswerKey { issuer: [0; 32], serial: vec![serial] };
+            assert_eq!(hand.is_fresh_answer(&key, now), stays, "{says:?}");
+        }
     }
 }

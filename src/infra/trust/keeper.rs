@@ -10,7 +10,7 @@ use crate::domain::limits::TRUST_VERSIONS_TRIED_MAX;
 use crate::domain::operator::TrustList;
 use crate::domain::time::Timestamp;
 use crate::infra::net::fetch::Validators;
-use crate::infra::net::load_anchors;
+use crate::infra::net::load_anchors_except;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::trust::Active;
@@ -98,7 +98,11 @@ impl Keeper {
         watch: &dyn SignerWatch,
         now: Timestamp,
     ) -> Result<(Active, Fetching, Validators), TrustError> {
-        let document = self.settings.source.obtain(&Validators::default()).await?;
+        let obtained = self.settings.source.obtain(&Validators::default()).await;
+        let document = match obtained {
+            Ok(document) => document,
+            Err(error) => return Err(self.with_kept_lists(error).await),
+        };
         let document = document.ok_or_else(|| TrustError::Fetch("304 for nothing".to_owned()))?;
         let proven = self.prove(document.octets, now).await?;
         if self.is_rejected(proven.key).await? {
@@ -114,6 +118,27 @@ impl Keeper {
         let mut fetching = Fetching::default();
         fetching.note(None, now);
         Ok((active, fetching, document.validators))
+    }
+
+    /// An administrator who changed the rule for signers must read that, and not only that some
+    /// server is down: lists are kept, and none of them counts under the rule as it is now.
+    async fn with_kept_lists(&self, error: TrustError) -> TrustError {
+        let Ok(kept) = self.versions.all().await else { return error };
+        let Some((youngest, _)) =
+            kept.into_iter().filter(|(_, row)| !row.rejected).max_by_key(|(key, _)| *key)
+        else {
+            return error;
+        };
+        let why = match self.reopen(youngest).await {
+            Err(why) => why.to_string(),
+            Ok(_) => return error,
+        };
+        TrustError::Fetch(format!(
+            "{error}; lists are kept, but none of them is good under trust.signer_anchors, \
+             trust.signer_common_name and trust.signer_email as they are set now (the youngest, {}: \
+             {why}): set them back until the list can be fetched, or start when it can",
+            youngest.version()
+        ))
     }
 
     /// A kept list, proven again. Its signer is judged at the time at which it was taken:
@@ -287,7 +312,7 @@ fn prove(
     accept_expired: bool,
     now: Timestamp,
 ) -> Result<Proven, TrustError> {
-    let anchors = load_anchors(&settings.signer.anchors)
+    let anchors = load_anchors_except(&settings.signer.anchors, settings.signer.tests)
         .map_err(|error| TrustError::Signature(format!("signer anchors: {error}")))?;
     let verified = verified(&document, &settings.signer, &anchors, accept_expired, now)?;
     let reading = trust_list::read(&verified.bytes);

@@ -11,6 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 use crate::domain::time::Timestamp;
+use crate::infra::net::refuse_tests_under_others;
 use crate::infra::trust::SignerRule;
 use crate::infra::trust::TrustError;
 
@@ -66,7 +67,10 @@ fn prove<'a>(
         .map(|other| CertificateDer::from(other.as_slice()))
         .collect();
     match path(&leaf, &others, anchors, now) {
-        Ok(path) => Ok(Signer { certificate, path, expired: false }),
+        Ok(path) => {
+            refuse_tests_under_others(&path, anchors).map_err(wrong)?;
+            Ok(Signer { certificate, path, expired: false })
+        }
         Err(webpki::Error::CertExpired { .. }) => {
             let ended = end_of(&leaf).filter(|end| *end < now);
             let ended =
@@ -79,6 +83,7 @@ fn prove<'a>(
             }
             // Whatever else may be wrong with it is still looked for.
             let path = path(&leaf, &others, anchors, ended).map_err(|error| unchained(&error))?;
+            refuse_tests_under_others(&path, anchors).map_err(wrong)?;
             Ok(Signer { certificate, path, expired: true })
         }
         Err(error) => Err(unchained(&error)),

@@ -144,7 +144,9 @@ pub async fn handle(
             }
             let consent = Consent { author: Some(caller.author.clone()), reason, accept_unlisted };
             let change = certificates::reload(office, &consent).await?;
-            office.revocation.reload();
+            let reading = Arc::clone(office);
+            let read = tokio::task::spawn_blocking(move || reading.revocation.reload()).await;
+            read.map_err(|error| format!("reading the CRLs ended badly: {error}"))?;
             certificates::tell(office).await;
             told(&change).map(Answer::Done)
         }
