@@ -10,6 +10,7 @@
 //! are told from memory as long as the relay runs.
 mod rows; // the stored form
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -172,7 +173,7 @@ pub async fn explain(office: &Office, id: &str) -> Result<Vec<Decision>, Refusal
     let mut found = Vec::new();
     // A session and a letter have names of the same form; no two things have the same name.
     if let Some(session) = SessionId::parse(id) {
-        found = of_session(office, session).await?;
+        found = of_session(office, session, |_| true).await?;
         if found.is_empty() {
             found = of_queued(office, QueueId::from_bytes(*session.as_bytes())).await?;
         }
@@ -185,24 +186,39 @@ pub async fn explain(office: &Office, id: &str) -> Result<Vec<Decision>, Refusal
     Ok(found)
 }
 
-async fn of_session(office: &Office, session: SessionId) -> Result<Vec<Decision>, Refusal> {
-    let mut found = Vec::new();
-    let range = store::prefix(&rows::key_of_session(session));
-    let page = office.store.scan(range, limits::SCAN_ROWS_MAX).await;
-    for (key, versioned) in &page.map_err(|error| unreadable(&error))?.rows {
-        if let (Some((_, row)), Some(decision)) =
-            (rows::ids(key), rows::decode(session, &versioned.value))
-        {
-            found.push((row, decision));
+/// The decisions of a session that `wanted` wants. There may be tens of thousands in one session:
+/// they are read page by page, and only those that are wanted are kept in memory.
+async fn of_session(
+    office: &Office,
+    session: SessionId,
+    wanted: impl Fn(&Decision) -> bool,
+) -> Result<Vec<Decision>, Refusal> {
+    let mut found = BTreeMap::new();
+    let mut range = store::prefix(&rows::key_of_session(session));
+    loop {
+        let page = office.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await;
+        let page = page.map_err(|error| unreadable(&error))?;
+        for (key, versioned) in &page.rows {
+            if let (Some((_, row)), Some(decision)) =
+                (rows::ids(key), rows::decode(session, &versioned.value))
+                && wanted(&decision)
+            {
+                found.insert(row, decision);
+            }
+        }
+        match page.rows.last() {
+            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+            _ => break,
         }
     }
     let recent = office.decisions.recent.lock().unwrap_or_else(PoisonError::into_inner);
     for (row, decision) in recent.iter().filter(|(_, decision)| decision.session == session) {
-        if !found.iter().any(|(known, _)| known == row) {
-            found.push((*row, decision.clone()));
+        if wanted(decision) {
+            found.entry(*row).or_insert_with(|| decision.clone());
         }
     }
     drop(recent);
+    let mut found: Vec<(RowId, Decision)> = found.into_iter().collect();
     found.sort_by_key(|(row, decision)| (decision.at, *row));
     Ok(found.into_iter().map(|(_, decision)| decision).collect())
 }
@@ -212,9 +228,8 @@ async fn of_queued(office: &Office, letter: QueueId) -> Result<Vec<Decision>, Re
     let session = session.map_err(|error| unreadable(&error))?;
     let session = session.and_then(|row| <[u8; 16]>::try_from(row.value.as_ref()).ok());
     let Some(session) = session else { return Ok(Vec::new()) };
-    let mut all = of_session(office, SessionId::from_bytes(session)).await?;
-    all.retain(|decision| decision.letter == Some(letter));
-    Ok(all)
+    let is_of_letter = |decision: &Decision| decision.letter == Some(letter);
+    of_session(office, SessionId::from_bytes(session), is_of_letter).await
 }
 
 fn unreadable(error: &store::StoreError) -> Refusal {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vaguemestre::domain::address::Domain;
+use vaguemestre::domain::envelope::QueueId;
 use vaguemestre::flow::decisions;
 use vaguemestre::infra::store;
 
@@ -89,6 +90,28 @@ async fn a_letter_that_was_let_in_is_explained_by_its_queue_id_even_after_a_rest
     assert!(text.contains("lists this subject for cabinet.test"), "{text}");
     let text = one_line(&running::said(&explain(&config, &second, &[])));
     assert!(text.contains("null path"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_late_in_a_session_of_thousands_is_explained() {
+    let house = House::new().await;
+    let mut peer = house.honest().await;
+    let reply = peer.deliver(&letter("model")).await;
+    let id = reply.trim_end().rsplit(' ').next().unwrap().to_owned();
+    let model = house.explained(&id).await.remove(0);
+    let office = house.office();
+    let mut batch = store::Batch::new();
+    let mut last = model.clone();
+    for number in 0..2_500_u32 {
+        let mut letter = *model.letter.unwrap().as_bytes();
+        letter[12..].copy_from_slice(&number.to_be_bytes());
+        last.letter = Some(QueueId::from_bytes(letter));
+        decisions::ride(office, &last, &mut batch);
+    }
+    office.store.commit(batch).await.unwrap();
+    let id = last.letter.unwrap().to_string();
+    assert_eq!(house.explained(&id).await, [last]);
+    assert_eq!(house.explained(&model.session.to_string()).await.len(), 2_501);
 }
 
 #[tokio::test(flavor = "multi_thread")]
