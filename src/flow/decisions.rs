@@ -17,7 +17,10 @@ use std::sync::PoisonError;
 
 use crate::domain::address::Domain;
 use crate::domain::certificate::CertificateFacts;
+use crate::domain::certificate::RevocationEvidence;
+use crate::domain::certificate::Standing;
 use crate::domain::decision::Decision;
+use crate::domain::decision::ListEvidence;
 use crate::domain::decision::SessionId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
@@ -27,7 +30,6 @@ use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Authenticated;
-use crate::flow::judge;
 use crate::flow::judge::Grounds;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
@@ -75,10 +77,28 @@ pub fn of_refusal(
     decision.list = grounds
         .certificate()
         .filter(|_| is_looked_up)
-        .map(|certificate| judge::list_evidence(office, certificate, mail_from.as_ref()));
+        .and_then(|certificate| evidence_of(office, certificate, mail_from.as_ref(), refusal));
     decision.mail_from = mail_from;
     decision.refusal = Some(refusal);
     decision
+}
+
+/// What the list says that refused, or let in, this caller. When the list has changed since and
+/// says something else, it is not the reason, and nothing is said of it.
+fn evidence_of(
+    office: &Office,
+    certificate: &CertificateFacts,
+    domain: Option<&Domain>,
+    refusal: Refusal,
+) -> Option<ListEvidence> {
+    let (verdict, evidence) = office.trust.judge_with_evidence(&certificate.subject, domain);
+    let is_the_reason = match refusal {
+        Refusal::PeerNotListed | Refusal::PeerDomainMismatch => verdict == Err(refusal),
+        // An old list, or too much from whomever: it was not asked, or whatever it said.
+        Refusal::TrustListExpired | Refusal::TooManyFromPeer => true,
+        _ => verdict.is_ok(),
+    };
+    is_the_reason.then_some(evidence)
 }
 
 fn of(accepted: &Accepted, grounds: &Grounds, at: Timestamp) -> Decision {
@@ -111,15 +131,23 @@ fn put(decision: &Decision, row: RowId, batch: &mut Batch) {
     }
 }
 
-/// Keeps a decision without waiting for it. Strangers' are bounded in number a second on disk
-/// and by a ring in memory, so that nobody fills the disk by being refused.
+/// Keeps a decision without waiting for it. Nobody fills the disk by being refused: strangers
+/// share a few rows a second, a listed operator has its own budget. The ring in memory is for
+/// those whose rows may not have been written; an operator over its budget does not even get
+/// there, or it would push the others out.
 pub fn note(office: &Office, decision: Decision) {
     let decision = shortened(decision);
     let row = *uuid::Uuid::now_v7().as_bytes();
-    let is_known = decision.certificate.is_some() && decision.certificate_trouble.is_empty();
-    // Whoever holds a certificate of the trust space has a name, listed or not.
-    let who = if is_known { Credentials::House } else { Credentials::None };
-    if office.decisions.budget.take_for(&who, decision.at) {
+    let budget = &office.decisions.budget;
+    let known = listed_subject(office, &decision);
+    let is_written = match known {
+        Some(subject) => budget.take_for_operator(subject, decision.at),
+        None => budget.take_for_stranger(decision.at),
+    };
+    if known.is_some() && !is_written {
+        return;
+    }
+    if is_written {
         let mut batch = Batch::new();
         put(&decision, row, &mut batch);
         drop(office.store.submit(batch));
@@ -129,6 +157,21 @@ pub fn note(office: &Office, decision: Decision) {
         recent.pop_front();
     }
     recent.push_back((row, decision));
+}
+
+/// The caller's name, if its certificate is good and somebody lists it. Certificates of the trust
+/// space are many, and one that is revoked may be in anybody's hands.
+fn listed_subject<'a>(office: &Office, decision: &'a Decision) -> Option<&'a OperatorDn> {
+    let is_revoked =
+        |evidence: &RevocationEvidence| matches!(evidence.standing, Standing::Revoked(_));
+    if !decision.certificate_trouble.is_empty()
+        || decision.refusal == Some(Refusal::PeerCertificateInvalid)
+        || decision.revocation.as_ref().is_some_and(is_revoked)
+    {
+        return None;
+    }
+    let subject = &decision.certificate.as_ref()?.subject;
+    office.trust.judge_peer(subject, None).is_ok().then_some(subject)
 }
 
 /// A stranger chooses what stands in its certificate: up to a megabyte of it would be kept.
