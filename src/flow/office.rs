@@ -305,7 +305,8 @@ mod tests {
         let morning = 1_795_392_000 / 86_400 * 86_400;
         assert_eq!(rows(1_000, &loud, Timestamp::from_seconds(morning)), 10);
         assert_eq!(rows(5, &calm, Timestamp::from_seconds(morning)), 5);
-        let day = (1..10_000).map(|second| rows(20, &loud, Timestamp::from_seconds(morning + second)));
+        let day =
+            (1..10_000).map(|second| rows(20, &loud, Timestamp::from_seconds(morning + second)));
         assert_eq!(day.sum::<usize>(), 20_000 - 10);
         assert_eq!(rows(5, &calm, Timestamp::from_seconds(morning + 9_999)), 5);
         assert_eq!(rows(20, &loud, Timestamp::from_seconds(morning + 86_400)), 10);

@@ -52,7 +52,8 @@ pub async fn serve_at<D: Desk>(
     door: SmtpDoor,
     mut stop: Stop,
 ) {
-    let gate = ConnectionLimits::new(desk.limits().connections, desk.limits().connections_per_address);
+    let gate =
+        ConnectionLimits::new(desk.limits().connections, desk.limits().connections_per_address);
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
