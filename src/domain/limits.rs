@@ -408,3 +408,15 @@ pub const ALTERNATIVES_MAX: usize = 3;
 pub const REVOCATION_ASKED_EVERY: Duration = Duration::from_secs(60);
 /// The time for one whole CRL of up to `CRL_OCTETS_MAX` octets. Nobody waits for it so long.
 pub const CRL_FETCH_TIMEOUT: Duration = Duration::from_secs(120);
+/// Recipients that are refused on one SMTP connection before nobody is asked about more of them:
+/// whoever tries names to see which exist has to come again and again.
+pub const SMTP_REFUSED_RECIPIENTS_MAX: usize = 100;
+/// How long another operator may stand at its door before its certificate vouches for it. STARTTLS
+/// and two EHLO take seconds, with a slow answer about revocation too.
+pub const SMTP_STRANGER_LIFETIME: Duration = Duration::from_secs(60);
+/// Rows that the refusals of one operator, or of one mailbox, may write in a second.
+pub const REFUSALS_OF_ONE_A_SECOND: u64 = 10;
+/// The same in a day.
+pub const REFUSALS_OF_ONE_A_DAY: u64 = 20_000;
+/// Operators and mailboxes whose refusals of the day are counted.
+pub const REFUSED_ONES_MAX: usize = 10_000;

@@ -211,9 +211,7 @@ pub fn authenticate(
         (Door::Submission | Door::Portal, _) => return Err(Refusal::AuthRequired),
         (Door::Mx, Credentials::Operator(grounds)) => {
             let domain = sender.map(|sender| sender.domain());
-            judge::verdict(office, grounds, domain, office.clock.now())?;
-            let certificate = grounds.certificate();
-            list = certificate.map(|certificate| judge::list_evidence(office, certificate, domain));
+            list = judge::verdict_with_evidence(office, grounds, domain, office.clock.now())?;
         }
         (Door::Mx, _) => return Err(Refusal::PeerCertificateMissing),
         (Door::House, _) => return Err(Refusal::AuthRequired),

@@ -10,13 +10,17 @@
 //! are told from memory as long as the relay runs.
 mod rows; // the stored form
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::domain::address::Domain;
 use crate::domain::certificate::CertificateFacts;
+use crate::domain::certificate::RevocationEvidence;
+use crate::domain::certificate::Standing;
 use crate::domain::decision::Decision;
+use crate::domain::decision::ListEvidence;
 use crate::domain::decision::SessionId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
@@ -26,7 +30,6 @@ use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Authenticated;
-use crate::flow::judge;
 use crate::flow::judge::Grounds;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
@@ -74,10 +77,28 @@ pub fn of_refusal(
     decision.list = grounds
         .certificate()
         .filter(|_| is_looked_up)
-        .map(|certificate| judge::list_evidence(office, certificate, mail_from.as_ref()));
+        .and_then(|certificate| evidence_of(office, certificate, mail_from.as_ref(), refusal));
     decision.mail_from = mail_from;
     decision.refusal = Some(refusal);
     decision
+}
+
+/// What the list says that refused, or let in, this caller. When the list has changed since and
+/// says something else, it is not the reason, and nothing is said of it.
+fn evidence_of(
+    office: &Office,
+    certificate: &CertificateFacts,
+    domain: Option<&Domain>,
+    refusal: Refusal,
+) -> Option<ListEvidence> {
+    let (verdict, evidence) = office.trust.judge_with_evidence(&certificate.subject, domain);
+    let is_the_reason = match refusal {
+        Refusal::PeerNotListed | Refusal::PeerDomainMismatch => verdict == Err(refusal),
+        // An old list, or too much from whomever: it was not asked, or whatever it said.
+        Refusal::TrustListExpired | Refusal::TooManyFromPeer => true,
+        _ => verdict.is_ok(),
+    };
+    is_the_reason.then_some(evidence)
 }
 
 fn of(accepted: &Accepted, grounds: &Grounds, at: Timestamp) -> Decision {
@@ -110,15 +131,23 @@ fn put(decision: &Decision, row: RowId, batch: &mut Batch) {
     }
 }
 
-/// Keeps a decision without waiting for it. Strangers' are bounded in number a second on disk
-/// and by a ring in memory, so that nobody fills the disk by being refused.
+/// Keeps a decision without waiting for it. Nobody fills the disk by being refused: strangers
+/// share a few rows a second, a listed operator has its own budget. The ring in memory is for
+/// those whose rows may not have been written; an operator over its budget does not even get
+/// there, or it would push the others out.
 pub fn note(office: &Office, decision: Decision) {
     let decision = shortened(decision);
     let row = *uuid::Uuid::now_v7().as_bytes();
-    let is_known = decision.certificate.is_some() && decision.certificate_trouble.is_empty();
-    // Whoever holds a certificate of the trust space has a name, listed or not.
-    let who = if is_known { Credentials::House } else { Credentials::None };
-    if office.decisions.budget.take_for(&who, decision.at) {
+    let budget = &office.decisions.budget;
+    let known = listed_subject(office, &decision);
+    let is_written = match known {
+        Some(subject) => budget.take_for_operator(subject, decision.at),
+        None => budget.take_for_stranger(decision.at),
+    };
+    if known.is_some() && !is_written {
+        return;
+    }
+    if is_written {
         let mut batch = Batch::new();
         put(&decision, row, &mut batch);
         drop(office.store.submit(batch));
@@ -128,6 +157,21 @@ pub fn note(office: &Office, decision: Decision) {
         recent.pop_front();
     }
     recent.push_back((row, decision));
+}
+
+/// The caller's name, if its certificate is good and somebody lists it. Certificates of the trust
+/// space are many, and one that is revoked may be in anybody's hands.
+fn listed_subject<'a>(office: &Office, decision: &'a Decision) -> Option<&'a OperatorDn> {
+    let is_revoked =
+        |evidence: &RevocationEvidence| matches!(evidence.standing, Standing::Revoked(_));
+    if !decision.certificate_trouble.is_empty()
+        || decision.refusal == Some(Refusal::PeerCertificateInvalid)
+        || decision.revocation.as_ref().is_some_and(is_revoked)
+    {
+        return None;
+    }
+    let subject = &decision.certificate.as_ref()?.subject;
+    office.trust.judge_peer(subject, None).is_ok().then_some(subject)
 }
 
 /// A stranger chooses what stands in its certificate: up to a megabyte of it would be kept.
@@ -172,7 +216,7 @@ pub async fn explain(office: &Office, id: &str) -> Result<Vec<Decision>, Refusal
     let mut found = Vec::new();
     // A session and a letter have names of the same form; no two things have the same name.
     if let Some(session) = SessionId::parse(id) {
-        found = of_session(office, session).await?;
+        found = of_session(office, session, |_| true).await?;
         if found.is_empty() {
             found = of_queued(office, QueueId::from_bytes(*session.as_bytes())).await?;
         }
@@ -185,24 +229,39 @@ pub async fn explain(office: &Office, id: &str) -> Result<Vec<Decision>, Refusal
     Ok(found)
 }
 
-async fn of_session(office: &Office, session: SessionId) -> Result<Vec<Decision>, Refusal> {
-    let mut found = Vec::new();
-    let range = store::prefix(&rows::key_of_session(session));
-    let page = office.store.scan(range, limits::SCAN_ROWS_MAX).await;
-    for (key, versioned) in &page.map_err(|error| unreadable(&error))?.rows {
-        if let (Some((_, row)), Some(decision)) =
-            (rows::ids(key), rows::decode(session, &versioned.value))
-        {
-            found.push((row, decision));
+/// The decisions of a session that `wanted` wants. There may be tens of thousands in one session:
+/// they are read page by page, and only those that are wanted are kept in memory.
+async fn of_session(
+    office: &Office,
+    session: SessionId,
+    wanted: impl Fn(&Decision) -> bool,
+) -> Result<Vec<Decision>, Refusal> {
+    let mut found = BTreeMap::new();
+    let mut range = store::prefix(&rows::key_of_session(session));
+    loop {
+        let page = office.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await;
+        let page = page.map_err(|error| unreadable(&error))?;
+        for (key, versioned) in &page.rows {
+            if let (Some((_, row)), Some(decision)) =
+                (rows::ids(key), rows::decode(session, &versioned.value))
+                && wanted(&decision)
+            {
+                found.insert(row, decision);
+            }
+        }
+        match page.rows.last() {
+            Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+            _ => break,
         }
     }
     let recent = office.decisions.recent.lock().unwrap_or_else(PoisonError::into_inner);
     for (row, decision) in recent.iter().filter(|(_, decision)| decision.session == session) {
-        if !found.iter().any(|(known, _)| known == row) {
-            found.push((*row, decision.clone()));
+        if wanted(decision) {
+            found.entry(*row).or_insert_with(|| decision.clone());
         }
     }
     drop(recent);
+    let mut found: Vec<(RowId, Decision)> = found.into_iter().collect();
     found.sort_by_key(|(row, decision)| (decision.at, *row));
     Ok(found.into_iter().map(|(_, decision)| decision).collect())
 }
@@ -212,9 +271,8 @@ async fn of_queued(office: &Office, letter: QueueId) -> Result<Vec<Decision>, Re
     let session = session.map_err(|error| unreadable(&error))?;
     let session = session.and_then(|row| <[u8; 16]>::try_from(row.value.as_ref()).ok());
     let Some(session) = session else { return Ok(Vec::new()) };
-    let mut all = of_session(office, SessionId::from_bytes(session)).await?;
-    all.retain(|decision| decision.letter == Some(letter));
-    Ok(all)
+    let is_of_letter = |decision: &Decision| decision.letter == Some(letter);
+    of_session(office, SessionId::from_bytes(session), is_of_letter).await
 }
 
 fn unreadable(error: &store::StoreError) -> Refusal {

@@ -118,14 +118,22 @@ fn is_list_old(office: &Office, now: Timestamp) -> bool {
     now.since(office.trust.list().generated) >= office.config.trust.age_alarm
 }
 
-/// Which list answers now, and with which entry. For a null path any entry of the subject does,
-/// and the first one is named.
-pub fn list_evidence(
+/// [`verdict`], and the entry of the very list that let the peer in. For a null path any entry of
+/// the subject does, and the first one is named.
+///
+/// # Errors
+/// As [`verdict`].
+pub fn verdict_with_evidence(
     office: &Office,
-    certificate: &CertificateFacts,
+    grounds: &Grounds,
     domain: Option<&Domain>,
-) -> ListEvidence {
-    office.trust.evidence(&certificate.subject, domain)
+    now: Timestamp,
+) -> Result<Option<ListEvidence>, Refusal> {
+    verdict(office, grounds, domain, now)?;
+    let Some(certificate) = &grounds.certificate else { return Ok(None) };
+    // The list may have changed since the line above: what is kept is what decides.
+    let (listed, evidence) = office.trust.judge_with_evidence(&certificate.subject, domain);
+    listed.map(|()| Some(evidence))
 }
 
 impl Grounds {

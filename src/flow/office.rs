@@ -1,4 +1,5 @@
 //! The post office's furniture: what every station and door leans on. Built once, by `relay`.
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,6 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::domain::address::Domain;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::operator::OperatorDn;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
@@ -114,17 +117,27 @@ impl Office {
     }
 }
 
-/// How many refusals a second get a row in the ledger.
+/// How many refusals get a row on disk.
 ///
-/// Whoever logged in or is a listed operator has a name, and can be asked to stop: up to a
-/// hundred of their refusals a second are facts of the ledger. Strangers share five, or one of
-/// them could write millions of rows a day. The ledger's figures of strangers' refusals are
-/// therefore a sample when there are more. The exact totals, reason by reason, are the metric
+/// Whoever logged in or is a listed operator has a name, and can be asked to stop: up to ten of
+/// their refusals a second and 20,000 a day are kept, and a hundred a second of all of them
+/// together. Nobody with a name can use up what belongs to another name for more than moments,
+/// and nobody fills the disk. Strangers share five a second, or one of them could write millions
+/// of rows a day. The ledger's figures of strangers' refusals are therefore a sample when there
+/// are more. The exact totals, reason by reason, are the metric
 /// `vaguemestre_events_total{event="refused"}`, which counts every refusal.
 #[derive(Default)]
 pub struct RefusalBudget {
     known: Mutex<Spent>,
     strangers: Mutex<Spent>,
+    ones: Mutex<HashMap<Name, OneSpent>>,
+}
+
+/// Who has a budget of their own.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Operator(OperatorDn),
+    Mailbox(MailboxId),
 }
 
 #[derive(Default)]
@@ -133,30 +146,85 @@ struct Spent {
     rows: u64,
 }
 
+#[derive(Default)]
+struct OneSpent {
+    now: Spent,
+    day: u64,
+    rows_of_day: u64,
+}
+
 impl RefusalBudget {
     const KNOWN_A_SECOND: u64 = 100;
     const STRANGERS_A_SECOND: u64 = 5;
+
+    /// True while the budget lasts for a caller who has shown this.
+    pub fn take_for(&self, credentials: &Credentials, now: Timestamp) -> bool {
+        match credentials {
+            Credentials::None => self.take_for_stranger(now),
+            Credentials::Login(account) => self.take_named(Name::Mailbox(account.id), now),
+            Credentials::Operator(grounds) => match grounds.certificate() {
+                Some(certificate) => self.take_for_operator(&certificate.subject, now),
+                None => self.take_for_stranger(now),
+            },
+            Credentials::House => self.take(now),
+        }
+    }
+
+    /// True while the budget lasts for a listed operator.
+    pub fn take_for_operator(&self, subject: &OperatorDn, now: Timestamp) -> bool {
+        self.take_named(Name::Operator(subject.clone()), now)
+    }
+
+    /// True while the budget of this second lasts for those without a name.
+    pub fn take_for_stranger(&self, now: Timestamp) -> bool {
+        spend(&self.strangers, now, Self::STRANGERS_A_SECOND)
+    }
 
     fn take(&self, now: Timestamp) -> bool {
         spend(&self.known, now, Self::KNOWN_A_SECOND)
     }
 
-    /// True while the budget of this second lasts for a caller who has shown this.
-    pub fn take_for(&self, credentials: &Credentials, now: Timestamp) -> bool {
-        match credentials {
-            Credentials::None => spend(&self.strangers, now, Self::STRANGERS_A_SECOND),
-            Credentials::Login(_) | Credentials::Operator(_) | Credentials::House => self.take(now),
+    fn take_named(&self, name: Name, now: Timestamp) -> bool {
+        // One's own budget first: who is over it must not spend what all share.
+        self.take_of_one(name, now) && self.take(now)
+    }
+
+    fn take_of_one(&self, name: Name, now: Timestamp) -> bool {
+        let day = now.as_seconds() / 86_400;
+        let mut ones = self.ones.lock().unwrap_or_else(PoisonError::into_inner);
+        if ones.len() >= limits::REFUSED_ONES_MAX && !ones.contains_key(&name) {
+            ones.retain(|_, spent| spent.day == day);
+            // More names than any trust space has operators: the shared budget still holds.
+            if ones.len() >= limits::REFUSED_ONES_MAX {
+                ones.clear();
+            }
         }
+        let spent = ones.entry(name).or_default();
+        if spent.day != day {
+            *spent = OneSpent { day, ..OneSpent::default() };
+        }
+        if spent.rows_of_day >= limits::REFUSALS_OF_ONE_A_DAY
+            || !spent.now.take(now, limits::REFUSALS_OF_ONE_A_SECOND)
+        {
+            return false;
+        }
+        spent.rows_of_day += 1;
+        true
+    }
+}
+
+impl Spent {
+    fn take(&mut self, now: Timestamp, a_second: u64) -> bool {
+        if self.second != now.as_seconds() {
+            *self = Self { second: now.as_seconds(), rows: 0 };
+        }
+        self.rows += 1;
+        self.rows <= a_second
     }
 }
 
 fn spend(spent: &Mutex<Spent>, now: Timestamp, a_second: u64) -> bool {
-    let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
-    if spent.second != now.as_seconds() {
-        *spent = Spent { second: now.as_seconds(), rows: 0 };
-    }
-    spent.rows += 1;
-    spent.rows <= a_second
+    spent.lock().unwrap_or_else(PoisonError::into_inner).take(now, a_second)
 }
 
 /// One budget of clear text for the whole process. When it is spent, new content waits, then
@@ -224,6 +292,24 @@ mod tests {
         assert_eq!(rows(1_000, &Credentials::House, now), 100);
         let next = Timestamp::from_seconds(1_795_388_400);
         assert_eq!(rows(1_000, &Credentials::None, next), 5);
+    }
+
+    #[test]
+    fn one_name_has_a_budget_of_its_own_and_cannot_silence_the_others() {
+        let budget = RefusalBudget::default();
+        let [loud, calm] =
+            ["loud.test", "calm.test"].map(|name| OperatorDn::new([("CN", name), ("C", "FR")]));
+        let rows = |count: usize, subject: &OperatorDn, now| {
+            (0..count).filter(|_| budget.take_for_operator(subject, now)).count()
+        };
+        let morning = 1_795_392_000 / 86_400 * 86_400;
+        assert_eq!(rows(1_000, &loud, Timestamp::from_seconds(morning)), 10);
+        assert_eq!(rows(5, &calm, Timestamp::from_seconds(morning)), 5);
+        let day =
+            (1..10_000).map(|second| rows(20, &loud, Timestamp::from_seconds(morning + second)));
+        assert_eq!(day.sum::<usize>(), 20_000 - 10);
+        assert_eq!(rows(5, &calm, Timestamp::from_seconds(morning + 9_999)), 5);
+        assert_eq!(rows(20, &loud, Timestamp::from_seconds(morning + 86_400)), 10);
     }
 
     #[tokio::test]

@@ -1,15 +1,26 @@
 //! "Why was I refused?" and "why was this let in?", answered in one command.
+use std::sync::Arc;
 use std::time::Duration;
 
+use rcgen::ExtendedKeyUsagePurpose::ClientAuth as CLIENT;
 use serde_json::Value;
 use vaguemestre::domain::address::Domain;
+use vaguemestre::domain::decision::SessionId;
+use vaguemestre::domain::door::Door;
+use vaguemestre::domain::envelope::QueueId;
+use vaguemestre::domain::status::Refusal;
+use vaguemestre::flow::accept::Caller;
+use vaguemestre::flow::accept::Credentials;
+use vaguemestre::flow::accept::accept;
 use vaguemestre::flow::decisions;
+use vaguemestre::flow::judge::Grounds;
 use vaguemestre::infra::store;
 
 use super::inbound_house::House;
 use super::inbound_house::MAIL;
 use super::inbound_house::RCPT;
 use super::inbound_house::explain;
+use super::inbound_house::in_a_year;
 use super::inbound_house::letter;
 use super::inbound_house::session_of;
 use crate::support::running;
@@ -92,6 +103,28 @@ async fn a_letter_that_was_let_in_is_explained_by_its_queue_id_even_after_a_rest
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_letter_late_in_a_session_of_thousands_is_explained() {
+    let house = House::new().await;
+    let mut peer = house.honest().await;
+    let reply = peer.deliver(&letter("model")).await;
+    let id = reply.trim_end().rsplit(' ').next().unwrap().to_owned();
+    let model = house.explained(&id).await.remove(0);
+    let office = house.office();
+    let mut batch = store::Batch::new();
+    let mut last = model.clone();
+    for number in 0..2_500_u32 {
+        let mut letter = *model.letter.unwrap().as_bytes();
+        letter[12..].copy_from_slice(&number.to_be_bytes());
+        last.letter = Some(QueueId::from_bytes(letter));
+        decisions::ride(office, &last, &mut batch);
+    }
+    office.store.commit(batch).await.unwrap();
+    let id = last.letter.unwrap().to_string();
+    assert_eq!(house.explained(&id).await, [last]);
+    assert_eq!(house.explained(&model.session.to_string()).await.len(), 2_501);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_name_is_answered_with_what_can_be_asked() {
     let house = House::new().await;
     for id in ["0192f0c1aaaa7bbb8ccc0123456789ab", "<nothing@x.test>", "hello"] {
@@ -116,6 +149,63 @@ async fn strangers_fill_neither_disk_nor_memory_and_the_last_ones_are_still_expl
     let rows = house.office().store.scan(store::prefix(b"D/"), 1_000).await.unwrap().rows.len();
     // Five a second, and forty handshakes take some seconds at most.
     assert!((5..40).contains(&rows), "{rows} rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_lists_writes_no_more_than_strangers_do() {
+    let house = House::new().await;
+    let files = house.leaf("unlisted", "inconnu", CLIENT, in_a_year());
+    let tls = house.tls(Some(&files));
+    let mut last = String::new();
+    for _ in 0..40 {
+        let mut peer = house.secured(&tls).await;
+        last = session_of(&peer.ask("EHLO x.test").await);
+    }
+    assert_eq!(house.explained(&last).await.len(), 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let rows = house.office().store.scan(store::prefix(b"D/"), 1_000).await.unwrap().rows.len();
+    assert!((5..40).contains(&rows), "{rows} rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_operator_that_tries_names_writes_few_rows_and_must_come_again() {
+    let house = House::new().await;
+    let mut peer = house.honest().await;
+    peer.talk(&[(MAIL, "250"), (RCPT, "250")]).await;
+    let mut session = String::new();
+    for number in 0..100 {
+        let reply = peer.ask(&format!("RCPT TO:<nobody{number}@hopital.test>")).await;
+        session = session_of(&reply);
+    }
+    peer.talk(&[("RCPT TO:<one.more@hopital.test>", "452"), (RCPT, "452"), ("DATA", "354")]).await;
+    peer.talk(&[(&format!("{}.", letter("kept")), "250"), (MAIL, "421")]).await;
+    peer.expect_closed().await;
+    assert_eq!(house.letters().await, 1);
+    let found = house.explained(&session).await;
+    assert!((10..90).contains(&found.len()), "{} decisions", found.len());
+}
+
+/// The list that refuses and the list that is told of are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_changed_since_is_not_told_as_the_reason() {
+    let house = House::new().await;
+    let session = SessionId::from_bytes([7; 16]);
+    let grounds = Arc::new(Grounds::given(session, Some(house.facts("cabinet")), None));
+    let caller = Caller {
+        ip: None,
+        client_name: "x.test".to_owned(),
+        protocol: "ESMTPS",
+        tls: None,
+        credentials: Credentials::Operator(Arc::clone(&grounds)),
+    };
+    let accepted = accept(Door::Mx, caller);
+    let list = |refusal| {
+        let from = Some(Domain::parse("cabinet.test").unwrap());
+        decisions::of_refusal(house.office(), &accepted, &grounds, from, refusal).list
+    };
+    assert_eq!(list(Refusal::PeerNotListed), None);
+    assert_eq!(list(Refusal::PeerDomainMismatch), None);
+    assert!(list(Refusal::MailboxUnknown).unwrap().entry.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -248,7 +248,7 @@ impl Desk for Clerk {
         self.explained.lock().unwrap().push((why, mail_from));
     }
 
-    fn turned_away(&self, _: SessionId, _: IpAddr, trouble: String) {
+    fn turned_away(&self, _: SessionId, _: IpAddr, _: Refusal, trouble: String) {
         self.turned_away.lock().unwrap().push(trouble);
     }
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::time;
 use tokio::time::Instant;
+use vaguemestre::domain::status::Refusal;
 use vaguemestre::infra::net::Stop;
 use vaguemestre::infra::net::StopHandle;
 use vaguemestre::server::smtp::SmtpDoor;
@@ -123,6 +124,61 @@ async fn expect_end(mut client: Client, stalled: &str) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stranger_at_the_operators_door_has_a_minute_and_a_listed_operator_its_time() {
+    for said in [0, 1, 5] {
+        let clerk = Clerk::new();
+        let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+        client.expect("220").await;
+        let begun = Instant::now();
+        for _ in 0..said {
+            client.talk(&[("EHLO x.test", "250")]).await;
+            time::sleep(Duration::from_secs(10)).await;
+        }
+        client.expect("421 4.4.2").await;
+        client.expect_closed().await;
+        assert!(begun.elapsed() <= Duration::from_secs(63), "{:?}", begun.elapsed());
+        assert_eq!(clerk.turned_away(), ["the caller showed none in time"]);
+    }
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+    client.expect("220").await;
+    client.talk(&[("EHLO mx.stranger.test", "250"), ("STARTTLS", "220")]).await;
+    let mut client = client.secure(Shows::Unlisted).await.unwrap();
+    client.talk(&[("EHLO mx.stranger.test", "550 5.7.1")]).await;
+    client.expect("421 4.4.2").await;
+    let mut client = Client::operator(&clerk, Shows::Listed).await;
+    time::sleep(Duration::from_secs(200)).await;
+    client.talk(&[("MAIL FROM:<a@cabinet.mssante.test>", "250"), (RCPT, "250")]).await;
+    time::sleep(Duration::from_secs(200)).await;
+    client.talk(&[("DATA", "354"), ("x\r\n.", "250")]).await;
+}
+
+#[tokio::test]
+async fn who_is_hung_up_on_at_the_operators_door_can_ask_why() {
+    let clerk = Clerk::new();
+    let mut client = Client::connect(&clerk, SmtpDoor::Mx);
+    client.expect("220").await;
+    client.talk(&[("EHLO x.test", "250")]).await;
+    client.send("STARTTLS\r\nMAIL FROM:<>\r\n").await;
+    client.expect("554 5.5.1").await;
+    client.expect_closed().await;
+    assert_eq!(clerk.turned_away().len(), 1, "{:?}", clerk.turned_away());
+
+    let mut client = Client::operator(&clerk, Shows::Listed).await;
+    let mut reply = String::new();
+    while !reply.starts_with("421") {
+        reply = client.ask("NONSENSE").await;
+    }
+    assert!(reply.contains("Too many errors") && reply.contains("(session "), "{reply}");
+    client.expect_closed().await;
+    assert_eq!(clerk.explained(), [(Refusal::TooManyFromPeer, None)]);
+    // A word of farewell is no refusal.
+    let mut client = Client::operator(&clerk, Shows::Listed).await;
+    client.talk(&[("QUIT", "221")]).await;
+    assert_eq!((clerk.turned_away().len(), clerk.explained().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_reads_no_replies_is_cut() {
     let clerk = Clerk::new();
     let mut client = Client::connect(&clerk, SmtpDoor::Submission);
@@ -196,7 +252,9 @@ async fn one_connection_too_many_is_421_and_a_place_given_back_is_free() {
     first.expect("220").await;
     second.expect("220").await;
     let mut third = connect().await;
-    third.expect("421 4.7.0").await;
+    let reply = third.reply().await;
+    assert!(reply.starts_with("421 4.7.0") && reply.contains("(session "), "{reply}");
+    assert_eq!(clerk.turned_away(), ["too many connections from this address"]);
     third.expect_closed().await;
     first.talk(&[("QUIT", "221")]).await;
     first.expect_closed().await;

@@ -121,6 +121,8 @@ pub(crate) const TOO_MANY_COMMANDS: Reply =
     reply(421, (4, 7, 0), "Too many commands on one connection; connect again");
 pub(crate) const TOO_MANY_LETTERS: Reply =
     reply(421, (4, 7, 0), "Enough letters on one connection; connect again");
+pub(crate) const TOO_MANY_REFUSED_RECIPIENTS: Reply =
+    reply(421, (4, 7, 0), "Too many refused recipients on one connection; connect again");
 pub(crate) const TOO_MANY_LOGIN_FAILURES: Reply =
     reply(421, (4, 7, 0), "Too many failed logins; check name and password");
 /// A panic; the letter under way was not taken.

@@ -146,6 +146,7 @@ struct Tally {
     errors: usize,
     letters: usize,
     login_failures: usize,
+    refused_recipients: usize,
 }
 
 /// What EHLO or HELO said.
@@ -380,6 +381,9 @@ impl<P: Parcels> Session<P> {
             // RFC 5321 §4.1.4: MAIL is not to be sent while a transaction is open.
             open => return open.error(reply::MAIL_TWICE),
         };
+        if greeted.standing.has_tried_too_many() {
+            return Turn::Close(reply::TOO_MANY_REFUSED_RECIPIENTS);
+        }
         greeted.standing.tally.letters += 1;
         if greeted.standing.tally.letters > limits::SMTP_LETTERS_MAX {
             return Turn::Close(reply::TOO_MANY_LETTERS);
@@ -440,6 +444,11 @@ impl<P: Parcels> Standing<P> {
             Some(_) => limits::SMTP_COMMANDS_MAX,
             None => limits::SMTP_STRANGER_COMMANDS_MAX,
         }
+    }
+
+    /// Who has named so many recipients in vain gets no more answers on this connection.
+    fn has_tried_too_many(&self) -> bool {
+        self.tally.refused_recipients >= limits::SMTP_REFUSED_RECIPIENTS_MAX
     }
 
     /// The largest chunk that is worth reading only to be forgotten.

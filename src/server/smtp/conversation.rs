@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::time;
+use tokio::time::Instant;
 
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
@@ -64,6 +65,7 @@ pub(super) struct Visit<D> {
     pub(super) door: SmtpDoor,
     pub(super) ip: IpAddr,
     pub(super) session: SessionId,
+    pub(super) arrived: Instant,
     /// TLS version and suite.
     pub(super) tls: Option<String>,
     /// What the peer showed in the handshake, leaf first. Nobody has judged it there.
@@ -77,6 +79,10 @@ pub(super) struct Visit<D> {
 pub(super) struct Heard {
     /// What is known of the peer, as of the last look.
     grounds: Option<Arc<Grounds>>,
+    /// What the peer called itself when it was looked at.
+    client: Option<Client>,
+    /// Its certificate vouches for it.
+    is_welcome: bool,
     /// For which domain the open letter speaks.
     mail_from: Option<Domain>,
     /// It is on record that this caller goes on in clear.
@@ -120,6 +126,7 @@ impl<D: Desk> Visit<D> {
                         Turn::Say(session, refusal.into())
                     }
                     Turn::Close(reply) => {
+                        self.record_close(&reply);
                         wire.say(&self.signed(reply));
                         return Ok(None);
                     }
@@ -132,7 +139,12 @@ impl<D: Desk> Visit<D> {
                         wire.flush().await?;
                         return Ok(Some(upgrading));
                     }
-                    Turn::AskPeer(introducing) => introducing.answer(self.judge_peer().await),
+                    Turn::AskPeer(introducing) => {
+                        self.heard().client = Some(introducing.client().clone());
+                        let verdict = self.judge_peer().await;
+                        self.heard().is_welcome = verdict.is_ok();
+                        introducing.answer(verdict)
+                    }
                     Turn::Authenticate(authenticating, step) => {
                         self.authenticate(wire, authenticating, step).await?
                     }
@@ -193,6 +205,28 @@ impl<D: Desk> Visit<D> {
         Lost::Stopping
     }
 
+    /// Resolves when somebody stands at the operators' door for whom no certificate vouches after
+    /// the time that an honest relay needs for it. A few strangers who wait as long as commands
+    /// may would fill the door.
+    pub(super) async fn waited_too_long(&self) {
+        if self.door == SmtpDoor::Mx {
+            time::sleep_until(self.arrived + limits::SMTP_STRANGER_LIFETIME).await;
+            let (is_welcome, is_seen) = {
+                let heard = self.heard();
+                (heard.is_welcome, heard.grounds.is_some())
+            };
+            if !is_welcome {
+                if !is_seen {
+                    let trouble = "the caller showed none in time".to_owned();
+                    let refusal = Refusal::PeerCertificateMissing;
+                    self.desk.turned_away(self.session, self.ip, refusal, trouble);
+                }
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     async fn judge_peer(&self) -> Result<Credentials, Refusal> {
         let grounds = self.look().await;
         self.desk.peer(&grounds)?;
@@ -219,7 +253,8 @@ impl<D: Desk> Visit<D> {
         let in_clear = self.tls.is_none() && reply.code() == 530;
         if in_clear && !std::mem::replace(&mut self.heard().in_clear, true) {
             let trouble = "the caller went on without STARTTLS".to_owned();
-            self.desk.turned_away(self.session, self.ip, trouble);
+            let refusal = Refusal::PeerCertificateMissing;
+            self.desk.turned_away(self.session, self.ip, refusal, trouble);
         }
         reply.in_session(self.session)
     }
@@ -397,6 +432,31 @@ impl<D: Desk> Visit<D> {
         if let Some(grounds) = grounds {
             self.desk.explained(&accepted, &grounds, mail_from, refusal);
         }
+    }
+
+    /// The operators' door hangs up on somebody: they may ask why, as after any refusal.
+    fn record_close(&self, reply: &Reply) {
+        let refusal = match reply.code() {
+            221 => return,
+            421 => Refusal::TooManyFromPeer,
+            552 => Refusal::MessageTooLarge,
+            _ => Refusal::ContentMalformed,
+        };
+        if self.door != SmtpDoor::Mx {
+            return;
+        }
+        let (grounds, client, mail_from) = {
+            let heard = self.heard();
+            (heard.grounds.clone(), heard.client.clone(), heard.mail_from.clone())
+        };
+        let Some(grounds) = grounds else {
+            let trouble = reply.text().to_owned();
+            self.desk.turned_away(self.session, self.ip, refusal, trouble);
+            return;
+        };
+        let caller = self.caller(client.as_ref(), None, false);
+        let accepted = desk::accept_at(self.door, caller);
+        self.desk.explained(&accepted, &grounds, mail_from, refusal);
     }
 
     fn caller(

@@ -109,7 +109,7 @@ pub trait Desk: Send + Sync + 'static {
         refusal: Refusal,
     );
     /// Whoever called here did not come as far as any grounds.
-    fn turned_away(&self, session: SessionId, ip: IpAddr, trouble: String);
+    fn turned_away(&self, session: SessionId, ip: IpAddr, refusal: Refusal, trouble: String);
 }
 
 /// A caller at one of the SMTP doors.
@@ -243,7 +243,7 @@ impl Desk for FrontDesk {
         decisions::note(office, decision);
     }
 
-    fn turned_away(&self, session: SessionId, ip: IpAddr, trouble: String) {
+    fn turned_away(&self, session: SessionId, ip: IpAddr, refusal: Refusal, trouble: String) {
         let decision = Decision {
             session,
             at: self.office.clock.now(),
@@ -256,7 +256,7 @@ impl Desk for FrontDesk {
             list: None,
             mail_from: None,
             letter: None,
-            refusal: Some(Refusal::PeerCertificateMissing),
+            refusal: Some(refusal),
         };
         decisions::note(&self.office, decision);
     }

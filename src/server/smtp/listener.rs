@@ -1,6 +1,5 @@
 //! Lets callers in, one task each, and counts them; TLS before or within the conversation.
 use std::any::Any;
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -8,7 +7,6 @@ use std::panic::catch_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use rustls::ServerConnection;
@@ -19,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 use tokio::time;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::Instrument;
@@ -26,7 +25,10 @@ use uuid::Uuid;
 
 use crate::domain::decision::SessionId;
 use crate::domain::limits;
+use crate::domain::status::Refusal;
 use crate::infra::net::Stop;
+use crate::infra::net::limit::ConnectionLimits;
+use crate::infra::net::limit::TooMany;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::session::Door;
@@ -50,7 +52,8 @@ pub async fn serve_at<D: Desk>(
     door: SmtpDoor,
     mut stop: Stop,
 ) {
-    let gate = Gate::new(desk.limits().connections, desk.limits().connections_per_address);
+    let gate =
+        ConnectionLimits::new(desk.limits().connections, desk.limits().connections_per_address);
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
@@ -59,15 +62,15 @@ pub async fn serve_at<D: Desk>(
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
                     let ip = peer.ip().to_canonical();
-                    match gate.enter(ip) {
-                        Some(ticket) => {
+                    match gate.admit(ip) {
+                        Ok(place) => {
                             let (desk, stop) = (Arc::clone(&desk), stop.clone());
                             sessions.spawn(async move {
-                                let _ticket = ticket;
+                                let _place = place;
                                 receive(desk, socket, ip, door, stop).await;
                             });
                         }
-                        None => turn_away(socket, ip, door),
+                        Err(full) => turn_away(&*desk, socket, ip, door, full),
                     }
                 }
                 Err(error) => {
@@ -98,16 +101,21 @@ async fn receive<D: Desk>(desk: Arc<D>, socket: TcpStream, ip: IpAddr, door: Smt
     attend(desk, socket, ip, door, stop).await;
 }
 
+fn new_session() -> SessionId {
+    SessionId::from_bytes(Uuid::now_v7().into_bytes())
+}
+
 /// Serves one connection, whatever it is made of, to its end.
 pub async fn attend<D: Desk, S>(desk: Arc<D>, stream: S, ip: IpAddr, door: SmtpDoor, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let session = SessionId::from_bytes(Uuid::now_v7().into_bytes());
+    let session = new_session();
     let span = tracing::info_span!("smtp", %session, door = door.name(), peer = %ip);
     let _counted = desk.session(door);
     let (shown, heard) = (Vec::new(), Mutex::default());
-    let visit = Visit { desk, door, ip, session, tls: None, shown, stop, heard };
+    let arrived = Instant::now();
+    let visit = Visit { desk, door, ip, session, arrived, tls: None, shown, stop, heard };
     take_care_of(visit, stream).instrument(span).await;
 }
 
@@ -159,7 +167,14 @@ async fn talk<D: Desk, S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let last_word = match caught(visit.converse(wire, session)).await {
+    let conversation = async {
+        tokio::select! {
+            biased;
+            ended = visit.converse(wire, session) => ended,
+            () = visit.waited_too_long() => Err(Lost::TimedOut),
+        }
+    };
+    let last_word = match caught(conversation).await {
         Ok(Ok(Some(upgrading))) => return Some(upgrading),
         Ok(Ok(None)) => None,
         Ok(Err(Lost::HungUp)) => {
@@ -223,7 +238,8 @@ where
 /// Other operators can ask why; people see it in their program.
 fn turned_away<D: Desk>(visit: &Visit<D>, trouble: String) {
     if visit.door == SmtpDoor::Mx {
-        visit.desk.turned_away(visit.session, visit.ip, trouble);
+        let refusal = Refusal::PeerCertificateMissing;
+        visit.desk.turned_away(visit.session, visit.ip, refusal, trouble);
     }
 }
 
@@ -256,81 +272,21 @@ fn report(ended: Result<(), JoinError>) {
 
 /// Over the limit: one line if the door speaks in clear, and no waiting. Behind implicit TLS
 /// there is no word without a handshake, and that is what the limit must spare.
-fn turn_away(socket: TcpStream, ip: IpAddr, door: SmtpDoor) {
-    tracing::warn!(door = door.name(), peer = %ip, "too many connections");
+fn turn_away<D: Desk>(desk: &D, socket: TcpStream, ip: IpAddr, door: SmtpDoor, full: TooMany) {
+    tracing::warn!(door = door.name(), peer = %ip, "{full}");
     if door == SmtpDoor::Submissions {
         return;
     }
+    let mut reply = reply::TOO_MANY_CONNECTIONS;
+    if door == SmtpDoor::Mx {
+        let session = new_session();
+        reply = reply.in_session(session);
+        desk.turned_away(session, ip, Refusal::TooManyFromPeer, full.to_string());
+    }
     let mut wire = Vec::new();
-    reply::TOO_MANY_CONNECTIONS.write_to(&mut wire);
+    reply.write_to(&mut wire);
     if let Ok(mut socket) = socket.into_std() {
         // It is non-blocking and its send buffer is empty; if it fails, nobody was listening.
         let _ = std::io::Write::write(&mut socket, &wire);
-    }
-}
-
-/// Counts who is inside.
-struct Gate {
-    inside: Arc<Mutex<Inside>>,
-    connections_max: usize,
-    per_address_max: usize,
-}
-
-#[derive(Default)]
-struct Inside {
-    connections: usize,
-    addresses: HashMap<IpAddr, usize>,
-}
-
-/// A place inside; given back when dropped.
-struct Ticket {
-    inside: Arc<Mutex<Inside>>,
-    ip: IpAddr,
-}
-
-impl Gate {
-    fn new(connections_max: usize, per_address_max: usize) -> Self {
-        Self { inside: Arc::default(), connections_max, per_address_max }
-    }
-
-    fn enter(&self, ip: IpAddr) -> Option<Ticket> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = inside.addresses.get(&ip).copied().unwrap_or(0);
-        if inside.connections >= self.connections_max || here >= self.per_address_max {
-            return None;
-        }
-        inside.connections += 1;
-        inside.addresses.insert(ip, here + 1);
-        Some(Ticket { inside: Arc::clone(&self.inside), ip })
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        inside.connections -= 1;
-        // Nobody's address is kept when they are gone.
-        match inside.addresses.get_mut(&self.ip) {
-            Some(here) if *here > 1 => *here -= 1,
-            _ => drop(inside.addresses.remove(&self.ip)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_door_lets_in_so_many_and_so_many_from_one_address() {
-        let gate = Gate::new(3, 2);
-        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
-        let first = gate.enter(one);
-        let _second = gate.enter(one).unwrap();
-        assert!(gate.enter(one).is_none(), "two from one address are enough");
-        let _third = gate.enter(two).unwrap();
-        assert!(gate.enter(two).is_none(), "three in all are enough");
-        drop(first);
-        assert!(gate.enter(two).is_some(), "a place was given back");
     }
 }

@@ -1,12 +1,8 @@
 //! The way in for browsers: how many may stand here, and how long.
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
@@ -22,61 +18,23 @@ use tokio::time::Sleep;
 use crate::domain::limits;
 use crate::infra::metrics::Metrics;
 use crate::infra::metrics::SessionGuard;
+use crate::infra::net::limit::ConnectionLimits;
+use crate::infra::net::limit::Guard;
 use crate::server::web::Crowding;
 
 /// Lets connections in, counts them, and hands them to `inner` (TLS, or nothing).
 #[derive(Clone)]
 pub struct Doorkeeper<A> {
     inner: A,
-    crowd: Arc<Crowd>,
+    crowd: ConnectionLimits,
     metrics: Option<Arc<Metrics>>,
-}
-
-/// Who stands here.
-struct Crowd {
-    crowding: Crowding,
-    open: Mutex<(usize, HashMap<IpAddr, usize>)>,
-}
-
-/// One place in the crowd; given back when dropped.
-struct Place {
-    crowd: Arc<Crowd>,
-    ip: IpAddr,
 }
 
 impl<A> Doorkeeper<A> {
     /// Lets in as many as `crowding` allows. With `metrics` each counts as a session of `https`.
     pub fn new(inner: A, crowding: Crowding, metrics: Option<Arc<Metrics>>) -> Self {
-        let crowd = Crowd { crowding, open: Mutex::default() };
-        Self { inner, crowd: Arc::new(crowd), metrics }
-    }
-}
-
-impl Crowd {
-    fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, by_address) = &mut *open;
-        let mine = by_address.get(&ip).copied().unwrap_or(0);
-        if *all >= self.crowding.connections || mine >= self.crowding.per_address {
-            return None;
-        }
-        *all += 1;
-        by_address.insert(ip, mine + 1);
-        Some(Place { crowd: Arc::clone(self), ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.crowd.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, by_address) = &mut *open;
-        *all = all.saturating_sub(1);
-        match by_address.get_mut(&self.ip) {
-            Some(mine) if *mine > 1 => *mine -= 1,
-            _ => {
-                by_address.remove(&self.ip);
-            }
-        }
+        let crowd = ConnectionLimits::new(crowding.connections, crowding.per_address);
+        Self { inner, crowd, metrics }
     }
 }
 
@@ -92,7 +50,7 @@ where
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let place = stream.peer_addr().ok().and_then(|peer| self.crowd.enter(peer.ip()));
+        let place = stream.peer_addr().ok().and_then(|peer| self.crowd.admit(peer.ip()).ok());
         let Some(place) = place else {
             let full = io::Error::new(io::ErrorKind::ConnectionRefused, "too many connections");
             return Box::pin(std::future::ready(Err(full)));
@@ -117,12 +75,12 @@ pub struct Visit<S> {
     patience: Duration,
     idle: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
-    _place: Place,
+    _place: Guard,
     _guard: Option<SessionGuard>,
 }
 
 impl<S> Visit<S> {
-    fn new(stream: S, patience: Duration, place: Place, guard: Option<SessionGuard>) -> Self {
+    fn new(stream: S, patience: Duration, place: Guard, guard: Option<SessionGuard>) -> Self {
         Self {
             stream,
             idle: Box::pin(tokio::time::sleep(patience)),
@@ -206,33 +164,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Visit<S> {
 mod tests {
     use super::*;
 
-    fn crowd(connections: usize, per_address: usize) -> Arc<Crowd> {
-        let crowding = Crowding { connections, per_address };
-        Arc::new(Crowd { crowding, open: Mutex::default() })
-    }
-
-    #[test]
-    fn a_crowd_is_bounded_in_all_and_by_address() {
-        let crowd = crowd(3, 2);
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = crowd.enter(ip("192.0.2.1"));
-        let second = crowd.enter(ip("192.0.2.1"));
-        assert!(first.is_some() && second.is_some());
-        assert!(crowd.enter(ip("192.0.2.1")).is_none(), "a third from one address");
-        let other = crowd.enter(ip("192.0.2.2"));
-        assert!(other.is_some());
-        assert!(crowd.enter(ip("192.0.2.3")).is_none(), "a fourth in all");
-        drop(first);
-        assert!(crowd.enter(ip("192.0.2.3")).is_some());
-        drop((second, other));
-        assert_eq!(crowd.open.lock().unwrap().1.len(), 0, "addresses are forgotten");
-    }
-
     #[tokio::test]
     async fn a_silent_connection_is_closed() {
         use tokio::io::AsyncReadExt;
-        let crowd = crowd(1, 1);
-        let place = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
+        let crowd = ConnectionLimits::new(1, 1);
+        let place = crowd.admit("192.0.2.1".parse().unwrap()).unwrap();
         let (_peer, stream) = tokio::io::duplex(64);
         let mut visit = Visit::new(stream, Duration::from_millis(20), place, None);
         let error = visit.read_u8().await.unwrap_err();

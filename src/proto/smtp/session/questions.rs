@@ -78,6 +78,11 @@ impl<P: Parcels> Introducing<P> {
         Self { standing, client }
     }
 
+    /// What it calls itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The trust list's word on the peer.
     pub fn answer(self, verdict: Result<P::Voucher, Refusal>) -> Turn<P> {
         let Self { standing, client } = self;
@@ -175,6 +180,7 @@ impl<P: Parcels> Recipient<P> {
             }
             Err((refusal, address)) => {
                 mail.refused_recipients = true;
+                mail.before.standing.tally.refused_recipients += 1;
                 Turn::Refuse(Session::Mail(mail), refusal, Some(address))
             }
         }

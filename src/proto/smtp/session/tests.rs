@@ -107,6 +107,25 @@ const MAIL: &str = "MAIL FROM:<a@b.fr>";
 const RCPT: &str = "RCPT TO:<c@d.fr>";
 
 #[test]
+fn whoever_tries_names_learns_of_a_hundred_and_has_to_come_again() {
+    let mut driver = Driver::vouched();
+    driver.check(&[(MAIL, 250), (RCPT, 250)]);
+    driver.verdict = Err(Refusal::MailboxUnknown);
+    for _ in 0..limits::SMTP_REFUSED_RECIPIENTS_MAX {
+        assert_eq!(driver.say(RCPT), 550);
+    }
+    // Known or not, the answer is the same now.
+    for verdict in [Ok(()), Err(Refusal::MailboxUnknown), Ok(())] {
+        driver.verdict = verdict;
+        assert_eq!(driver.say(RCPT), 452);
+    }
+    // The recipient who was good gets the letter all the same.
+    driver.check(&[("DATA", 250), ("NOOP", 250), (MAIL, 421), ("NOOP", 0)]);
+    assert_eq!(driver.letters.len(), 1);
+    assert_eq!(driver.letters[0].1.len(), 1);
+}
+
+#[test]
 fn nothing_works_before_ehlo() {
     let mut driver = Driver::new(Session::secured(rules(Door::Submission)));
     for line in [MAIL, RCPT, "DATA", "BDAT 3", "AUTH PLAIN AHUAcHc=", "VRFY a", "STARTTLS"] {

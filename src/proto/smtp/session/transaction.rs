@@ -10,6 +10,7 @@ use super::Session;
 use super::Turn;
 use crate::domain::address::Address;
 use crate::domain::envelope::RcptParameters;
+use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::proto::smtp::command::ForwardPath;
 use crate::proto::smtp::reply;
@@ -21,6 +22,11 @@ impl<P: Parcels> Mail<P> {
             ForwardPath::Mailbox(address) => Some(address),
             ForwardPath::Postmaster => None,
         };
+        // The transaction goes on with those it has: to end the connection here would make an
+        // honest relay begin again with the same names, for days. The next MAIL ends it.
+        if self.before.standing.has_tried_too_many() {
+            return self.tried_too_many();
+        }
         let refusal = if self.recipients.len() >= self.before.standing.rules.recipients_max {
             Some(Refusal::TooManyRecipients)
         } else if address.is_some_and(Address::needs_smtputf8) && !self.smtputf8 {
@@ -34,6 +40,19 @@ impl<P: Parcels> Mail<P> {
             return Turn::Refuse(Session::Mail(self), refusal, address);
         }
         Turn::AskRecipient(Recipient::new(self), to, parameters)
+    }
+
+    /// The flow is not asked, so that the answer says nothing about the recipient. One such
+    /// refusal is recorded; the others are its echo.
+    fn tried_too_many(mut self) -> Turn<P> {
+        self.refused_recipients = true;
+        let tally = &mut self.before.standing.tally;
+        tally.refused_recipients += 1;
+        let is_first = tally.refused_recipients == limits::SMTP_REFUSED_RECIPIENTS_MAX + 1;
+        match is_first {
+            true => Turn::Refuse(Session::Mail(self), Refusal::TooManyRecipients, None),
+            false => Turn::Say(Session::Mail(self), Refusal::TooManyRecipients.into()),
+        }
     }
 
     pub(super) fn data(self) -> Turn<P> {
