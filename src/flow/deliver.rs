@@ -27,6 +27,7 @@ use operator::Demands;
 use operator::HandedOver;
 use operator::Handover;
 use operator::HandoverResult;
+use operator::Met;
 use operator::Outcome;
 
 pub use unattempted::without_attempt;
@@ -39,6 +40,7 @@ pub struct Delivery {
     routed: Routed,
     outcomes: Vec<Outcome>,
     contact: Contact,
+    met: Vec<Met>,
     /// The header section of the content, for a report to the sender.
     header: Vec<u8>,
 }
@@ -80,8 +82,12 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);
     }
+    let _knock;
     let hosts = match hosts {
-        Ok(hosts) => hosts,
+        Ok(mut hosts) => {
+            _knock = office.lanes.line_up(&mut hosts);
+            hosts
+        }
         Err(NoWay { status, reason }) => return not_tried(routed, status, &reason, header),
     };
     let recipients: Vec<Recipient> =
@@ -104,13 +110,13 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         content: travels,
         timeout: HANDOVER_TIMEOUT,
     };
-    let HandedOver { outcomes, contact } = office.operators.hand_over(handover).await;
+    let HandedOver { outcomes, contact, met } = office.operators.hand_over(handover).await;
     // Revocation is asked only of a certificate that chain and list let pass: no stranger's
     // certificate fills the book.
     if let (Some(facts), Some(_)) = (&contact.certificate, &contact.revocation) {
         certificates::seen(office, facts, Direction::Out);
     }
-    Delivery { routed, outcomes, contact, header }
+    Delivery { routed, outcomes, contact, met, header }
 }
 
 async fn content(
@@ -143,7 +149,7 @@ fn not_tried(routed: Routed, status: EnhancedStatus, reason: &str, header: Vec<u
     };
     let outcome = Outcome { result, reply: reason.to_owned() };
     let outcomes = vec![outcome; routed.recipients().len()];
-    Delivery { routed, outcomes, contact: Contact::default(), header }
+    Delivery { routed, outcomes, contact: Contact::default(), met: Vec::new(), header }
 }
 
 /// Up to and without the empty line.
@@ -168,6 +174,11 @@ impl Delivery {
         &self.contact
     }
 
+    /// The hosts that were called, and whether they are there. Empty when it did not come so far.
+    pub fn met(&self) -> &[Met] {
+        &self.met
+    }
+
     /// The header section of the letter, in clear: for a sealed report only.
     pub fn header(&self) -> &[u8] {
         &self.header
@@ -175,11 +186,6 @@ impl Delivery {
 }
 
 impl Outcome {
-    /// True when not even a conversation came about: other letters need not try now.
-    pub fn is_about_the_connection(&self) -> bool {
-        matches!(self.result, HandoverResult::PutOff(EnhancedStatus(4, 4, 1)))
-    }
-
     /// What became of the letter.
     pub fn status(&self) -> DeliveryStatus {
         match self.result {

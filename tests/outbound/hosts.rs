@@ -83,7 +83,7 @@ async fn check_next(space: &Space, what: &str, first: &Server, timeout: Duration
         let second = space.server(script).await;
         let letter = Letter { timeout, ..Letter::to(&["b@cabinet.test", "c@cabinet.test"]) };
         let hosts = hosts(&[("mx1.cabinet.test", first), ("mx2.cabinet.test", &second)]);
-        let HandedOver { outcomes, contact } = send(space, &hosts, &letter).await;
+        let HandedOver { outcomes, contact, .. } = send(space, &hosts, &letter).await;
         assert_eq!(results(&outcomes), [Taken, Taken], "{what}: {outcomes:?}");
         assert_eq!(second.seen().contents, [letter.content.as_slice()], "{what}");
         assert!(contact.host.starts_with("mx2.cabinet.test:"), "{what}: {contact:?}");
@@ -250,7 +250,7 @@ async fn every_address_of_a_host_is_tried() {
     let mut host = hosts(&[("mx.test", &server)]);
     // Nobody listens on the second loopback address.
     host[0].addresses.insert(0, IpAddr::from([127, 0, 0, 2]));
-    let HandedOver { outcomes, contact } = send(&space, &host, &Letter::to(&["b@c.test"])).await;
+    let HandedOver { outcomes, contact, .. } = send(&space, &host, &Letter::to(&["b@c.test"])).await;
     assert_eq!(results(&outcomes), [Taken], "{outcomes:?}");
     assert_eq!(contact.address.unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
 }
@@ -283,7 +283,7 @@ async fn the_contact_tells_with_whom_we_spoke() {
         let script = script.at(".", Act::Say("250 2.0.0 Ok: queued as 4XyZ0k\r\n"));
         let server = space.server(script).await;
         let hosts = hosts(&[("mx.cabinet.test", &server)]);
-        let HandedOver { outcomes, contact } =
+        let HandedOver { outcomes, contact, .. } =
             send(&space, &hosts, &Letter::to(&["b@c.test"])).await;
         assert_eq!(results(&outcomes), [Taken], "{outcomes:?}");
         assert_eq!(contact.host, format!("mx.cabinet.test:{}", server.port()));
@@ -329,14 +329,14 @@ async fn a_revoked_certificate_or_one_of_which_nobody_knows_gets_no_letter() {
     let letter = Letter::to(&["b@c.test"]);
 
     space.revocation = Revocation::new(Settings { crl_files: Vec::new(), ..settings(&space) });
-    let HandedOver { outcomes, contact } = send(&space, &hosts, &letter).await;
+    let HandedOver { outcomes, contact, .. } = send(&space, &hosts, &letter).await;
     assert_eq!(results(&outcomes), [put_off(7, 5)]);
     assert!(outcomes[0].reply.contains("nobody can say"), "{outcomes:?}");
     assert_eq!(contact.revocation.unwrap().standing, Standing::Unknown);
 
     space.pki.revoke(&[serial(&space)], SystemClock.now()).unwrap();
     space.revocation = required(&space);
-    let HandedOver { outcomes, contact } = send(&space, &hosts, &letter).await;
+    let HandedOver { outcomes, contact, .. } = send(&space, &hosts, &letter).await;
     assert_eq!(results(&outcomes), [put_off(7, 5)]);
     assert!(outcomes[0].reply.contains("is revoked"), "{outcomes:?}");
     assert!(matches!(contact.revocation.unwrap().standing, Standing::Revoked(_)));

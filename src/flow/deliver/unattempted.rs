@@ -19,5 +19,5 @@ pub async fn without_attempt(office: &Office, routed: Routed, outcomes: Vec<Outc
         }
         Err(_) => Vec::new(),
     };
-    Delivery { routed, outcomes, contact: Contact::default(), header }
+    Delivery { routed, outcomes, contact: Contact::default(), met: Vec::new(), header }
 }
