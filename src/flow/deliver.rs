@@ -41,8 +41,17 @@ pub struct Delivery {
     outcomes: Vec<Outcome>,
     contact: Contact,
     met: Vec<Met>,
+    is_too_much: bool,
     /// The header section of the content, for a report to the sender.
     header: Vec<u8>,
+}
+
+/// Why a letter's content is not at hand.
+enum Unopened {
+    /// Other letters have the memory.
+    NoMemory,
+    /// It cannot be read.
+    Unreadable(&'static str),
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
@@ -68,7 +77,14 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     };
     let (content, _room) = match content(office, &routed).await {
         Ok(content) => content,
-        Err(reason) => return not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new()),
+        Err(Unopened::NoMemory) => {
+            let reason = "no memory for one more letter now";
+            let delivery = not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new());
+            return Delivery { is_too_much: true, ..delivery };
+        }
+        Err(Unopened::Unreadable(reason)) => {
+            return not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new());
+        }
     };
     let letter = content.expose().as_slice();
     let skip = usize::try_from(routed.letter().return_path_octets).unwrap_or(0);
@@ -116,28 +132,32 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     if let (Some(facts), Some(_)) = (&contact.certificate, &contact.revocation) {
         certificates::seen(office, facts, Direction::Out);
     }
-    Delivery { routed, outcomes, contact, met, header }
+    Delivery { routed, outcomes, contact, met, is_too_much: false, header }
 }
 
 async fn content(
     office: &Office,
     routed: &Routed,
-) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), &'static str> {
+) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), Unopened> {
     let letter = routed.letter();
-    // Clear text and ciphertext, for as long as the conversation lasts.
-    let room = office.clear_memory.reserve(letter.size * 2).await;
-    let room = room.map_err(|_| "no memory for one more letter now")?;
+    // Clear text and ciphertext; whoever got the whole budget needs no more, whatever its letter.
+    let all = office.config.limits.clear_octets.saturating_sub(1024);
+    let room = office.sending_memory.reserve(letter.size.saturating_mul(2).min(all)).await;
+    let mut room = room.map_err(|_| Unopened::NoMemory)?;
     let ciphertext = office.blobs.read(letter.blob).await.map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter cannot be read");
-        "the letter cannot be read from the store"
+        Unopened::Unreadable("the letter cannot be read from the store")
     })?;
     let opened = office
         .spool_keys
         .unwrap(&letter.sealed_key)
         .and_then(|content_key| office.spool_keys.open(&content_key, &ciphertext));
+    drop(ciphertext);
+    // For as long as the conversation lasts.
+    room.shrink(letter.size);
     opened.map(|content| (content, room)).map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter does not open");
-        "the letter cannot be opened"
+        Unopened::Unreadable("the letter cannot be opened")
     })
 }
 
@@ -149,7 +169,8 @@ fn not_tried(routed: Routed, status: EnhancedStatus, reason: &str, header: Vec<u
     };
     let outcome = Outcome { result, reply: reason.to_owned() };
     let outcomes = vec![outcome; routed.recipients().len()];
-    Delivery { routed, outcomes, contact: Contact::default(), met: Vec::new(), header }
+    let (contact, met, is_too_much) = Default::default();
+    Delivery { routed, outcomes, contact, met, is_too_much, header }
 }
 
 /// Up to and without the empty line.
@@ -177,6 +198,11 @@ impl Delivery {
     /// The hosts that were called, and whether they are there. Empty when it did not come so far.
     pub fn met(&self) -> &[Met] {
         &self.met
+    }
+
+    /// True when there was no memory for the letter: nobody was called, and this was no attempt.
+    pub fn is_too_much(&self) -> bool {
+        self.is_too_much
     }
 
     /// The header section of the letter, in clear: for a sealed report only.

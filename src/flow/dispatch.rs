@@ -43,6 +43,8 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// An attempt that runs when the relay stops gets so long to come to its end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
+/// Pause of a letter for which there was no memory; it has waited for some already.
+const UNTRIED_PAUSE: Duration = Duration::from_secs(5);
 /// What the sender of a letter reads whom an administrator gave up (RFC 3463 §3.4).
 const GIVEN_UP: EnhancedStatus = EnhancedStatus(5, 3, 0);
 /// What the sender of a letter reads that got too old (RFC 3463 §3.5).
@@ -255,6 +257,13 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
 
 async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Vec<Heard> {
     let delivery = deliver::to_operator(office, routed).await;
+    let age = office.clock.now().since(claimed.letter().accepted_at);
+    if delivery.is_too_much() && age < office.config.queue.give_up {
+        let (letter, recipients) = (claimed.queue_id(), delivery.routed().recipients());
+        tracing::warn!(%letter, "no memory for one more letter now");
+        queue::untried(office, letter, recipients, UNTRIED_PAUSE).await;
+        return Vec::new();
+    }
     let heard = heard(office, &delivery);
     settle::settle(office, claimed, &delivery).await;
     heard

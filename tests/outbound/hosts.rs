@@ -128,6 +128,35 @@ async fn a_host_that_never_answers_leaves_time_for_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_host_is_there_when_its_ehlo_inside_tls_came_back() {
+    let space = Space::new();
+    let (there, away) = (Some(true), Some(false));
+    for (what, script, expected) in [
+        ("silent", Script::good().at("<connect>", Act::Hang), away),
+        ("hangs up", Script::good().at("<connect>", Act::Close), away),
+        ("refuses", Script { greeting: "554 no\r\n", ..Script::good() }, away),
+        ("no STARTTLS", Script { clear_ehlo: "250 mx\r\n", ..Script::good() }, away),
+        ("no handshake", Script::good().at("<handshake>", Act::Hang), away),
+        ("silent inside TLS", Script::good().at("EHLO", Act::Hang), away),
+        ("silent later", Script::good().at("MAIL", Act::Hang), there),
+        ("says no", Script::good().at("MAIL", Act::Say("451 4.3.0 no\r\n")), there),
+        ("takes it", Script::good(), there),
+    ] {
+        let server = space.server(script).await;
+        let hosts = hosts(&[("mx.cabinet.test", &server)]);
+        let letter = Letter { timeout: Duration::from_secs(4), ..Letter::to(&["b@c.test"]) };
+        let HandedOver { met, .. } = send(&space, &hosts, &letter).await;
+        assert_eq!(met.first().map(|met| met.answers), expected, "{what}");
+    }
+    // Whom we refuse is there, and may be good for another domain.
+    let server = space.server(Script::good()).await;
+    let (hosts, letter) = (hosts(&[("mx.cabinet.test", &server)]), Letter::to(&["b@c.test"]));
+    let stranger = |_: &OperatorDn| false;
+    let handed = hand_over(space.handover(&hosts, &letter, space.client(), &stranger)).await;
+    assert_eq!(handed.met, [], "a stranger for this domain opens or closes nothing");
+}
+
+#[tokio::test]
 async fn a_certificate_that_does_not_count_leads_to_the_next_host() {
     let space = Space::new();
     let long = Duration::from_secs(20);
@@ -250,7 +279,8 @@ async fn every_address_of_a_host_is_tried() {
     let mut host = hosts(&[("mx.test", &server)]);
     // Nobody listens on the second loopback address.
     host[0].addresses.insert(0, IpAddr::from([127, 0, 0, 2]));
-    let HandedOver { outcomes, contact, .. } = send(&space, &host, &Letter::to(&["b@c.test"])).await;
+    let HandedOver { outcomes, contact, .. } =
+        send(&space, &host, &Letter::to(&["b@c.test"])).await;
     assert_eq!(results(&outcomes), [Taken], "{outcomes:?}");
     assert_eq!(contact.address.unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
 }

@@ -4,6 +4,7 @@ mod lab;
 mod leases;
 mod migration;
 mod poison;
+mod silence;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;

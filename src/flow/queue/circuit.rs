@@ -235,9 +235,8 @@ mod tests {
     #[test]
     fn a_dead_first_host_goes_to_the_end_and_one_letter_looks_whether_it_is_back() {
         let lanes = Lanes::seeded(1);
-        let best_first = || {
-            [1, 2].map(|last| MailHost::at(std::net::IpAddr::from([192, 0, 2, last]), 25))
-        };
+        let best_first =
+            || [1, 2].map(|last| MailHost::at(std::net::IpAddr::from([192, 0, 2, last]), 25));
         let first = |lanes: &Lanes| {
             let mut hosts = best_first();
             let knock = lanes.line_up(&mut hosts);
