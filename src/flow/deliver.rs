@@ -98,14 +98,12 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);
     }
-    let _knock;
-    let hosts = match hosts {
-        Ok(mut hosts) => {
-            _knock = office.lanes.line_up(&mut hosts);
-            hosts
-        }
+    let mut hosts = match hosts {
+        Ok(hosts) => hosts,
         Err(NoWay { status, reason }) => return not_tried(routed, status, &reason, header),
     };
+    // Until the end: nobody else looks whether a host is back.
+    let _knock = office.lanes.line_up(&mut hosts);
     let recipients: Vec<Recipient> =
         routed.recipients().iter().map(|each| each.recipient.clone()).collect();
     let demands = Demands {

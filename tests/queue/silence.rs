@@ -68,7 +68,7 @@ async fn a_letter_without_memory_waits_for_seconds_and_it_is_no_attempt() {
     let mut lab = Lab::new(&[A], &[(A, "127.0.0.1:1")], NO_JITTER).await;
     let memory = ClearMemory::new(1_048_576);
     lab.office_mut().sending_memory = memory.clone();
-    let others = memory.reserve(1_047_000).await.unwrap();
+    let others = memory.reserve(1_048_575).await.unwrap();
     lab.letter(&[&format!("a@{A}"), &format!("b@{A}")]).await;
     let office = lab.office();
     run_until(&lab, || async {
