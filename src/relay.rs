@@ -230,6 +230,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
+        sending_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         certificates: Book::new(),
         revocation,
@@ -248,7 +249,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics: Arc::new(Metrics::new()),
         store: truth,
-        operators: Pool::new(),
+        operators: Pool::sized(config.queue.per_destination, config.queue.at_once),
         lanes,
         alerts: Alerts::default(),
         promise_bell: Notify::new(),

@@ -27,6 +27,7 @@ use operator::Demands;
 use operator::HandedOver;
 use operator::Handover;
 use operator::HandoverResult;
+use operator::Met;
 use operator::Outcome;
 
 pub use unattempted::without_attempt;
@@ -39,8 +40,18 @@ pub struct Delivery {
     routed: Routed,
     outcomes: Vec<Outcome>,
     contact: Contact,
+    met: Vec<Met>,
+    is_too_much: bool,
     /// The header section of the content, for a report to the sender.
     header: Vec<u8>,
+}
+
+/// Why a letter's content is not at hand.
+enum Unopened {
+    /// Other letters have the memory.
+    NoMemory,
+    /// It cannot be read.
+    Unreadable(&'static str),
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
@@ -66,7 +77,14 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     };
     let (content, _room) = match content(office, &routed).await {
         Ok(content) => content,
-        Err(reason) => return not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new()),
+        Err(Unopened::NoMemory) => {
+            let reason = "no memory for one more letter now";
+            let delivery = not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new());
+            return Delivery { is_too_much: true, ..delivery };
+        }
+        Err(Unopened::Unreadable(reason)) => {
+            return not_tried(routed, EnhancedStatus(4, 3, 0), reason, Vec::new());
+        }
     };
     let letter = content.expose().as_slice();
     let skip = usize::try_from(routed.letter().return_path_octets).unwrap_or(0);
@@ -80,10 +98,12 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);
     }
-    let hosts = match hosts {
+    let mut hosts = match hosts {
         Ok(hosts) => hosts,
         Err(NoWay { status, reason }) => return not_tried(routed, status, &reason, header),
     };
+    // Until the end: nobody else looks whether a host is back.
+    let _knock = office.lanes.line_up(&mut hosts);
     let recipients: Vec<Recipient> =
         routed.recipients().iter().map(|each| each.recipient.clone()).collect();
     let demands = Demands {
@@ -104,34 +124,38 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         content: travels,
         timeout: HANDOVER_TIMEOUT,
     };
-    let HandedOver { outcomes, contact } = office.operators.hand_over(handover).await;
+    let HandedOver { outcomes, contact, met } = office.operators.hand_over(handover).await;
     // Revocation is asked only of a certificate that chain and list let pass: no stranger's
     // certificate fills the book.
     if let (Some(facts), Some(_)) = (&contact.certificate, &contact.revocation) {
         certificates::seen(office, facts, Direction::Out);
     }
-    Delivery { routed, outcomes, contact, header }
+    Delivery { routed, outcomes, contact, met, is_too_much: false, header }
 }
 
 async fn content(
     office: &Office,
     routed: &Routed,
-) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), &'static str> {
+) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), Unopened> {
     let letter = routed.letter();
-    // Clear text and ciphertext, for as long as the conversation lasts.
-    let room = office.clear_memory.reserve(letter.size * 2).await;
-    let room = room.map_err(|_| "no memory for one more letter now")?;
+    // Clear text and ciphertext; whoever got the whole budget needs no more, whatever its letter.
+    let all = office.config.limits.clear_octets.saturating_sub(1024);
+    let room = office.sending_memory.reserve(letter.size.saturating_mul(2).min(all)).await;
+    let mut room = room.map_err(|_| Unopened::NoMemory)?;
     let ciphertext = office.blobs.read(letter.blob).await.map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter cannot be read");
-        "the letter cannot be read from the store"
+        Unopened::Unreadable("the letter cannot be read from the store")
     })?;
     let opened = office
         .spool_keys
         .unwrap(&letter.sealed_key)
         .and_then(|content_key| office.spool_keys.open(&content_key, &ciphertext));
+    drop(ciphertext);
+    // For as long as the conversation lasts.
+    room.shrink(letter.size);
     opened.map(|content| (content, room)).map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter does not open");
-        "the letter cannot be opened"
+        Unopened::Unreadable("the letter cannot be opened")
     })
 }
 
@@ -143,7 +167,8 @@ fn not_tried(routed: Routed, status: EnhancedStatus, reason: &str, header: Vec<u
     };
     let outcome = Outcome { result, reply: reason.to_owned() };
     let outcomes = vec![outcome; routed.recipients().len()];
-    Delivery { routed, outcomes, contact: Contact::default(), header }
+    let (contact, met, is_too_much) = Default::default();
+    Delivery { routed, outcomes, contact, met, is_too_much, header }
 }
 
 /// Up to and without the empty line.
@@ -168,6 +193,16 @@ impl Delivery {
         &self.contact
     }
 
+    /// The hosts that were called, and whether they are there. Empty when it did not come so far.
+    pub fn met(&self) -> &[Met] {
+        &self.met
+    }
+
+    /// True when there was no memory for the letter: nobody was called, and this was no attempt.
+    pub fn is_too_much(&self) -> bool {
+        self.is_too_much
+    }
+
     /// The header section of the letter, in clear: for a sealed report only.
     pub fn header(&self) -> &[u8] {
         &self.header
@@ -175,11 +210,6 @@ impl Delivery {
 }
 
 impl Outcome {
-    /// True when not even a conversation came about: other letters need not try now.
-    pub fn is_about_the_connection(&self) -> bool {
-        matches!(self.result, HandoverResult::PutOff(EnhancedStatus(4, 4, 1)))
-    }
-
     /// What became of the letter.
     pub fn status(&self) -> DeliveryStatus {
         match self.result {

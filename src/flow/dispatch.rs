@@ -23,6 +23,7 @@ use crate::flow::alerts;
 use crate::flow::deliver;
 use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::HandoverResult;
+use crate::flow::deliver::operator::Met;
 use crate::flow::deliver::operator::Outcome;
 use crate::flow::office::Office;
 use crate::flow::queue;
@@ -42,6 +43,8 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// An attempt that runs when the relay stops gets so long to come to its end.
 const STOP_GRACE: Duration = Duration::from_secs(8);
+/// Pause of a letter for which there was no memory; it has waited for some already.
+const UNTRIED_PAUSE: Duration = Duration::from_secs(5);
 /// What the sender of a letter reads whom an administrator gave up (RFC 3463 §3.4).
 const GIVEN_UP: EnhancedStatus = EnhancedStatus(5, 3, 0);
 /// What the sender of a letter reads that got too old (RFC 3463 §3.5).
@@ -236,7 +239,7 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
                     one_hop(&office, &claimed, routed).await
                 } else {
                     one_end(&office, &claimed, routed).await;
-                    None
+                    Vec::new()
                 }
             };
             numbers.insert(hops.spawn(hop).id(), here);
@@ -252,25 +255,35 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
     attempted
 }
 
-async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Option<Heard> {
+async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Vec<Heard> {
     let delivery = deliver::to_operator(office, routed).await;
-    let heard = heard(&delivery);
+    let age = office.clock.now().since(claimed.letter().accepted_at);
+    if delivery.is_too_much() && age < office.config.queue.give_up {
+        let (letter, recipients) = (claimed.queue_id(), delivery.routed().recipients());
+        tracing::warn!(%letter, "no memory for one more letter now");
+        queue::untried(office, letter, recipients, UNTRIED_PAUSE).await;
+        return Vec::new();
+    }
+    let heard = heard(office, &delivery);
     settle::settle(office, claimed, &delivery).await;
     heard
 }
 
-/// What the delivery tells about the host; `None` when it did not come so far.
-fn heard(delivery: &Delivery) -> Option<Heard> {
-    let NextHop::Operator { route, .. } = delivery.routed().next() else { return None };
-    let outcomes = delivery.outcomes();
-    let has_answered = !outcomes.iter().all(Outcome::is_about_the_connection);
-    let host = match (delivery.contact().host.as_str(), route) {
-        ("", Route::Fixed(host)) => host.clone(),
-        (host, _) => host.to_owned(),
+/// What the delivery tells about the hosts that were called; one of them speaks for the lane.
+fn heard(office: &Office, delivery: &Delivery) -> Vec<Heard> {
+    let NextHop::Operator { route, .. } = delivery.routed().next() else { return Vec::new() };
+    // As the scheduler calls a route that somebody wrote down.
+    let host = |met: &Met| match route {
+        Route::Fixed(host) => host.clone(),
+        Route::Dns | Route::Unknown => met.host.clone(),
     };
-    // 4.4.4 is our own: no route, no memory.
-    let is_ours = outcomes.iter().all(|o| o.enhanced() == EnhancedStatus(4, 4, 4));
-    (!is_ours).then_some(Heard { host, has_answered })
+    // The lane waits for a host only while none of them answers.
+    let (met, last) = (delivery.met(), &delivery.contact().host);
+    let chosen = met.iter().rfind(|met| met.answers).or(met.iter().find(|met| met.host == *last));
+    for other in met.iter().filter(|met| Some(*met) != chosen) {
+        office.lanes.met(office, &host(other), other.answers);
+    }
+    chosen.map(|met| Heard { host: host(met), has_answered: met.answers }).into_iter().collect()
 }
 
 /// What ends without an attempt is reported and settled like any other failure.

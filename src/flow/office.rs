@@ -84,6 +84,9 @@ pub struct Office {
     /// Clear text of letters that people read. A budget of its own: whoever reads slowly must
     /// not keep letters from being taken in.
     pub reading_memory: ClearMemory,
+    /// Clear text of letters on their way to other operators. A budget of its own: hosts that
+    /// hang must not keep letters from being taken in.
+    pub sending_memory: ClearMemory,
     /// Open connections to other operators.
     pub operators: Pool,
     /// The lanes of the queue, as far as they are in memory; rung when a row becomes due at once.

@@ -23,6 +23,7 @@ mod recovery; // after a start: leases of an earlier life, rows of an older form
 mod rows; // the stored form
 mod schedule; // whose turn it is
 mod touch; // what administrators do to rows
+mod untried; // attempts that did not begin
 
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
@@ -82,6 +83,7 @@ pub use touch::pause;
 pub use touch::reroute;
 pub use touch::resume;
 pub use touch::touch;
+pub use untried::untried;
 
 use rows::LetterRow;
 use rows::RecipientRow;

@@ -83,7 +83,7 @@ async fn check_next(space: &Space, what: &str, first: &Server, timeout: Duration
         let second = space.server(script).await;
         let letter = Letter { timeout, ..Letter::to(&["b@cabinet.test", "c@cabinet.test"]) };
         let hosts = hosts(&[("mx1.cabinet.test", first), ("mx2.cabinet.test", &second)]);
-        let HandedOver { outcomes, contact } = send(space, &hosts, &letter).await;
+        let HandedOver { outcomes, contact, .. } = send(space, &hosts, &letter).await;
         assert_eq!(results(&outcomes), [Taken, Taken], "{what}: {outcomes:?}");
         assert_eq!(second.seen().contents, [letter.content.as_slice()], "{what}");
         assert!(contact.host.starts_with("mx2.cabinet.test:"), "{what}: {contact:?}");
@@ -125,6 +125,35 @@ async fn a_host_that_never_answers_leaves_time_for_the_next_one() {
         let first = space.server(Script::good().at(moment, Act::Hang)).await;
         check_next(&space, moment, &first, Duration::from_secs(6)).await;
     }
+}
+
+#[tokio::test]
+async fn a_host_is_there_when_its_ehlo_inside_tls_came_back() {
+    let space = Space::new();
+    let (there, away) = (Some(true), Some(false));
+    for (what, script, expected) in [
+        ("silent", Script::good().at("<connect>", Act::Hang), away),
+        ("hangs up", Script::good().at("<connect>", Act::Close), away),
+        ("refuses", Script { greeting: "554 no\r\n", ..Script::good() }, away),
+        ("no STARTTLS", Script { clear_ehlo: "250 mx\r\n", ..Script::good() }, away),
+        ("no handshake", Script::good().at("<handshake>", Act::Hang), away),
+        ("silent inside TLS", Script::good().at("EHLO", Act::Hang), away),
+        ("silent later", Script::good().at("MAIL", Act::Hang), there),
+        ("says no", Script::good().at("MAIL", Act::Say("451 4.3.0 no\r\n")), there),
+        ("takes it", Script::good(), there),
+    ] {
+        let server = space.server(script).await;
+        let hosts = hosts(&[("mx.cabinet.test", &server)]);
+        let letter = Letter { timeout: Duration::from_secs(4), ..Letter::to(&["b@c.test"]) };
+        let HandedOver { met, .. } = send(&space, &hosts, &letter).await;
+        assert_eq!(met.first().map(|met| met.answers), expected, "{what}");
+    }
+    // Whom we refuse is there, and may be good for another domain.
+    let server = space.server(Script::good()).await;
+    let (hosts, letter) = (hosts(&[("mx.cabinet.test", &server)]), Letter::to(&["b@c.test"]));
+    let stranger = |_: &OperatorDn| false;
+    let handed = hand_over(space.handover(&hosts, &letter, space.client(), &stranger)).await;
+    assert_eq!(handed.met, [], "a stranger for this domain opens or closes nothing");
 }
 
 #[tokio::test]
@@ -250,7 +279,8 @@ async fn every_address_of_a_host_is_tried() {
     let mut host = hosts(&[("mx.test", &server)]);
     // Nobody listens on the second loopback address.
     host[0].addresses.insert(0, IpAddr::from([127, 0, 0, 2]));
-    let HandedOver { outcomes, contact } = send(&space, &host, &Letter::to(&["b@c.test"])).await;
+    let HandedOver { outcomes, contact, .. } =
+        send(&space, &host, &Letter::to(&["b@c.test"])).await;
     assert_eq!(results(&outcomes), [Taken], "{outcomes:?}");
     assert_eq!(contact.address.unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
 }
@@ -283,7 +313,7 @@ async fn the_contact_tells_with_whom_we_spoke() {
         let script = script.at(".", Act::Say("250 2.0.0 Ok: queued as 4XyZ0k\r\n"));
         let server = space.server(script).await;
         let hosts = hosts(&[("mx.cabinet.test", &server)]);
-        let HandedOver { outcomes, contact } =
+        let HandedOver { outcomes, contact, .. } =
             send(&space, &hosts, &Letter::to(&["b@c.test"])).await;
         assert_eq!(results(&outcomes), [Taken], "{outcomes:?}");
         assert_eq!(contact.host, format!("mx.cabinet.test:{}", server.port()));
@@ -329,14 +359,14 @@ async fn a_revoked_certificate_or_one_of_which_nobody_knows_gets_no_letter() {
     let letter = Letter::to(&["b@c.test"]);
 
     space.revocation = Revocation::new(Settings { crl_files: Vec::new(), ..settings(&space) });
-    let HandedOver { outcomes, contact } = send(&space, &hosts, &letter).await;
+    let HandedOver { outcomes, contact, .. } = send(&space, &hosts, &letter).await;
     assert_eq!(results(&outcomes), [put_off(7, 5)]);
     assert!(outcomes[0].reply.contains("nobody can say"), "{outcomes:?}");
     assert_eq!(contact.revocation.unwrap().standing, Standing::Unknown);
 
     space.pki.revoke(&[serial(&space)], SystemClock.now()).unwrap();
     space.revocation = required(&space);
-    let HandedOver { outcomes, contact } = send(&space, &hosts, &letter).await;
+    let HandedOver { outcomes, contact, .. } = send(&space, &hosts, &letter).await;
     assert_eq!(results(&outcomes), [put_off(7, 5)]);
     assert!(outcomes[0].reply.contains("is revoked"), "{outcomes:?}");
     assert!(matches!(contact.revocation.unwrap().standing, Standing::Revoked(_)));

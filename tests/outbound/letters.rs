@@ -113,6 +113,23 @@ async fn a_refusal_of_the_letter_is_one_of_every_recipient() {
 }
 
 #[tokio::test]
+async fn too_many_recipients_by_its_old_number_are_some_for_later() {
+    let space = Space::new();
+    for (reply, expected) in [
+        ("552 too many recipients\r\n", put_off(5, 3)),
+        ("552 5.5.3 too many recipients\r\n", put_off(5, 3)),
+        ("552 5.2.2 mailbox full\r\n", put_off(2, 2)),
+        ("552 5.2.3 too large for this one\r\n", refused(2, 3)),
+        ("552 5.3.4 too large\r\n", refused(3, 4)),
+    ] {
+        let script = Script::good().at("RCPT TO:<c@", Act::Say(reply));
+        let server = space.server(script).await;
+        let outcomes = space.send(&server, &Letter::to(&["b@c.test", "c@c.test"])).await;
+        assert_eq!(results(&outcomes), [Taken, expected], "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_before_the_server_hangs_up_counts() {
     let space = Space::new();
     for script in [Script::good(), Script::plain()] {

@@ -1,4 +1,6 @@
 //! Several letters over one connection, as long as nothing is in doubt.
+use std::time::Duration;
+
 use vaguemestre::domain::operator::OperatorDn;
 use vaguemestre::flow::deliver::operator::HandoverResult;
 use vaguemestre::flow::deliver::operator::HandoverResult::Taken;
@@ -97,4 +99,52 @@ async fn a_waiting_connection_of_older_certificates_is_not_used() {
     sender.tls = space.client();
     assert_eq!(results(&sender.send(&server, &["b@c.test"], &|_| true).await), [Taken]);
     assert_eq!(connections(&server), 2);
+}
+
+/// Waits until the server has heard so many QUITs.
+async fn farewells(server: &Server, expected: usize) {
+    for _ in 0..200 {
+        let quits = server.seen().commands.iter().filter(|line| *line == "QUIT").count();
+        if quits == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{expected} farewells were expected: {:?}", server.seen().commands);
+}
+
+#[tokio::test]
+async fn the_oldest_connection_makes_room_for_a_new_one_and_says_so() {
+    let space = Space::new();
+    let mut sender = Sender::new(&space);
+    sender.pool = Pool::sized(1, 1);
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let server = space.server(Script::good()).await;
+        assert_eq!(results(&sender.send(&server, &["b@c.test"], &|_| true).await), [Taken]);
+        servers.push(server);
+    }
+    assert_eq!(sender.pool.idle(), 2);
+    farewells(&servers[0], 1).await;
+    for server in &servers[1..] {
+        assert_eq!(results(&sender.send(server, &["b@c.test"], &|_| true).await), [Taken]);
+        assert_eq!(connections(server), 1, "the young ones stay");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_wants_is_closed_though_no_other_letter_comes() {
+    let space = Space::new();
+    let server = space.server(Script::good()).await;
+    let sender = Sender::new(&space);
+    assert_eq!(results(&sender.send(&server, &["b@c.test"], &|_| true).await), [Taken]);
+    for _ in 0..3 {
+        // Whoever sweeps sleeps again.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(16)).await;
+        tokio::time::resume();
+    }
+    farewells(&server, 1).await;
+    assert_eq!(sender.pool.idle(), 0);
 }

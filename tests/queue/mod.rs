@@ -4,6 +4,7 @@ pub(crate) mod lab;
 mod leases;
 mod migration;
 mod poison;
+mod silence;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;

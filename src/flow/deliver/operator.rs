@@ -27,6 +27,7 @@ use crate::domain::status::EnhancedStatus;
 use attempt::Attempt;
 
 pub use contact::Contact;
+pub use contact::Met;
 pub use peer::Demands;
 pub use pool::Pool;
 
@@ -59,6 +60,8 @@ pub struct HandedOver {
     pub outcomes: Vec<Outcome>,
     /// The host that was spoken to last.
     pub contact: Contact,
+    /// Every host that was called and of which something is known now.
+    pub met: Vec<Met>,
 }
 
 /// What the next operator said about one recipient.

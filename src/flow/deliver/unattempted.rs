@@ -2,7 +2,6 @@
 use crate::flow::deliver::Delivery;
 use crate::flow::deliver::content;
 use crate::flow::deliver::header_section;
-use crate::flow::deliver::operator::Contact;
 use crate::flow::deliver::operator::Outcome;
 use crate::flow::office::Office;
 use crate::flow::route::Routed;
@@ -19,5 +18,6 @@ pub async fn without_attempt(office: &Office, routed: Routed, outcomes: Vec<Outc
         }
         Err(_) => Vec::new(),
     };
-    Delivery { routed, outcomes, contact: Contact::default(), header }
+    let (contact, met, is_too_much) = Default::default();
+    Delivery { routed, outcomes, contact, met, is_too_much, header }
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::delivery::MailHost;
 use crate::domain::limits;
+use crate::flow::office::Office;
+use crate::flow::queue::Lanes;
+use crate::flow::queue::lanes;
 
 /// How long circuits stay open.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +137,58 @@ impl Circuits {
     }
 }
 
+/// One letter that knocks at hosts whose circuits are half open; over when dropped.
+pub struct Knock<'a> {
+    lanes: &'a Lanes,
+    hosts: Vec<String>,
+}
+
+impl Drop for Knock<'_> {
+    fn drop(&mut self) {
+        self.hosts.iter().for_each(|host| self.lanes.end(host));
+    }
+}
+
+impl Lanes {
+    /// An attempt called this host, and another one speaks for the lane.
+    pub fn met(&self, office: &Office, host: &str, answers: bool) {
+        let mut memory = self.memory();
+        match answers {
+            true => {
+                if memory.circuits.answered(host) {
+                    tracing::info!(host, "a host answers again");
+                }
+            }
+            false => memory.circuits.failed(host, lanes::patience(office), Instant::now()),
+        }
+    }
+
+    /// Hosts of one operator, best first: those that nobody should knock at now go to the end,
+    /// so that a dead first host does not cost every letter the time of a connection in vain.
+    /// None is left out; somebody who does not answer may still be the only one.
+    pub fn line_up(&self, hosts: &mut [MailHost]) -> Knock<'_> {
+        let mut knock = Knock { lanes: self, hosts: Vec::new() };
+        if hosts.len() < 2 {
+            // The scheduler has asked already.
+            return knock;
+        }
+        let now = Instant::now();
+        let circuits = &mut self.memory().circuits;
+        hosts.sort_by_cached_key(|host| match circuits.verdict(&host.to_string(), now) {
+            Verdict::Closed | Verdict::HalfOpen => 0,
+            Verdict::Probed => 1,
+            Verdict::Open(_) => 2,
+        });
+        for host in hosts.iter().map(MailHost::to_string) {
+            if circuits.verdict(&host, now) == Verdict::HalfOpen {
+                circuits.begin(&host, now);
+                knock.hosts.push(host);
+            }
+        }
+        knock
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +230,32 @@ mod tests {
         assert!(circuits.answered("mx:25"));
         assert_eq!(circuits.verdict("mx:25", now), Verdict::Closed);
         assert!(circuits.views(now).is_empty());
+    }
+
+    #[test]
+    fn a_dead_first_host_goes_to_the_end_and_one_letter_looks_whether_it_is_back() {
+        let lanes = Lanes::seeded(1);
+        let best_first =
+            || [1, 2].map(|last| MailHost::at(std::net::IpAddr::from([192, 0, 2, last]), 25));
+        let first = |lanes: &Lanes| {
+            let mut hosts = best_first();
+            let knock = lanes.line_up(&mut hosts);
+            (hosts[0].name.clone(), knock.hosts.len())
+        };
+        let (dead, live) = ("192.0.2.1", "192.0.2.2");
+        assert_eq!(first(&lanes), (dead.to_owned(), 0));
+        let now = Instant::now();
+        for _ in 0..limits::CIRCUIT_FAILURES {
+            lanes.memory().circuits.failed("192.0.2.1:25", PATIENCE, now);
+        }
+        assert_eq!(first(&lanes), (live.to_owned(), 0), "every letter waits for the dead one");
+        lanes.memory().circuits.half_open("192.0.2.1:25", now);
+        let mut hosts = best_first();
+        let knock = lanes.line_up(&mut hosts);
+        assert_eq!((hosts[0].name.as_str(), knock.hosts.len()), (dead, 1), "nobody looks");
+        assert_eq!(first(&lanes), (live.to_owned(), 0), "two look");
+        drop(knock);
+        assert_eq!(first(&lanes), (dead.to_owned(), 1), "the first one was cut");
     }
 
     #[test]

@@ -180,8 +180,6 @@ impl Lanes {
                 if memory.circuits.answered(host) {
                     tracing::info!(host, "a host answers again");
                 }
-                // The lane may have been blocked under another name.
-                memory.circuits.answered(&expected);
             }
             false => memory.circuits.failed(host, patience(office), Instant::now()),
         }
@@ -206,7 +204,7 @@ impl Lanes {
 
 /// A circuit is not open for longer than letters wait between attempts: they have their own
 /// patience.
-fn patience(office: &Office) -> Patience {
+pub(super) fn patience(office: &Office) -> Patience {
     let retry = &office.config.queue.retry;
     let shortest = retry.iter().min().copied().unwrap_or(limits::CIRCUIT_OPEN_MIN);
     let longest = retry.iter().max().copied().unwrap_or(limits::CIRCUIT_OPEN_MAX);

@@ -15,6 +15,8 @@ use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::deliver::operator::commands;
 use crate::flow::deliver::operator::contact::Contact;
+use crate::flow::deliver::operator::contact::Meetings;
+use crate::flow::deliver::operator::contact::Said;
 use crate::flow::deliver::operator::outcomes::Outcomes;
 use crate::flow::deliver::operator::reply::Trouble;
 use crate::flow::deliver::operator::session::Session;
@@ -31,6 +33,7 @@ pub(super) struct Attempt<'a> {
     pool: Option<&'a Pool>,
     outcomes: Outcomes,
     contact: Contact,
+    meetings: Meetings,
     in_vain: InVain,
 }
 
@@ -38,7 +41,8 @@ impl<'a> Attempt<'a> {
     /// Nothing was tried yet.
     pub(super) fn new(handover: &'a Handover<'a>, pool: Option<&'a Pool>) -> Self {
         let outcomes = Outcomes::of(handover);
-        Self { handover, pool, outcomes, contact: Contact::default(), in_vain: InVain::default() }
+        let (contact, meetings, in_vain) = Default::default();
+        Self { handover, pool, outcomes, contact, meetings, in_vain }
     }
 
     /// Tries, for as long as there is time.
@@ -51,7 +55,8 @@ impl<'a> Attempt<'a> {
                 self.outcomes.settle(self.in_vain.verdict());
             }
         }
-        HandedOver { outcomes: self.outcomes.close(), contact: self.contact }
+        let (outcomes, met) = (self.outcomes.close(), self.meetings.met());
+        HandedOver { outcomes, contact: self.contact, met }
     }
 
     async fn every_host(&mut self) -> Result<(), Trouble> {
@@ -84,7 +89,11 @@ impl<'a> Attempt<'a> {
             session.quit().await;
             return false;
         }
-        self.converse(host, session).await.is_ok()
+        let is_settled = self.converse(host, session).await.is_ok();
+        if is_settled {
+            self.meetings.note(host, Said::Ehlo);
+        }
+        is_settled
     }
 
     async fn on_a_new_connection(
@@ -94,10 +103,10 @@ impl<'a> Attempt<'a> {
     ) -> Result<(), Trouble> {
         let opening = Session::open(self.handover, host, address, &mut self.contact);
         let patience = self.handover.share_of_time(OPENING_TIMEOUT);
-        let session = match tokio::time::timeout(patience, opening).await {
-            Ok(session) => session?,
-            Err(_) => return Err(Trouble::lost("no answer in time")),
-        };
+        let opened = tokio::time::timeout(patience, opening).await;
+        let opened = opened.unwrap_or_else(|_| Err(Trouble::lost("no answer in time")));
+        self.meetings.note(host, self.contact.said);
+        let session = opened?;
         self.converse(host, session).await
     }
 

@@ -25,12 +25,57 @@ pub struct Contact {
     pub offers_dsn: bool,
     /// What it called the letter in its last word: `queued as 4XyZ`.
     pub remote_id: Option<String>,
+    /// How far it came.
+    pub(super) said: Said,
 }
 
 impl Contact {
     /// A host that is about to be tried.
     pub(super) fn begin(host: &MailHost, address: SocketAddr) -> Self {
         Self { host: host.to_string(), address: Some(address), ..Self::default() }
+    }
+}
+
+/// A host that was called, and whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// `host:port`.
+    pub host: String,
+    /// True when its EHLO inside TLS came back. A host that takes connections and says nothing
+    /// is as dead as one that takes none.
+    pub answers: bool,
+}
+
+/// How it went with each host of an attempt.
+#[derive(Default)]
+pub(super) struct Meetings(Vec<(String, Said)>);
+
+/// What a host said so far, in the order of how much it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// Nothing that we could use: no connection, no greeting, no TLS, no EHLO.
+    Nothing,
+    /// It was not called; or it is there, and we may not speak to it for this domain.
+    #[default]
+    Unclear,
+    /// Its EHLO inside TLS.
+    Ehlo,
+}
+
+impl Meetings {
+    /// One of the host's addresses was tried; the best one speaks for the host.
+    pub(super) fn note(&mut self, host: &MailHost, said: Said) {
+        let name = host.to_string();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = said.max(*known),
+            None => self.0.push((name, said)),
+        }
+    }
+
+    /// The hosts about which something is known now.
+    pub(super) fn met(self) -> Vec<Met> {
+        let known = self.0.into_iter().filter(|(_, said)| *said != Said::Unclear);
+        known.map(|(host, said)| Met { host, answers: said == Said::Ehlo }).collect()
     }
 }
 
@@ -70,6 +115,24 @@ pub(super) fn remote_id(reply: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_address_of_a_host_speaks_for_it_and_a_stranger_says_nothing() {
+        let host = |last: u8| MailHost::at(std::net::IpAddr::from([192, 0, 2, last]), 25);
+        let mut meetings = Meetings::default();
+        for (last, said) in [
+            (1, Said::Nothing),
+            (1, Said::Ehlo),
+            (1, Said::Nothing),
+            (2, Said::Nothing),
+            (3, Said::Unclear),
+            (3, Said::Nothing),
+        ] {
+            meetings.note(&host(last), said);
+        }
+        let met = |last: u8, answers: bool| Met { host: host(last).to_string(), answers };
+        assert_eq!(meetings.met(), [met(1, true), met(2, false)]);
+    }
 
     #[test]
     fn the_remote_name_of_a_letter_is_found_in_every_habit() {

@@ -14,6 +14,7 @@ use crate::domain::limits::TLS_HANDSHAKE_TIMEOUT;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::commands::Offers;
 use crate::flow::deliver::operator::contact::Contact;
+use crate::flow::deliver::operator::contact::Said;
 use crate::flow::deliver::operator::guarded::REPLY_OCTETS_MAX;
 use crate::flow::deliver::operator::peer::Peer;
 use crate::flow::deliver::operator::reply::Trouble;
@@ -32,6 +33,7 @@ pub(super) async fn open(
     }
     let name = ServerName::try_from(host.name.clone())
         .map_err(|_| Trouble::later(3, 5, "the next hop is not a host name or address"))?;
+    contact.said = Said::Nothing;
     let connect = TcpStream::connect(address);
     let patience = CONNECT_TIMEOUT.min(handover.timeout);
     let mut stream = match tokio::time::timeout(patience, connect).await {
@@ -51,7 +53,10 @@ pub(super) async fn open(
     let connection = stream.get_ref().1;
     contact.tls = tls_words(connection);
     let chain = connection.peer_certificates().unwrap_or_default();
+    // Whom we refuse is there all the same: perhaps another domain's letter may go to it.
+    contact.said = Said::Unclear;
     let peer = Peer::judge(&handover.demands, chain, contact).await?;
+    contact.said = Said::Nothing;
     Ok((stream, peer))
 }
 

@@ -1,4 +1,5 @@
 //! What is known about each recipient of one letter.
+use crate::domain::status::EnhancedStatus;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::Outcome;
@@ -75,6 +76,14 @@ impl Outcomes {
             }
             _ => match answer.negative() {
                 Some(gone @ Trouble::Elsewhere(..)) => Err(gone),
+                Some(Trouble::Never(status, text)) if is_too_many(answer.code, status) => {
+                    let status = match status {
+                        EnhancedStatus(_, 0, 0) => EnhancedStatus(4, 5, 3),
+                        EnhancedStatus(_, subject, detail) => EnhancedStatus(4, subject, detail),
+                    };
+                    self.refuse(place, Trouble::Later(status, text));
+                    Ok(())
+                }
                 Some(refusal) => {
                     self.refuse(place, refusal);
                     Ok(())
@@ -129,4 +138,12 @@ impl Outcomes {
         self.settle(Trouble::later(5, 0, "the conversation ended too soon"));
         self.known.into_iter().flatten().collect()
     }
+}
+
+/// RFC 5321 §4.5.3.1.10: 552 to RCPT is an old word for 452, too many recipients, and the rest of
+/// them may come with the next attempt; unless the server says that it means something else by
+/// it (RFC 3463 §3.3 and §3.4): the letter is too large, now and later.
+fn is_too_many(code: u16, status: EnhancedStatus) -> bool {
+    let is_about_the_size = matches!(status, EnhancedStatus(5, 2, 3) | EnhancedStatus(5, 3, 4));
+    code == 552 && !is_about_the_size
 }

@@ -7,25 +7,33 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::domain::delivery::MailHost;
+use crate::domain::limits;
 use crate::flow::deliver::operator::Handover;
 use crate::flow::deliver::operator::session::Session;
 
-/// Connections that wait for one host and port; whatever the domain, an operator has one door.
-const IDLE_PER_HOP_MAX: usize = 4;
-/// Connections that wait in all.
-const IDLE_MAX: usize = 64;
 /// How long one waits; servers hang up after minutes.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Connections to other operators that wait for another letter. Dropping it closes them.
-#[derive(Default)]
 pub struct Pool {
-    idle: Mutex<HashMap<String, Vec<Idle>>>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// Connections that wait for one host and port; whatever the domain, an operator has one door.
+    per_hop: usize,
+    /// Connections that wait in all.
+    in_all: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    idle: HashMap<String, Vec<Idle>>,
+    /// A task looks for those that waited too long.
+    is_swept: bool,
 }
 
 struct Idle {
@@ -33,22 +41,35 @@ struct Idle {
     since: Instant,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pool {
-    /// No connections yet.
+    /// No connections yet; as many as the usual configuration lets attempts run.
     pub fn new() -> Self {
-        Self::default()
+        Self::sized(limits::DELIVERIES_PER_DESTINATION_DEFAULT, limits::DELIVERIES_AT_ONCE_DEFAULT)
+    }
+
+    /// For so many attempts at one destination, and in all: each may leave a connection behind
+    /// that the next one uses, and those in all meet other hosts in the meantime.
+    pub fn sized(per_destination: usize, at_once: usize) -> Self {
+        let (per_hop, in_all) = (per_destination.max(1), at_once.saturating_mul(2).max(1));
+        Self { waiting: Arc::default(), per_hop, in_all }
     }
 
     /// Connections that wait now.
     pub fn idle(&self) -> usize {
-        self.waiting().values().map(Vec::len).sum()
+        lock(&self.waiting).count()
     }
 
     /// The youngest one for this hop that this letter may use: opened with the certificate in
     /// use now, to a server that the list names for these recipients now.
     pub(super) fn take(&self, handover: &Handover<'_>, host: &MailHost) -> Option<Session> {
-        let mut waiting = self.waiting();
-        let idle = waiting.get_mut(&host.to_string())?;
+        let mut waiting = lock(&self.waiting);
+        let idle = waiting.idle.get_mut(&host.to_string())?;
         let may_use = |idle: &Idle| {
             idle.since.elapsed() < IDLE_TIME_MAX
                 && idle.session.may_carry_more()
@@ -61,23 +82,89 @@ impl Pool {
 
     /// Keeps a connection; the oldest ones go when there are too many.
     pub(super) fn put(&self, host: &MailHost, session: Session) {
-        let mut waiting = self.waiting();
-        waiting.retain(|_, idle| {
-            idle.retain(|idle| idle.since.elapsed() < IDLE_TIME_MAX);
-            !idle.is_empty()
-        });
-        if waiting.values().map(Vec::len).sum::<usize>() >= IDLE_MAX {
-            return;
+        let hop = host.to_string();
+        let mut waiting = lock(&self.waiting);
+        let mut gone = Vec::new();
+        if waiting.idle.get(&hop).is_some_and(|idle| idle.len() >= self.per_hop) {
+            gone.extend(waiting.oldest_of(&hop));
         }
-        let idle = waiting.entry(host.to_string()).or_default();
-        if idle.len() >= IDLE_PER_HOP_MAX {
-            idle.remove(0);
+        if waiting.count() >= self.in_all {
+            gone.extend(waiting.oldest());
         }
-        idle.push(Idle { session, since: Instant::now() });
+        waiting.idle.entry(hop).or_default().push(Idle { session, since: Instant::now() });
+        if !std::mem::replace(&mut waiting.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(&self.waiting)));
+        }
+        drop(waiting);
+        say_farewell(gone);
+    }
+}
+
+impl Waiting {
+    fn count(&self) -> usize {
+        self.idle.values().map(Vec::len).sum()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Vec<Idle>>> {
-        // Nothing panics while it holds the lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Those of one hop stand in the order in which they came.
+    fn oldest_of(&mut self, hop: &str) -> Option<Session> {
+        let idle = self.idle.get_mut(hop)?;
+        let oldest = (!idle.is_empty()).then(|| idle.remove(0).session);
+        if idle.is_empty() {
+            self.idle.remove(hop);
+        }
+        oldest
     }
+
+    fn oldest(&mut self) -> Option<Session> {
+        let first = |(hop, idle): (&String, &Vec<Idle>)| Some((idle.first()?.since, hop.clone()));
+        let (_, hop) = self.idle.iter().filter_map(first).min()?;
+        self.oldest_of(&hop)
+    }
+
+    /// Those that waited too long, or are of no use any more.
+    fn expired(&mut self) -> Vec<Session> {
+        let mut gone = Vec::new();
+        self.idle.retain(|_, idle| {
+            let is_over = |idle: &mut Idle| {
+                idle.since.elapsed() >= IDLE_TIME_MAX || !idle.session.may_carry_more()
+            };
+            gone.extend(idle.extract_if(.., is_over).map(|idle| idle.session));
+            !idle.is_empty()
+        });
+        gone
+    }
+}
+
+/// Runs as long as anything waits. Without it, a server would keep a connection for us until the
+/// next letter to anybody.
+async fn sweep(waiting: Weak<Mutex<Waiting>>) {
+    loop {
+        tokio::time::sleep(IDLE_TIME_MAX / 2).await;
+        let Some(waiting) = waiting.upgrade() else { return };
+        let mut waiting = lock(&waiting);
+        let gone = waiting.expired();
+        waiting.is_swept = !waiting.idle.is_empty();
+        let goes_on = waiting.is_swept;
+        drop(waiting);
+        say_farewell(gone);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// QUIT, while nobody waits for it: each takes two seconds at most.
+fn say_farewell(gone: Vec<Session>) {
+    if gone.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        let farewells: tokio::task::JoinSet<()> = gone.into_iter().map(Session::quit).collect();
+        farewells.join_all().await;
+    });
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    // Nothing panics while it holds the lock.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,6 +17,7 @@ use crate::flow::deliver::operator::commands;
 use crate::flow::deliver::operator::commands::Needs;
 use crate::flow::deliver::operator::commands::Offers;
 use crate::flow::deliver::operator::contact::Contact;
+use crate::flow::deliver::operator::contact::Said;
 use crate::flow::deliver::operator::guarded::Gate;
 use crate::flow::deliver::operator::guarded::Guarded;
 use crate::flow::deliver::operator::guarded::Shared;
@@ -79,6 +80,7 @@ impl Session {
                 .map_err(|error| reply::of_connection(&gate, error))?;
         let offers = Offers::read(&gate.last_reply());
         contact.offers_dsn = offers.dsn;
+        contact.said = Said::Ehlo;
         Ok(Self {
             connection,
             stream,
