@@ -34,6 +34,8 @@ pub(super) struct Bench {
     pub(super) ahead: VecDeque<(Mark, String)>,
     /// Where the next page begins; `None`: from the beginning.
     from: Option<Vec<u8>>,
+    /// What was taken last is not durable yet: the store would show it again.
+    pub(super) is_pending: bool,
     /// Some were passed over since the beginning.
     pub(super) has_passed_over: bool,
 }
@@ -47,6 +49,7 @@ impl Bench {
             began: None,
             ahead: VecDeque::new(),
             from: None,
+            is_pending: false,
             has_passed_over: false,
         }
     }

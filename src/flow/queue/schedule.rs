@@ -15,6 +15,7 @@ use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
@@ -26,11 +27,15 @@ use crate::flow::queue::rows;
 use crate::flow::queue::rows::Mark;
 use crate::flow::queue::rows::RecipientRow;
 use crate::infra::store;
+use crate::infra::store::CommitError;
+use crate::infra::store::Committing;
 
 /// Marks of one lane that are read at once.
 const READ_AHEAD: usize = 2 * limits::ATTEMPT_RECIPIENTS_MAX;
 /// Lanes, or letters that turn out to be somebody else's, that one call looks at.
 const LOOKS_MAX: usize = 1_000;
+/// How often one call begins again when nothing of what it claimed was to be had.
+const ROUNDS_MAX: usize = 20;
 /// How often leases are looked through for those that ran out.
 const LEASES_EVERY: Duration = Duration::from_secs(15);
 /// A lane whose host is being tried by another letter looks again after so long.
@@ -63,6 +68,16 @@ pub struct Schedule {
     under_way: HashMap<(QueueId, u16), Instant>,
     leases_seen: Option<Instant>,
     damaged: usize,
+    /// Handed in and not known to be durable; empty between two calls.
+    claims: Vec<Claiming>,
+    /// Lanes that take turns again when those are.
+    drained: VecDeque<Arc<str>>,
+}
+
+struct Claiming {
+    work: Option<Work>,
+    damaged: usize,
+    committing: Committing,
 }
 
 #[derive(Default)]
@@ -157,6 +172,8 @@ impl Schedule {
             under_way: HashMap::new(),
             leases_seen: None,
             damaged: 0,
+            claims: Vec::new(),
+            drained: VecDeque::new(),
         };
         office.lanes.memory().scheduled = true;
         while schedule.seek.from.is_some() {
@@ -223,35 +240,91 @@ impl Schedule {
 
     /// The next letter to attempt; `None` when nothing is due or no place is free.
     pub async fn next(&mut self, office: &Office, now: Timestamp) -> Result<Option<Work>, Refusal> {
+        Ok(self.next_some(office, now, 1).await?.pop())
+    }
+
+    /// The next letters, at most so many and as many as there are places for; none when nothing is
+    /// due. They are leased together: the disk is waited for once and not once a letter.
+    pub async fn next_some(
+        &mut self,
+        office: &Office,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Work>, Refusal> {
         self.look_at_leases(office, now).await?;
         self.look_for_lanes(office).await?;
         self.wake(office, now);
+        for _ in 0..ROUNDS_MAX {
+            let chosen = self.choose(office, now, most).await;
+            let is_idle = self.claims.is_empty();
+            let works = self.wait_for_claims(office).await?;
+            if !works.is_empty() {
+                return Ok(works);
+            }
+            chosen?;
+            if is_idle {
+                break;
+            }
+            // Somebody else was faster, or marks led nowhere: there may be others.
+        }
+        Ok(Vec::new())
+    }
+
+    /// Hands in claims for letters, each in its turn.
+    async fn choose(
+        &mut self,
+        office: &Office,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(), Refusal> {
         let at_once = office.config.queue.at_once.max(1);
-        if self.running >= at_once {
-            return Ok(None);
-        }
-        if self.orders.running < at_once.div_ceil(2)
-            && let Some(work) = self.serve_bench(office, now, Kind::Order).await?
-        {
-            return Ok(Some(work));
-        }
-        if self.next_suspect_in(office).is_some_and(|wait| wait.is_zero())
-            && let Some(work) = self.serve_bench(office, now, Kind::Suspect).await?
-        {
-            return Ok(Some(work));
-        }
         for _ in 0..LOOKS_MAX {
-            let Some(lane) = self.turns.pop_front() else { return Ok(None) };
-            match self.serve(office, &lane, now).await {
-                Ok(None) => {}
-                Ok(Some(work)) => return Ok(Some(work)),
-                Err(refusal) => {
-                    self.turns.push_back(lane);
-                    return Err(refusal);
+            if self.running >= at_once || self.claims.len() >= most {
+                break;
+            }
+            if self.orders.running < at_once.div_ceil(2)
+                && self.serve_bench(office, now, Kind::Order).await?
+            {
+                continue;
+            }
+            if self.next_suspect_in(office).is_some_and(|wait| wait.is_zero())
+                && self.serve_bench(office, now, Kind::Suspect).await?
+            {
+                continue;
+            }
+            let Some(lane) = self.turns.pop_front() else { break };
+            if let Err(refusal) = self.serve(office, &lane, now).await {
+                self.turns.push_back(lane);
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until what was handed in is durable; claims that are not give their places back.
+    async fn wait_for_claims(&mut self, office: &Office) -> Result<Vec<Work>, Refusal> {
+        let mut works = Vec::new();
+        let mut failed = None;
+        for claim in std::mem::take(&mut self.claims) {
+            match claim.committing.await {
+                Ok(()) => {
+                    self.damaged += claim.damaged;
+                    works.extend(claim.work);
+                }
+                Err(error) => {
+                    claim.work.iter().for_each(|work| self.ended(office, &work.ticket));
+                    if !matches!(error, CommitError::Conflict) {
+                        failed = Some(mailbox::commit_refusal(&error));
+                    }
                 }
             }
         }
-        Ok(None)
+        self.turns.extend(std::mem::take(&mut self.drained));
+        (self.orders.is_pending, self.suspects.is_pending) = (false, false);
+        match failed {
+            Some(refusal) if works.is_empty() => Err(refusal),
+            _ => Ok(works),
+        }
     }
 
     /// One turn of a lane.
@@ -260,19 +333,19 @@ impl Schedule {
         office: &Office,
         lane: &Arc<str>,
         now: Timestamp,
-    ) -> Result<Option<Work>, Refusal> {
-        let Some(state) = self.lanes.get_mut(lane) else { return Ok(None) };
+    ) -> Result<(), Refusal> {
+        let Some(state) = self.lanes.get_mut(lane) else { return Ok(()) };
         if office.lanes.is_paused(lane) {
             state.place = Place::Out;
             state.ahead.clear();
-            return Ok(None);
+            return Ok(());
         }
         let host = office.lanes.host(office, lane);
         let at_host = self.at_host.get(&host).copied().unwrap_or(0);
         if !has_place(office, self.running, state.running.max(at_host)) {
             state.place = Place::Waiting;
             self.waiting.push(Arc::clone(lane));
-            return Ok(None);
+            return Ok(());
         }
         if let Some(until) = barred(office, &host) {
             state.ahead.clear();
@@ -280,7 +353,7 @@ impl Schedule {
             let until = if goes_on { until.min(Instant::now() + PROBE_PAUSE) } else { until };
             state.place = Place::Blocked(until);
             self.blocked.insert((until, Arc::clone(lane)));
-            return Ok(None);
+            return Ok(());
         }
         if state.ahead.is_empty() {
             let next = read_ahead(office, lane, now, &mut state.ahead).await?;
@@ -290,7 +363,7 @@ impl Schedule {
                     Some(next) => self.sleep(lane, next),
                     None => self.forget(lane),
                 }
-                return Ok(None);
+                return Ok(());
             }
         }
         let marks = first_letter(&mut state.ahead);
@@ -299,20 +372,27 @@ impl Schedule {
             .iter()
             .map(|mark| (lane_key(lane, mark), mark.number, lane.to_string()))
             .collect();
-        let leased = lease::claim(office, id, &keys, office.clock.now()).await?;
-        self.turns.push_back(Arc::clone(lane));
-        Ok(self.begin(office, leased, lane, Kind::Lane, Some(host)))
+        let claim = lease::claim(office, id, &keys, office.clock.now()).await?;
+        // Before the claim is durable the store would show the same rows again.
+        let line = if state.ahead.is_empty() { &mut self.drained } else { &mut self.turns };
+        line.push_back(Arc::clone(lane));
+        self.begin(office, claim, lane, Kind::Lane, Some(host));
+        Ok(())
     }
 
+    /// One letter from a bench; false when nothing there can be served.
     async fn serve_bench(
         &mut self,
         office: &Office,
         now: Timestamp,
         kind: Kind,
-    ) -> Result<Option<Work>, Refusal> {
+    ) -> Result<bool, Refusal> {
         let bench = if kind == Kind::Order { &mut self.orders } else { &mut self.suspects };
         if bench.look_at.is_none_or(|look_at| look_at > now) {
-            return Ok(None);
+            return Ok(false);
+        }
+        if bench.is_pending && bench.ahead.is_empty() {
+            return Ok(false);
         }
         bench.read(office, now).await?;
         while let Some((marks, domain)) = bench.take() {
@@ -335,13 +415,15 @@ impl Schedule {
             }
             let key = |mark: &Mark| (bench.key(mark), mark.number, domain.clone());
             let keys: Vec<_> = marks.iter().map(key).collect();
-            let leased = lease::claim(office, id, &keys, office.clock.now()).await?;
-            return Ok(self.begin(office, leased, &Arc::from(lane), kind, host));
+            let claim = lease::claim(office, id, &keys, office.clock.now()).await?;
+            bench.is_pending = true;
+            self.begin(office, claim, &Arc::from(lane), kind, host);
+            return Ok(true);
         }
         if bench.has_passed_over {
             bench.passed_over(now);
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// When a suspect may be tried: alone among its like, or once the last one has lived for so
@@ -358,16 +440,32 @@ impl Schedule {
         Some(bench::LIVES.saturating_sub(lives))
     }
 
+    /// Hands a claim in.
     fn begin(
         &mut self,
         office: &Office,
-        leased: lease::Leased,
+        claim: lease::Claim,
         lane: &Arc<str>,
         kind: Kind,
         host: Option<String>,
-    ) -> Option<Work> {
-        self.damaged += leased.damaged;
-        let claimed = leased.claimed?;
+    ) {
+        if claim.batch.writes.is_empty() {
+            return;
+        }
+        let committing = office.store.submit(claim.batch);
+        let work = claim.claimed.map(|claimed| self.occupy(office, claimed, lane, kind, host));
+        self.claims.push(Claiming { work, damaged: claim.damaged, committing });
+    }
+
+    /// Takes a place for a letter.
+    fn occupy(
+        &mut self,
+        office: &Office,
+        claimed: Claimed,
+        lane: &Arc<str>,
+        kind: Kind,
+        host: Option<String>,
+    ) -> Work {
         if let Some(host) = &host {
             office.lanes.begin(host);
             *self.at_host.entry(host.clone()).or_default() += 1;
@@ -389,7 +487,7 @@ impl Schedule {
         }
         *office.lanes.memory().running.entry(lane.to_string()).or_default() += 1;
         let ticket = Ticket { lane: Arc::clone(lane), kind, host, rows, home };
-        Some(Work { claimed, ticket })
+        Work { claimed, ticket }
     }
 
     /// An attempt is over, however it ended: its place is free again.
