@@ -20,10 +20,12 @@ use super::lab::Lab;
 use super::schedule;
 use super::waiting;
 
+type Held = (Batch, oneshot::Sender<Result<(), CommitError>>);
+
 /// A disk that writes only when so many batches lie before it, and refuses some of the first.
 struct Patient {
     below: Arc<dyn Store>,
-    held: Mutex<Vec<(Batch, oneshot::Sender<Result<(), CommitError>>)>>,
+    held: Mutex<Vec<Held>>,
     patience: Mutex<(usize, usize)>,
 }
 
