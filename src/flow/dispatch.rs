@@ -32,6 +32,7 @@ use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Order;
 use crate::flow::queue::Schedule;
 use crate::flow::queue::Ticket;
+use crate::flow::queue::Work;
 use crate::flow::route;
 use crate::flow::route::Routed;
 use crate::infra::net::Stop;
@@ -39,6 +40,8 @@ use crate::infra::net::Stop;
 /// How long the queue sleeps at least, and at most: a bell may be missed, a due row never is.
 const NAP_MIN: Duration = Duration::from_millis(5);
 const NAP_MAX: Duration = Duration::from_secs(30);
+/// Letters that are leased together.
+const CLAIMS_AT_ONCE: usize = 64;
 /// Pause after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// An attempt that runs when the relay stops gets so long to come to its end.
@@ -146,14 +149,11 @@ impl Traffic {
                 break Duration::ZERO;
             }
             let now = office.clock.now();
-            match self.schedule.next(office, now).await {
-                Ok(Some(work)) => {
-                    let claimed = Arc::new(work.claimed);
-                    let (at, letter) = (Arc::clone(office), Arc::clone(&claimed));
-                    let handle = self.attempts.spawn(async move { attempt(&at, &letter).await });
-                    self.under_way.insert(handle.id(), (work.ticket, claimed));
+            match self.schedule.next_some(office, now, CLAIMS_AT_ONCE).await {
+                Ok(works) if works.is_empty() => {
+                    break self.schedule.nap(office, office.clock.now());
                 }
-                Ok(None) => break self.schedule.nap(office, office.clock.now()),
+                Ok(works) => works.into_iter().for_each(|work| self.start(office, work)),
                 Err(refusal) => {
                     tracing::warn!(%refusal, "due letters could not be leased");
                     break STORE_PAUSE;
@@ -169,6 +169,13 @@ impl Traffic {
             alerts::raise(office, "rows of the queue are damaged", &text);
         }
         nap.clamp(NAP_MIN, NAP_MAX)
+    }
+
+    fn start(&mut self, office: &Arc<Office>, work: Work) {
+        let claimed = Arc::new(work.claimed);
+        let (at, letter) = (Arc::clone(office), Arc::clone(&claimed));
+        let handle = self.attempts.spawn(async move { attempt(&at, &letter).await });
+        self.under_way.insert(handle.id(), (work.ticket, claimed));
     }
 
     async fn end(&mut self, office: &Arc<Office>, ended: Result<(task::Id, Attempted), JoinError>) {

@@ -14,6 +14,7 @@
 //! version that the lease wrote, so a slow or dead attempt can never deliver behind another's
 //! back. Nothing here looks at rows of a lane that is not going to be served.
 mod backoff; // when to try again
+mod bench; // what waits outside of the lanes
 mod circuit; // hosts that do not answer
 mod count; // how many wait
 mod lanes; // what is known in memory

@@ -155,3 +155,36 @@ async fn an_attempt_that_a_stop_cuts_is_neither_lost_nor_suspect() {
     assert_eq!(queue::recover(office).await.unwrap().freed, 0);
     assert!(next(&mut schedule(office).await, office).await.is_some());
 }
+
+#[tokio::test]
+async fn what_a_clock_ahead_put_off_is_not_hidden_behind_nearer_letters() {
+    let lab = lab().await;
+    let office = lab.office();
+    let nearer = lab.letter(&[OTHER]).await;
+    let mut schedule = schedule(office).await;
+    let work = next(&mut schedule, office).await.unwrap();
+    assert_eq!(work.claimed.queue_id(), nearer);
+    end(office, &work.claimed, again(lab.now().after(Duration::from_secs(60)))).await.unwrap();
+    schedule.ended(office, &work.ticket);
+    let real = lab.now();
+    lab.pass(Duration::from_secs(30 * 86_400));
+    let ahead = lab.letter(&[OTHER]).await;
+    lab.clock.set(real);
+    let work = next(&mut schedule, office).await.expect("due in a month is due now");
+    assert_eq!(work.claimed.queue_id(), ahead);
+    assert!(next(&mut schedule, office).await.is_none(), "the nearer one has time");
+}
+
+#[tokio::test]
+async fn a_lease_from_a_clock_that_was_ahead_ends_when_nobody_works_on_it() {
+    let lab = lab().await;
+    let office = lab.office();
+    lab.letter(&[OTHER]).await;
+    let real = lab.now();
+    lab.pass(Duration::from_secs(30 * 86_400));
+    let work = next(&mut schedule(office).await, office).await.unwrap();
+    lab.clock.set(real);
+    assert_eq!(queue::take_back(office, real, |_, _| true).await, Ok(0));
+    assert_eq!(queue::take_back(office, real, |_, _| false).await, Ok(1));
+    assert!(finish(office, &work.claimed).await.is_err());
+}

@@ -5,6 +5,7 @@ mod leases;
 mod migration;
 mod poison;
 mod silence;
+mod together;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;

@@ -169,3 +169,72 @@ async fn a_letter_with_which_the_relay_died_twice_alone_is_set_aside() {
     lab.letter(&["y@a.mssante.test"]).await;
     assert!(next(&mut schedule, office).await.is_some(), "poison blocks others");
 }
+
+#[tokio::test]
+async fn suspects_do_not_wait_for_one_that_hangs_unless_the_relay_just_died_with_several() {
+    let mut lab = Lab::new(&[A], &[], "").await;
+    for number in 0..3 {
+        lab.letter(&[&format!("r{number}@a.mssante.test")]).await;
+    }
+    {
+        let office = lab.office();
+        let mut schedule = schedule(office).await;
+        while next(&mut schedule, office).await.is_some() {}
+    }
+    for is_strict in [false, true, false] {
+        lab.restart().await;
+        lab.pass(Duration::from_secs(60));
+        let office = lab.office();
+        let recovered = queue::recover(office).await.unwrap();
+        assert_eq!((recovered.freed > 0, recovered.set_aside), (true, 0));
+        let mut schedule = schedule(office).await;
+        lab.pass(Duration::from_secs(60));
+        assert!(next(&mut schedule, office).await.is_some_and(|one| one.ticket.is_suspect()));
+        assert!(next(&mut schedule, office).await.is_none(), "two at the same time");
+        let nap = schedule.nap(office, lab.now());
+        assert!(nap > Duration::from_secs(1), "a busy loop: {nap:?}");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let second = next(&mut schedule, office).await;
+        tokio::time::resume();
+        assert_eq!(second.is_none(), is_strict, "the first one has lived for long enough");
+    }
+}
+
+#[tokio::test]
+async fn suspects_of_a_held_domain_hide_no_others() {
+    let b = "b.mssante.test";
+    let mut lab = Lab::new(&[A, b], &[], "").await;
+    let many: Vec<String> = (0..1_100).map(|n| format!("r{n}@{A}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    {
+        let office = lab.office();
+        lab.letter(&many).await;
+        let mut schedule = schedule(office).await;
+        let mut claimed = 0;
+        for _ in 0..2 {
+            // Attempts that are forgotten: as many as there are places for one domain.
+            while let Some(work) = next(&mut schedule, office).await {
+                claimed += work.claimed.recipients().len();
+            }
+            schedule = Schedule::open(office).await.unwrap();
+        }
+        assert_eq!(claimed, 1_100);
+        lab.pass(Duration::from_secs(1));
+        lab.letter(&[&format!("x@{b}")]).await;
+        assert!(next(&mut schedule, office).await.is_some());
+        let domain = vaguemestre::domain::address::Domain::parse(A).unwrap();
+        queue::pause(office, &domain, ("somebody", "a test"), Batch::new()).await.unwrap();
+    }
+    lab.restart().await;
+    let office = lab.office();
+    assert_eq!(queue::recover(office).await.unwrap().freed, 1_101);
+    let mut schedule = schedule(office).await;
+    let mut found = None;
+    for _ in 0..3 {
+        found = found.or(next(&mut schedule, office).await);
+    }
+    assert_eq!(super::lane_of(&found.expect("hidden").claimed), b);
+    let nap = schedule.nap(office, lab.now());
+    assert!(nap > Duration::from_secs(1), "a busy loop: {nap:?}");
+}

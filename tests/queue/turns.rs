@@ -5,6 +5,8 @@ use std::time::Duration;
 use vaguemestre::domain::limits;
 use vaguemestre::flow::queue;
 
+use super::again;
+use super::end;
 use super::finish;
 use super::lab::Lab;
 use super::lane_of;
@@ -152,4 +154,76 @@ async fn counts_follow_what_comes_and_goes() {
     let lanes = queue::by_domain(office).await.unwrap();
     assert_eq!(lanes.iter().map(|lane| lane.rows).sum::<u64>(), 4 - gone);
     assert!(queue::oldest(office).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn one_host_of_many_domains_gets_no_more_than_one_destinations_places() {
+    let domains: Vec<String> = (0..40).map(|n| format!("d{n}.mssante.test")).collect();
+    let routes: Vec<_> = domains.iter().map(|domain| (domain.as_str(), "127.0.0.1:1")).collect();
+    let mut listed: Vec<&str> = domains.iter().map(String::as_str).collect();
+    listed.push(BIG);
+    let lab = Lab::new(&listed, &routes, "per_destination = 8\nat_once = 32").await;
+    let office = lab.office();
+    for domain in &domains {
+        lab.letter(&[&format!("r@{domain}")]).await;
+    }
+    let mut schedule = schedule(office).await;
+    let mut hanging = Vec::new();
+    while let Some(work) = next(&mut schedule, office).await {
+        hanging.push(work);
+    }
+    assert_eq!(hanging.len(), 8, "one operator takes the others' places");
+    lab.letter(&[&format!("r@{BIG}")]).await;
+    let healthy = next(&mut schedule, office).await.expect("a healthy host need not wait");
+    assert_eq!(lane_of(&healthy.claimed), BIG);
+    assert!(next(&mut schedule, office).await.is_none());
+    assert!(schedule.nap(office, lab.now()) > Duration::from_secs(1), "a busy loop");
+    // One place of the host's is free: another of its domains has it.
+    let work = hanging.pop().unwrap();
+    finish(office, &work.claimed).await.unwrap();
+    schedule.ended(office, &work.ticket);
+    assert!(next(&mut schedule, office).await.is_some());
+    assert!(next(&mut schedule, office).await.is_none());
+}
+
+#[tokio::test]
+async fn a_letter_for_which_nobody_rang_is_found_all_the_same() {
+    let mut lab = Lab::new(&[BIG], &[], "").await;
+    let mut schedule = schedule(lab.office()).await;
+    assert!(next(&mut schedule, lab.office()).await.is_none());
+    let id = lab.letter(&[&format!("r@{BIG}")]).await;
+    // Whoever committed it was gone before it could ring.
+    lab.office_mut().lanes = queue::Lanes::seeded(1);
+    let office = lab.office();
+    assert!(next(&mut schedule, office).await.is_none());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(301)).await;
+    let work = next(&mut schedule, office).await.expect("a due row is never missed");
+    assert_eq!(work.claimed.queue_id(), id);
+}
+
+#[tokio::test]
+async fn a_letter_sent_elsewhere_that_was_a_suspect_is_tried_again_when_it_is_due() {
+    let mut lab = Lab::new(&[BIG], &[], "").await;
+    {
+        let office = lab.office();
+        let id = lab.letter(&[&format!("r@{BIG}")]).await;
+        let keys = queue::find(office, &queue::Target::Letter(id)).await.unwrap();
+        let change = queue::Change::Reroute(Some("127.0.0.1:1".to_owned()));
+        let by = ("somebody", "a test");
+        queue::touch(office, &keys, &change, by, false, |_, _| {}).await.unwrap();
+        assert!(next(&mut schedule(office).await, office).await.is_some());
+    }
+    lab.restart().await;
+    let office = lab.office();
+    assert_eq!(queue::recover(office).await.unwrap().freed, 1);
+    let mut schedule = schedule(office).await;
+    let suspect = next(&mut schedule, office).await.unwrap();
+    assert!(suspect.ticket.is_suspect());
+    let later = lab.now().after(Duration::from_secs(60));
+    end(office, &suspect.claimed, again(later)).await.unwrap();
+    schedule.ended(office, &suspect.ticket);
+    assert!(next(&mut schedule, office).await.is_none());
+    lab.pass(Duration::from_secs(61));
+    assert!(next(&mut schedule, office).await.is_some(), "nobody wakes its lane");
 }

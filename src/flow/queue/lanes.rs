@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::domain::address::Domain;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::flow::office::Office;
@@ -49,6 +50,8 @@ pub(super) struct Memory {
     pub(super) running: HashMap<String, usize>,
     /// A scheduler works on this store: leased rows are somebody's.
     pub(super) scheduled: bool,
+    /// The last process died with several suspects in flight: they are tried strictly one by one.
+    pub(super) suspects_alone: bool,
     dice: u64,
 }
 
@@ -82,6 +85,7 @@ impl Lanes {
             counting: Counting::new(),
             running: HashMap::new(),
             scheduled: false,
+            suspects_alone: false,
             dice: seed,
         };
         Self { bell: Notify::new(), memory: Mutex::new(memory) }
@@ -148,8 +152,8 @@ impl Lanes {
         if let Some(reroute) = memory.rerouted.get(domain) {
             return reroute.to.clone();
         }
-        let routes = &office.config.mx.routes;
-        if let Some((_, host)) = routes.iter().find(|(name, _)| name.as_str() == domain) {
+        let name = Domain::parse(domain).ok();
+        if let Some(host) = name.and_then(|name| office.config.mx.routes.get(&name)) {
             return host.clone();
         }
         memory.hosts.get(domain).cloned().unwrap_or_else(|| domain.to_owned())
@@ -172,7 +176,12 @@ impl Lanes {
         let expected = self.host(office, domain);
         let host = if said.is_empty() { expected.as_str() } else { said };
         let mut memory = self.memory();
-        if host != expected && memory.hosts.len() < limits::CIRCUITS_MAX {
+        if host != expected {
+            if memory.hosts.len() >= limits::CIRCUITS_MAX && !memory.hosts.contains_key(domain) {
+                // Anyone: the next attempt finds it again.
+                let anyone = memory.hosts.keys().next().cloned();
+                anyone.and_then(|anyone| memory.hosts.remove(&anyone));
+            }
             memory.hosts.insert(domain.to_owned(), host.to_owned());
         }
         match has_answered {

@@ -2,6 +2,8 @@
 //!
 //! Whoever leases a row writes it, and may end the attempt only on the version that came of it.
 //! Nobody asks a clock who is right: two workers with one row are told apart by that alone.
+use std::time::Duration;
+
 use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::limits;
@@ -29,22 +31,25 @@ use crate::infra::store::Version;
 /// The name of the relay itself where an author is asked for.
 pub(super) const RELAY: &str = "the relay";
 
-/// What came of looking for rows to attempt.
-pub(super) struct Leased {
-    /// `None`: none of them was to be had.
+/// What came of looking for rows to attempt. It is so once the batch is committed; on a conflict
+/// somebody else was faster, and nothing is.
+pub(super) struct Claim {
+    /// `None`: none of them is to be had.
     pub(super) claimed: Option<Claimed>,
-    /// Rows that cannot be read, now on hold.
+    /// Rows that cannot be read, on hold then.
     pub(super) damaged: usize,
+    /// Not handed in yet. Empty when there is nothing to do.
+    pub(super) batch: Batch,
 }
 
-/// Leases the rows behind these marks, all of one letter. `None` when somebody else was faster.
-/// Marks that lead nowhere are removed, rows that cannot be read are set aside.
+/// Plans to lease the rows behind these marks, all of one letter. Marks that lead nowhere are
+/// removed, rows that cannot be read are set aside.
 pub(super) async fn claim(
     office: &Office,
     id: QueueId,
     marks: &[(Vec<u8>, u16, String)],
     now: Timestamp,
-) -> Result<Leased, Refusal> {
+) -> Result<Claim, Refusal> {
     let lease_until = now.after(limits::LEASE);
     let row = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
     let letter = row.as_ref().and_then(|row| rows::decode::<LetterRow>(&row.value));
@@ -103,21 +108,13 @@ pub(super) async fn claim(
             version: Version(version.0 + 1),
         });
     }
-    if batch.writes.is_empty() {
-        return Ok(Leased { claimed: None, damaged });
-    }
-    match office.store.commit(batch).await {
-        Ok(()) => {}
-        Err(CommitError::Conflict) => return Ok(Leased { claimed: None, damaged: 0 }),
-        Err(error) => return Err(mailbox::commit_refusal(&error)),
-    }
     let claimed = letter.filter(|_| !recipients.is_empty()).map(|letter| Claimed {
         queue_id: id,
         letter,
         recipients,
         lease_until,
     });
-    Ok(Leased { claimed, damaged })
+    Ok(Claim { claimed, damaged, batch })
 }
 
 /// The row stays as it is; its mark goes to those that are on hold.
@@ -313,24 +310,27 @@ pub async fn take_back(
     is_running: impl Fn(QueueId, u16) -> bool,
 ) -> Result<usize, Refusal> {
     let mut freed = 0;
-    let mut range = store::prefix(rows::LEASED);
-    loop {
-        let page = queue::scan(office, range.clone()).await?;
-        for (key, _) in &page.rows {
-            let Some(mark) = rows::mark_of(rows::LEASED, key) else { continue };
-            if mark.at > now {
-                return Ok(freed);
+    let all = store::prefix(rows::LEASED);
+    let at = |moment: Timestamp| [rows::LEASED, &moment.as_millis().to_be_bytes()].concat();
+    let over = all.start..at(now.after(Duration::from_millis(1)));
+    // Nobody leases for so long: the clock was ahead when these were written.
+    let unreal = at(now.after(2 * limits::LEASE))..all.end;
+    for mut range in [over, unreal] {
+        loop {
+            let page = queue::scan(office, range.clone()).await?;
+            for (key, _) in &page.rows {
+                let Some(mark) = rows::mark_of(rows::LEASED, key) else { continue };
+                if !is_running(mark.id, mark.number) {
+                    freed += usize::from(take_back_one(office, key, mark, now).await?);
+                }
             }
-            if is_running(mark.id, mark.number) {
-                continue;
+            match queue::rest(range, &page) {
+                Some(rest) => range = rest,
+                None => break,
             }
-            freed += usize::from(take_back_one(office, key, mark, now).await?);
-        }
-        match queue::rest(range, &page) {
-            Some(rest) => range = rest,
-            None => return Ok(freed),
         }
     }
+    Ok(freed)
 }
 
 async fn take_back_one(

@@ -1,5 +1,6 @@
 //! Tables of what waits, for administrators. Nothing of a letter's content is in them.
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::address::Address;
@@ -8,6 +9,7 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
 use crate::flow::queue;
+use crate::flow::queue::CircuitView;
 use crate::flow::queue::HoldKind;
 use crate::flow::queue::Order;
 use crate::flow::queue::refusal_of;
@@ -228,6 +230,9 @@ pub async fn by_domain(office: &Office) -> Result<Vec<LaneView>, Refusal> {
     }
     domains.sort();
     domains.dedup();
+    let circuits = office.lanes.circuits().into_iter();
+    let circuits: HashMap<String, CircuitView> =
+        circuits.map(|circuit| (circuit.host.clone(), circuit)).collect();
     let mut views = Vec::with_capacity(domains.len());
     for domain in domains {
         let range = rows::lane(&domain)..rows::behind_lane(&domain);
@@ -235,7 +240,7 @@ pub async fn by_domain(office: &Office) -> Result<Vec<LaneView>, Refusal> {
         let next = page.rows.first().and_then(|(key, _)| rows::lane_mark_of(key));
         let next = next.map(|(_, mark)| mark.at);
         let host = office.lanes.host(office, &domain);
-        let circuit = office.lanes.circuits().into_iter().find(|circuit| circuit.host == host);
+        let circuit = circuits.get(&host);
         let memory = office.lanes.memory();
         views.push(LaneView {
             rows: counts.get(&domain).copied().unwrap_or(0),

@@ -1,11 +1,15 @@
 //! After a start: leases of an earlier life, and rows of an older form.
 //!
 //! A process that died says nothing about a letter that it was sending: power fails, people
-//! restart machines. So what was in flight becomes a *suspect*. Suspects are tried one at a time;
-//! only when the process dies again while one of them is the only suspect in flight does that
-//! count, and only the second time sets the letter aside.
+//! restart machines. So what was in flight becomes a *suspect*. Suspects are tried one after the
+//! other, the next one when the last one has ended or lived for some seconds; only when the process
+//! dies again while one of them is the only suspect in flight does that count, and only the second
+//! time sets the letter aside. When it dies with several of them, nobody knows which one it was:
+//! the next process tries them strictly one by one.
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::domain::envelope::QueueId;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox;
 use crate::flow::office::Office;
@@ -37,6 +41,9 @@ pub struct Recovered {
 pub async fn recover(office: &Office) -> Result<Recovered, Refusal> {
     let now = office.clock.now();
     let mut recovered = Recovered::default();
+    let suspects = suspects_in_flight(office).await?;
+    let was_alone = suspects.len() == 1;
+    office.lanes.memory().suspects_alone = suspects.len() > 1;
     let mut range = store::prefix(rows::LEASED);
     loop {
         let page = queue::scan(office, range.clone()).await?;
@@ -57,7 +64,10 @@ pub async fn recover(office: &Office) -> Result<Recovered, Refusal> {
             };
             let mut row = before.clone();
             row.state = State::Waiting;
-            row.deaths = if before.suspect { before.deaths.saturating_add(1) } else { 0 };
+            row.deaths = match before.suspect {
+                true => before.deaths.saturating_add(u8::from(was_alone)),
+                false => 0,
+            };
             row.suspect = row.order.is_none();
             row.due = now.after(AFTER_DEATH * u32::from(row.deaths)).as_millis();
             if row.deaths >= DEATHS_MAX {
@@ -78,6 +88,30 @@ pub async fn recover(office: &Office) -> Result<Recovered, Refusal> {
     }
 }
 
+/// Letters that were suspects already when they were leased.
+async fn suspects_in_flight(office: &Office) -> Result<BTreeSet<QueueId>, Refusal> {
+    let mut found = BTreeSet::new();
+    let mut range = store::prefix(rows::LEASED);
+    loop {
+        let page = queue::scan(office, range.clone()).await?;
+        for (key, _) in &page.rows {
+            let Some(mark) = rows::mark_of(rows::LEASED, key) else { continue };
+            let row = office.store.get(&rows::recipient_key(mark.id, mark.number)).await;
+            let row = row.map_err(|error| queue::refusal_of(&error))?;
+            let row =
+                row.and_then(|row| RecipientRow::read(office, mark.id, mark.number, &row.value));
+            if row.is_some_and(|row| row.suspect && rows::mark(&row, mark.id, mark.number) == *key)
+            {
+                found.insert(mark.id);
+            }
+        }
+        match queue::rest(range, &page) {
+            Some(rest) => range = rest,
+            None => return Ok(found),
+        }
+    }
+}
+
 /// Marks of the form before lanes become marks in lanes, page by page; what was leased then is
 /// due now. Tells how many there were: none, at the price of one read, in every later start.
 pub async fn migrate(office: &Office) -> Result<usize, Refusal> {
@@ -89,7 +123,7 @@ pub async fn migrate(office: &Office) -> Result<usize, Refusal> {
             return Ok(moved);
         }
         let mut batch = Batch::new();
-        let mut lanes = std::collections::BTreeSet::new();
+        let mut lanes = BTreeSet::new();
         for (key, versioned) in &page.rows {
             batch.delete(key.to_vec());
             let Some(mark) = rows::mark_of(rows::DUE, key) else { continue };

@@ -15,25 +15,37 @@ use crate::domain::envelope::QueueId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
+use crate::flow::queue::bench;
+use crate::flow::queue::bench::Bench;
 use crate::flow::queue::circuit::Verdict;
 use crate::flow::queue::lease;
 use crate::flow::queue::rows;
 use crate::flow::queue::rows::Mark;
+use crate::flow::queue::rows::RecipientRow;
 use crate::infra::store;
+use crate::infra::store::CommitError;
+use crate::infra::store::Committing;
 
 /// Marks of one lane that are read at once.
 const READ_AHEAD: usize = 2 * limits::ATTEMPT_RECIPIENTS_MAX;
 /// Lanes, or letters that turn out to be somebody else's, that one call looks at.
 const LOOKS_MAX: usize = 1_000;
+/// How often one call begins again when nothing of what it claimed was to be had.
+const ROUNDS_MAX: usize = 20;
 /// How often leases are looked through for those that ran out.
 const LEASES_EVERY: Duration = Duration::from_secs(15);
 /// A lane whose host is being tried by another letter looks again after so long.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 /// How often a lane that is not served is looked through for letters that got too old.
 const SWEEP_EVERY: Duration = Duration::from_secs(900);
+/// How often the store is asked for lanes that nobody rang for.
+const SEEK_EVERY: Duration = Duration::from_secs(300);
+/// Lanes that one call asks the store for.
+const SEEK_AT_ONCE: usize = 100;
 /// One part in so many of all places is kept for lanes that have none.
 const KEPT_PART: usize = 4;
 
@@ -49,10 +61,23 @@ pub struct Schedule {
     orders: Bench,
     suspects: Bench,
     running: usize,
+    /// Attempts at each host: one operator may have hundreds of domains there.
+    at_host: HashMap<String, usize>,
+    seek: Seek,
     /// What this process works on: nobody takes its lease away.
     under_way: HashMap<(QueueId, u16), Instant>,
     leases_seen: Option<Instant>,
     damaged: usize,
+    /// Handed in and not known to be durable; empty between two calls.
+    claims: Vec<Claiming>,
+    /// Lanes that take turns again when those are.
+    drained: VecDeque<Arc<str>>,
+}
+
+struct Claiming {
+    work: Option<Work>,
+    damaged: usize,
+    committing: Committing,
 }
 
 #[derive(Default)]
@@ -83,13 +108,12 @@ enum Place {
     Waiting,
 }
 
-/// Rows that wait outside of the lanes.
-#[derive(Default)]
-struct Bench {
-    /// When there may be something.
-    look_at: Option<Timestamp>,
-    running: usize,
-    ahead: VecDeque<(Mark, String)>,
+/// Looks for lanes with rows that this schedule does not know of, or thinks are due later: whoever
+/// committed them may have gone before it could ring.
+struct Seek {
+    /// Where it goes on; `None` between two searches.
+    from: Option<Vec<u8>>,
+    done: Instant,
 }
 
 /// A letter to attempt, and what must be told when that is over.
@@ -107,6 +131,8 @@ pub struct Ticket {
     kind: Kind,
     host: Option<String>,
     rows: Vec<(QueueId, u16)>,
+    /// Lanes in which its rows lie when they are put back.
+    home: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,28 +164,67 @@ impl Schedule {
             asleep: BTreeSet::new(),
             blocked: BTreeSet::new(),
             waiting: Vec::new(),
-            orders: Bench { look_at: Some(now), ..Bench::default() },
-            suspects: Bench { look_at: Some(now), ..Bench::default() },
+            orders: Bench::new(rows::ORDERED, now),
+            suspects: Bench::new(rows::SUSPECTS, now),
             running: 0,
+            at_host: HashMap::new(),
+            seek: Seek { from: Some(first_lane()), done: Instant::now() },
             under_way: HashMap::new(),
             leases_seen: None,
             damaged: 0,
+            claims: Vec::new(),
+            drained: VecDeque::new(),
         };
         office.lanes.memory().scheduled = true;
-        let mut range = store::prefix(rows::DUE);
-        // Rows of the form before lanes come first; they join when they are migrated.
-        range.start = rows::old_marks().end;
-        loop {
-            let page = office.store.scan(range.clone(), 1).await;
-            let page = page.map_err(|error| queue::refusal_of(&error))?;
-            let Some((key, _)) = page.rows.first() else { return Ok(schedule) };
-            match rows::lane_mark_of(key) {
-                Some((domain, mark)) => {
-                    range.start = rows::behind_lane(domain);
-                    schedule.sleep(&Arc::from(domain), mark.at);
-                }
-                None => range.start = [key.as_ref(), &[0]].concat(),
+        while schedule.seek.from.is_some() {
+            schedule.look_for_lanes(office).await?;
+        }
+        Ok(schedule)
+    }
+
+    /// One part of a search, when it is time for one: one read for each lane.
+    async fn look_for_lanes(&mut self, office: &Office) -> Result<(), Refusal> {
+        if self.seek.from.is_none() {
+            if self.seek.done.elapsed() < SEEK_EVERY {
+                return Ok(());
             }
+            self.seek.from = Some(first_lane());
+            let now = Some(office.clock.now());
+            self.orders.look_at = self.orders.look_at.or(now);
+            self.suspects.look_at = self.suspects.look_at.or(now);
+        }
+        for _ in 0..SEEK_AT_ONCE {
+            let Some(from) = self.seek.from.clone() else { break };
+            let range = from..store::prefix(rows::DUE).end;
+            let page = office.store.scan(range, 1).await;
+            let page = page.map_err(|error| queue::refusal_of(&error))?;
+            let Some((key, _)) = page.rows.first() else {
+                self.seek = Seek { from: None, done: Instant::now() };
+                break;
+            };
+            self.seek.from = Some(match rows::lane_mark_of(key) {
+                Some((domain, mark)) => {
+                    self.found(office, domain, mark.at);
+                    rows::behind_lane(domain)
+                }
+                None => [key.as_ref(), &[0]].concat(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A lane has a row that is due then.
+    fn found(&mut self, office: &Office, domain: &str, due: Timestamp) {
+        let lane = Arc::from(domain);
+        match self.lanes.get(&lane).map(|state| state.place) {
+            Some(Place::Turns | Place::Blocked(_) | Place::Waiting) => {}
+            Some(Place::Asleep(until)) if until <= due => {}
+            Some(Place::Asleep(until)) => {
+                self.asleep.remove(&(until, Arc::clone(&lane)));
+                self.sleep(&lane, due);
+            }
+            Some(Place::Out) | None if office.lanes.is_paused(domain) => {}
+            Some(Place::Out) | None => self.sleep(&lane, due),
         }
     }
 
@@ -175,35 +240,91 @@ impl Schedule {
 
     /// The next letter to attempt; `None` when nothing is due or no place is free.
     pub async fn next(&mut self, office: &Office, now: Timestamp) -> Result<Option<Work>, Refusal> {
+        Ok(self.next_some(office, now, 1).await?.pop())
+    }
+
+    /// The next letters, at most so many and as many as there are places for; none when nothing is
+    /// due. They are leased together: the disk is waited for once and not once a letter.
+    pub async fn next_some(
+        &mut self,
+        office: &Office,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Work>, Refusal> {
         self.look_at_leases(office, now).await?;
+        self.look_for_lanes(office).await?;
         self.wake(office, now);
+        for _ in 0..ROUNDS_MAX {
+            let chosen = self.choose(office, now, most).await;
+            let is_idle = self.claims.is_empty();
+            let works = self.wait_for_claims(office).await?;
+            if !works.is_empty() {
+                return Ok(works);
+            }
+            chosen?;
+            if is_idle {
+                break;
+            }
+            // Somebody else was faster, or marks led nowhere: there may be others.
+        }
+        Ok(Vec::new())
+    }
+
+    /// Hands in claims for letters, each in its turn.
+    async fn choose(
+        &mut self,
+        office: &Office,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(), Refusal> {
         let at_once = office.config.queue.at_once.max(1);
-        if self.running >= at_once {
-            return Ok(None);
-        }
-        if self.orders.running < at_once.div_ceil(2)
-            && let Some(work) = self.serve_bench(office, now, Kind::Order).await?
-        {
-            return Ok(Some(work));
-        }
-        // Alone among its like: only then a death says something.
-        if self.suspects.running == 0
-            && let Some(work) = self.serve_bench(office, now, Kind::Suspect).await?
-        {
-            return Ok(Some(work));
-        }
         for _ in 0..LOOKS_MAX {
-            let Some(lane) = self.turns.pop_front() else { return Ok(None) };
-            match self.serve(office, &lane, now).await {
-                Ok(None) => {}
-                Ok(Some(work)) => return Ok(Some(work)),
-                Err(refusal) => {
-                    self.turns.push_back(lane);
-                    return Err(refusal);
+            if self.running >= at_once || self.claims.len() >= most {
+                break;
+            }
+            if self.orders.running < at_once.div_ceil(2)
+                && self.serve_bench(office, now, Kind::Order).await?
+            {
+                continue;
+            }
+            if self.next_suspect_in(office).is_some_and(|wait| wait.is_zero())
+                && self.serve_bench(office, now, Kind::Suspect).await?
+            {
+                continue;
+            }
+            let Some(lane) = self.turns.pop_front() else { break };
+            if let Err(refusal) = self.serve(office, &lane, now).await {
+                self.turns.push_back(lane);
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until what was handed in is durable; claims that are not give their places back.
+    async fn wait_for_claims(&mut self, office: &Office) -> Result<Vec<Work>, Refusal> {
+        let mut works = Vec::new();
+        let mut failed = None;
+        for claim in std::mem::take(&mut self.claims) {
+            match claim.committing.await {
+                Ok(()) => {
+                    self.damaged += claim.damaged;
+                    works.extend(claim.work);
+                }
+                Err(error) => {
+                    claim.work.iter().for_each(|work| self.ended(office, &work.ticket));
+                    if !matches!(error, CommitError::Conflict) {
+                        failed = Some(mailbox::commit_refusal(&error));
+                    }
                 }
             }
         }
-        Ok(None)
+        self.turns.extend(std::mem::take(&mut self.drained));
+        (self.orders.is_pending, self.suspects.is_pending) = (false, false);
+        match failed {
+            Some(refusal) if works.is_empty() => Err(refusal),
+            _ => Ok(works),
+        }
     }
 
     /// One turn of a lane.
@@ -212,29 +333,27 @@ impl Schedule {
         office: &Office,
         lane: &Arc<str>,
         now: Timestamp,
-    ) -> Result<Option<Work>, Refusal> {
-        let Some(state) = self.lanes.get_mut(lane) else { return Ok(None) };
+    ) -> Result<(), Refusal> {
+        let Some(state) = self.lanes.get_mut(lane) else { return Ok(()) };
         if office.lanes.is_paused(lane) {
             state.place = Place::Out;
             state.ahead.clear();
-            return Ok(None);
-        }
-        let limits = &office.config.queue;
-        let kept = limits.at_once / KEPT_PART;
-        let is_greedy = state.running > 0 && self.running + kept >= limits.at_once;
-        if state.running >= limits.per_destination.max(1) || is_greedy {
-            state.place = Place::Waiting;
-            self.waiting.push(Arc::clone(lane));
-            return Ok(None);
+            return Ok(());
         }
         let host = office.lanes.host(office, lane);
+        let at_host = self.at_host.get(&host).copied().unwrap_or(0);
+        if !has_place(office, self.running, state.running.max(at_host)) {
+            state.place = Place::Waiting;
+            self.waiting.push(Arc::clone(lane));
+            return Ok(());
+        }
         if let Some(until) = barred(office, &host) {
             state.ahead.clear();
             let goes_on = state.sweep.step(office, lane, now).await?;
             let until = if goes_on { until.min(Instant::now() + PROBE_PAUSE) } else { until };
             state.place = Place::Blocked(until);
             self.blocked.insert((until, Arc::clone(lane)));
-            return Ok(None);
+            return Ok(());
         }
         if state.ahead.is_empty() {
             let next = read_ahead(office, lane, now, &mut state.ahead).await?;
@@ -244,7 +363,7 @@ impl Schedule {
                     Some(next) => self.sleep(lane, next),
                     None => self.forget(lane),
                 }
-                return Ok(None);
+                return Ok(());
             }
         }
         let marks = first_letter(&mut state.ahead);
@@ -253,88 +372,106 @@ impl Schedule {
             .iter()
             .map(|mark| (lane_key(lane, mark), mark.number, lane.to_string()))
             .collect();
-        let leased = lease::claim(office, id, &keys, office.clock.now()).await?;
-        self.turns.push_back(Arc::clone(lane));
-        Ok(self.begin(office, leased, lane, Kind::Lane, Some(host)))
+        let claim = lease::claim(office, id, &keys, office.clock.now()).await?;
+        // Before the claim is durable the store would show the same rows again.
+        let line = if state.ahead.is_empty() { &mut self.drained } else { &mut self.turns };
+        line.push_back(Arc::clone(lane));
+        self.begin(office, claim, lane, Kind::Lane, Some(host));
+        Ok(())
     }
 
+    /// One letter from a bench; false when nothing there can be served.
     async fn serve_bench(
         &mut self,
         office: &Office,
         now: Timestamp,
         kind: Kind,
-    ) -> Result<Option<Work>, Refusal> {
-        let table = if kind == Kind::Order { rows::ORDERED } else { rows::SUSPECTS };
+    ) -> Result<bool, Refusal> {
         let bench = if kind == Kind::Order { &mut self.orders } else { &mut self.suspects };
         if bench.look_at.is_none_or(|look_at| look_at > now) {
-            return Ok(None);
+            return Ok(false);
         }
-        if bench.ahead.is_empty() {
-            let page = office.store.scan(store::prefix(table), limits::SCAN_ROWS_MAX).await;
-            let page = page.map_err(|error| queue::refusal_of(&error))?;
-            bench.look_at = None;
-            for (key, value) in &page.rows {
-                let Some(mark) = rows::mark_of(table, key) else { continue };
-                if mark.at > now {
-                    bench.look_at = Some(mark.at);
-                    break;
-                }
-                let domain = String::from_utf8_lossy(&value.value).into_owned();
-                bench.ahead.push_back((mark, domain));
-                bench.look_at = Some(now);
-            }
+        if bench.is_pending && bench.ahead.is_empty() {
+            return Ok(false);
         }
-        let mut is_passed_over = false;
-        for _ in 0..bench.ahead.len() {
-            let Some((first, domain)) = bench.ahead.pop_front() else { break };
-            let host = office.lanes.host(office, &domain);
+        bench.read(office, now).await?;
+        while let Some((marks, domain)) = bench.take() {
+            let id = marks[0].id;
+            let mut lane = domain.clone();
+            let mut host = None;
             // What ends without an attempt asks no host.
-            if kind == Kind::Suspect
-                && (office.lanes.is_paused(&domain) || barred(office, &host).is_some())
-            {
-                is_passed_over = true;
-                continue;
+            if kind == Kind::Suspect {
+                lane = lane_of(office, &marks[0]).await?.unwrap_or(lane);
+                let here = office.lanes.host(office, &lane);
+                let at_host = self.at_host.get(&here).copied().unwrap_or(0);
+                if office.lanes.is_paused(&domain)
+                    || barred(office, &here).is_some()
+                    || !has_place(office, self.running, at_host)
+                {
+                    bench.has_passed_over = true;
+                    continue;
+                }
+                host = Some(here);
             }
-            let key = |mark: &Mark| {
-                let at = mark.at.as_millis().to_be_bytes();
-                [table, &at, mark.id.as_bytes(), &mark.number.to_be_bytes()].concat()
-            };
-            let mut keys = vec![(key(&first), first.number, domain.clone())];
-            while let Some((mark, next)) = bench.ahead.front()
-                && mark.id == first.id
-                && *next == domain
-                && keys.len() < limits::ATTEMPT_RECIPIENTS_MAX
-            {
-                keys.push((key(mark), mark.number, domain.clone()));
-                bench.ahead.pop_front();
-            }
-            let leased = lease::claim(office, first.id, &keys, office.clock.now()).await?;
-            let host = (kind == Kind::Suspect).then_some(host);
-            if let Some(work) = self.begin(office, leased, &Arc::from(domain), kind, host) {
-                return Ok(Some(work));
-            }
-            return Ok(None);
+            let key = |mark: &Mark| (bench.key(mark), mark.number, domain.clone());
+            let keys: Vec<_> = marks.iter().map(key).collect();
+            let claim = lease::claim(office, id, &keys, office.clock.now()).await?;
+            bench.is_pending = true;
+            self.begin(office, claim, &Arc::from(lane), kind, host);
+            return Ok(true);
         }
-        if is_passed_over {
-            // Their lanes are not served now.
-            bench.look_at = Some(now.after(LEASES_EVERY));
+        if bench.has_passed_over {
+            bench.passed_over(now);
         }
-        Ok(None)
+        Ok(false)
     }
 
+    /// When a suspect may be tried: alone among its like, or once the last one has lived for so
+    /// long that a death says nothing about it. `None`: when another one ends.
+    fn next_suspect_in(&self, office: &Office) -> Option<Duration> {
+        if self.suspects.running == 0 {
+            return Some(Duration::ZERO);
+        }
+        // The last process died with suspects: now it matters which one it was.
+        if office.lanes.memory().suspects_alone {
+            return None;
+        }
+        let lives = self.suspects.began.map_or(Duration::ZERO, |began| began.elapsed());
+        Some(bench::LIVES.saturating_sub(lives))
+    }
+
+    /// Hands a claim in.
     fn begin(
         &mut self,
         office: &Office,
-        leased: lease::Leased,
+        claim: lease::Claim,
         lane: &Arc<str>,
         kind: Kind,
         host: Option<String>,
-    ) -> Option<Work> {
-        self.damaged += leased.damaged;
-        let claimed = leased.claimed?;
+    ) {
+        if claim.batch.writes.is_empty() {
+            return;
+        }
+        let committing = office.store.submit(claim.batch);
+        let work = claim.claimed.map(|claimed| self.occupy(office, claimed, lane, kind, host));
+        self.claims.push(Claiming { work, damaged: claim.damaged, committing });
+    }
+
+    /// Takes a place for a letter.
+    fn occupy(
+        &mut self,
+        office: &Office,
+        claimed: Claimed,
+        lane: &Arc<str>,
+        kind: Kind,
+        host: Option<String>,
+    ) -> Work {
         if let Some(host) = &host {
             office.lanes.begin(host);
+            *self.at_host.entry(host.clone()).or_default() += 1;
         }
+        let lanes = claimed.recipients.iter().map(|each| rows::lane_name(&each.row));
+        let home = lanes.map(Arc::from).collect();
         let rows: Vec<(QueueId, u16)> =
             claimed.recipients.iter().map(|each| (claimed.queue_id, each.number)).collect();
         let began = Instant::now();
@@ -343,11 +480,14 @@ impl Schedule {
         match kind {
             Kind::Lane => self.lanes.entry(Arc::clone(lane)).or_default().running += 1,
             Kind::Order => self.orders.running += 1,
-            Kind::Suspect => self.suspects.running += 1,
+            Kind::Suspect => {
+                self.suspects.running += 1;
+                self.suspects.began = Some(began);
+            }
         }
         *office.lanes.memory().running.entry(lane.to_string()).or_default() += 1;
-        let ticket = Ticket { lane: Arc::clone(lane), kind, host, rows };
-        Some(Work { claimed, ticket })
+        let ticket = Ticket { lane: Arc::clone(lane), kind, host, rows, home };
+        Work { claimed, ticket }
     }
 
     /// An attempt is over, however it ended: its place is free again.
@@ -358,6 +498,12 @@ impl Schedule {
         }
         if let Some(host) = &ticket.host {
             office.lanes.end(host);
+            if let Some(running) = self.at_host.get_mut(host) {
+                *running -= 1;
+                if *running == 0 {
+                    self.at_host.remove(host);
+                }
+            }
         }
         match ticket.kind {
             Kind::Lane => {
@@ -382,7 +528,8 @@ impl Schedule {
             }
         }
         // It may have put rows back, and a place is free for those who had none.
-        self.take_turns(&Arc::clone(&ticket.lane));
+        self.take_turns(&ticket.lane);
+        ticket.home.iter().for_each(|lane| self.take_turns(lane));
         for lane in std::mem::take(&mut self.waiting) {
             self.take_turns(&lane);
         }
@@ -394,15 +541,15 @@ impl Schedule {
         if self.running >= at_once {
             return LEASES_EVERY;
         }
-        if !self.turns.is_empty() {
+        if !self.turns.is_empty() || self.seek.from.is_some() {
             return Duration::ZERO;
         }
         let orders = self.orders.look_at.filter(|_| self.orders.running < at_once.div_ceil(2));
-        let suspects = self.suspects.look_at.filter(|_| self.suspects.running == 0);
+        let suspects = self.next_suspect_in(office).zip(self.suspects.look_at);
         let moments = [
             self.asleep.first().map(|(at, _)| at.since(now)),
             orders.map(|at| at.since(now)),
-            suspects.map(|at| at.since(now)),
+            suspects.map(|(wait, at)| wait.max(at.since(now))),
             self.blocked.first().map(|(at, _)| at.duration_since(Instant::now())),
         ];
         moments.into_iter().flatten().min().unwrap_or(LEASES_EVERY).min(LEASES_EVERY)
@@ -438,8 +585,8 @@ impl Schedule {
             self.take_turns(&Arc::from(lane));
         }
         if benches {
-            let at_once = Some(Timestamp::from_millis(0));
-            (self.orders.look_at, self.suspects.look_at) = (at_once, at_once);
+            self.orders.rung();
+            self.suspects.rung();
         }
         while let Some((at, lane)) = self.asleep.first().cloned() {
             if at > now {
@@ -523,6 +670,19 @@ fn start_of(page: &store::Page) -> Vec<u8> {
     page.rows.first().map(|(key, _)| key.to_vec()).unwrap_or_default()
 }
 
+/// True when a lane whose domain or host has so many attempts may begin one more: no more than its
+/// share, and none of the places that are kept for those who have none.
+fn has_place(office: &Office, running: usize, of_these: usize) -> bool {
+    let limits = &office.config.queue;
+    let is_greedy = of_these > 0 && running + limits.at_once / KEPT_PART >= limits.at_once;
+    of_these < limits.per_destination.max(1) && !is_greedy
+}
+
+/// Rows of the form before lanes come first; they join when they are migrated.
+fn first_lane() -> Vec<u8> {
+    rows::old_marks().end
+}
+
 /// Until when nobody knocks at this host.
 fn barred(office: &Office, host: &str) -> Option<Instant> {
     match office.lanes.verdict(host) {
@@ -555,11 +715,37 @@ async fn read_ahead(
     for (key, _) in &page.rows {
         let Some((_, mark)) = rows::lane_mark_of(key) else { continue };
         if mark.at > now && mark.at <= horizon {
+            if ahead.is_empty() {
+                read_behind(office, lane, horizon, ahead).await?;
+            }
             return Ok(Some(mark.at));
         }
         ahead.push_back(mark);
     }
     Ok(None)
+}
+
+/// Reads what lies behind the horizon: nearer rows must not hide it.
+async fn read_behind(
+    office: &Office,
+    lane: &str,
+    horizon: Timestamp,
+    ahead: &mut VecDeque<Mark>,
+) -> Result<(), Refusal> {
+    let start = [&rows::lane(lane)[..], &horizon.as_millis().to_be_bytes()].concat();
+    let page = office.store.scan(start..rows::behind_lane(lane), READ_AHEAD).await;
+    let page = page.map_err(|error| queue::refusal_of(&error))?;
+    let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
+    ahead.extend(marks.map(|(_, mark)| mark).filter(|mark| mark.at > horizon));
+    Ok(())
+}
+
+/// The lane in which a row lies when it is put back; `None` when it cannot be read.
+async fn lane_of(office: &Office, mark: &Mark) -> Result<Option<String>, Refusal> {
+    let row = office.store.get(&rows::recipient_key(mark.id, mark.number)).await;
+    let row = row.map_err(|error| queue::refusal_of(&error))?;
+    let row = row.and_then(|row| RecipientRow::read(office, mark.id, mark.number, &row.value));
+    Ok(row.map(|row| rows::lane_name(&row)))
 }
 
 /// The marks of the first letter, as many as one attempt takes.

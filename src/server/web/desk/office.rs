@@ -275,7 +275,11 @@ async fn hand_in(
     for octets in letter.chunks(HANDED_IN_AT_ONCE) {
         sealing.write(octets)?;
     }
-    let queued = flow::finish(office, sealing).await?;
+    // A browser that leaves ends this request, but not what it has handed in: whoever commits a
+    // letter must also ring for it.
+    let at = Arc::clone(office);
+    let finished = tokio::spawn(async move { flow::finish(&at, sealing).await }).await;
+    let queued = finished.map_err(|_| Refusal::StoreFailed)??;
     tracing::info!(letter = %queued.queue_id(), "a patient's answer was taken in");
     Ok(())
 }
