@@ -24,6 +24,7 @@ use crate::flow::timeline;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
+use crate::infra::store::StoreError;
 use crate::infra::store::Version;
 
 /// The name of the relay itself where an author is asked for.
@@ -229,7 +230,15 @@ pub(super) async fn finish(
     }
     batch.delete(key);
     let blob = BlobId::from_bytes(letter.blob);
-    office.blobs.release(blob, 1, batch).await.map(Some).map_err(|error| refusal_of(&error))
+    match office.blobs.release(blob, 1, batch).await {
+        Ok(released) => Ok(Some(released)),
+        // The end of a letter must not wait for ever for a content that is not there.
+        Err(error @ (StoreError::BlobMissing | StoreError::Damaged(_))) => {
+            tracing::error!(%error, letter = %id, "a letter ends whose content cannot be released");
+            Ok(None)
+        }
+        Err(error) => Err(refusal_of(&error)),
+    }
 }
 
 /// Rows of attempts that were cut by us: they wait again, as if nobody had begun.
