@@ -404,3 +404,6 @@ pub const PROMISED_HEADER_OCTETS_MAX: usize = 16_384;
 pub const PROMISES_AT_ONCE: usize = 8;
 /// Other ways to a recipient that a notice names.
 pub const ALTERNATIVES_MAX: usize = 3;
+/// Pages of a letter's timeline that are read from its beginning; then its newest page follows.
+/// Two days of attempts every minute, each with its report, are four.
+pub const TIMELINE_PAGES_MAX: usize = 10;

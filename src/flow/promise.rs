@@ -8,10 +8,12 @@
 mod alternatives; // other ways to a recipient
 mod rows;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task;
 use tokio::task::JoinSet;
 
 use crate::domain::address::Address;
@@ -23,6 +25,7 @@ use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::alerts;
 use crate::flow::mailbox;
 use crate::flow::notify;
 use crate::flow::notify::About;
@@ -50,6 +53,8 @@ use rows::Watch;
 const NAP: Duration = Duration::from_secs(5);
 /// After so long a promise that could not be kept is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The subject of the alarm about a promise that is given up.
+const BROKEN: &str = "a sender could not be told what became of a letter";
 
 /// A row that is due.
 struct Row {
@@ -170,8 +175,9 @@ fn put(office: &Office, due: Timestamp, letter: QueueId, promise: &Promise, batc
 
 /// Keeps promises when they are due, until the relay stops.
 pub async fn run(office: Arc<Office>, mut stop: Stop) {
+    let mut broken = Broken::new();
     while !stop.is_stopping() {
-        let nap = match keep_due(&office).await {
+        let nap = match keep_due(&office, &mut broken).await {
             Ok(nap) => nap,
             Err(refusal) => {
                 tracing::warn!(%refusal, "promises to senders must wait");
@@ -186,8 +192,12 @@ pub async fn run(office: Arc<Office>, mut stop: Stop) {
     }
 }
 
+/// Promises over which a worker broke, and how often. In memory: after a start each has its
+/// chances anew.
+type Broken = HashMap<Vec<u8>, u8>;
+
 /// Keeps some that are due; tells how long to sleep.
-async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
+async fn keep_due(office: &Arc<Office>, broken: &mut Broken) -> Result<Duration, Refusal> {
     let page = office.store.scan(store::prefix(rows::PROMISES), limits::PROMISES_AT_ONCE).await;
     let page = page.map_err(|error| {
         tracing::error!(%error, "promises cannot be read");
@@ -195,6 +205,7 @@ async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
     })?;
     let now = office.clock.now();
     let mut keeping = JoinSet::new();
+    let mut under_way: HashMap<task::Id, Arc<Row>> = HashMap::new();
     let mut nap = NAP;
     for (key, row) in page.rows {
         let Some(due) = rows::due_of(&key) else { continue };
@@ -203,29 +214,55 @@ async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
             break;
         }
         let (value, version, letter) = (row.value, row.version, due.letter);
-        let office = Arc::clone(office);
-        keeping.spawn(async move { keep(&office, Row { key, value, version, letter }).await });
+        let row = Arc::new(Row { key, value, version, letter });
+        let (at, kept) = (Arc::clone(office), Arc::clone(&row));
+        under_way.insert(keeping.spawn(async move { keep(&at, &kept).await }).id(), row);
         nap = Duration::ZERO;
     }
-    let mut kept = true;
-    while let Some(ended) = keeping.join_next().await {
-        kept &= ended.unwrap_or_else(|error| {
-            tracing::error!(%error, "keeping a promise ended badly");
-            false
-        });
+    let (mut moved, mut stuck) = (0, 0);
+    while let Some(ended) = keeping.join_next_with_id().await {
+        let has_moved = match ended {
+            Ok((_, has_moved)) => has_moved,
+            Err(error) => match under_way.remove(&error.id()) {
+                Some(row) => broke(office, &row, broken).await,
+                None => false,
+            },
+        };
+        *(if has_moved { &mut moved } else { &mut stuck }) += 1;
     }
-    // A row that could neither be kept nor put off is met again at once: not in a hurry.
-    Ok(if kept { nap } else { NAP })
+    // Rows that could neither be kept nor put off are met again at once: not in a hurry. They
+    // hinder nobody behind them.
+    Ok(if stuck > 0 && moved == 0 { NAP } else { nap })
+}
+
+/// A worker broke over a promise: it is put off, and forgotten the second time, or nobody behind
+/// it would be told anything any more. False when it lies there as before.
+async fn broke(office: &Arc<Office>, row: &Row, broken: &mut Broken) -> bool {
+    let letter = row.letter;
+    let breaks = broken.remove(row.key.as_ref()).unwrap_or(0).saturating_add(1);
+    tracing::error!(%letter, breaks, "keeping a promise to a sender broke its worker");
+    if breaks < limits::BREAKS_MAX {
+        let later = put_off_key(office, row);
+        let has_moved = move_to(office, row, later.clone()).await.is_ok();
+        broken.insert(if has_moved { later } else { row.key.to_vec() }, breaks);
+        return has_moved;
+    }
+    let text = format!(
+        "A report about the letter {letter} broke the relay's worker {breaks} times and is given \
+         up; its sender is not told. `vaguemestre trace {letter}` shows what happened to it."
+    );
+    alerts::raise(office, BROKEN, &text);
+    forget(office, row).await.is_ok()
 }
 
 /// Keeps one; false when it lies there as before.
-async fn keep(office: &Arc<Office>, row: Row) -> bool {
+async fn keep(office: &Arc<Office>, row: &Row) -> bool {
     let outcome = match rows::open(office, row.letter, &row.value) {
-        Some(Promise::Success(success)) => report_success(office, &row, &success).await,
-        Some(Promise::Watch(watch)) => look(office, &row, &watch).await,
+        Some(Promise::Success(success)) => report_success(office, row, &success).await,
+        Some(Promise::Watch(watch)) => look(office, row, &watch).await,
         None => {
             tracing::error!(letter = %row.letter, "a promise to a sender is damaged");
-            forget(office, &row).await
+            forget(office, row).await
         }
     };
     let refusal = match outcome {
@@ -234,9 +271,9 @@ async fn keep(office: &Arc<Office>, row: Row) -> bool {
     };
     tracing::warn!(letter = %row.letter, %refusal, "a promise to a sender could not be kept");
     let settled = if refusal.is_temporary() {
-        put_off(office, &row).await
+        put_off(office, row).await
     } else {
-        forget(office, &row).await
+        forget(office, row).await
     };
     settled.is_ok()
 }
@@ -254,8 +291,16 @@ async fn forget(office: &Office, row: &Row) -> Result<(), Refusal> {
 }
 
 async fn put_off(office: &Office, row: &Row) -> Result<(), Refusal> {
+    move_to(office, row, put_off_key(office, row)).await
+}
+
+fn put_off_key(office: &Office, row: &Row) -> Vec<u8> {
+    rows::key(office.clock.now().after(AGAIN), row.letter)
+}
+
+async fn move_to(office: &Office, row: &Row, key: Vec<u8>) -> Result<(), Refusal> {
     let mut batch = end(row);
-    batch.put(rows::key(office.clock.now().after(AGAIN), row.letter), row.value.clone());
+    batch.put(key, row.value.clone());
     commit(office, batch).await
 }
 

@@ -225,6 +225,8 @@ impl Telling<'_> {
                     collisions += 1;
                     Duration::from_millis(COLLISION_PAUSE_MS * (1 + self.office.lanes.chance() % 4))
                 }
+                // All wait for room then; nothing is asked of anybody meanwhile.
+                Refusal::StoreFull => SETTLE_AGAIN,
                 _ if refusal.is_temporary() && began.elapsed() < patience => SETTLE_AGAIN,
                 _ => return Err(refusal),
             };
