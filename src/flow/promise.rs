@@ -31,6 +31,10 @@ use crate::flow::notify;
 use crate::flow::notify::About;
 use crate::flow::office::Office;
 use crate::flow::queue;
+use crate::flow::queue::Filter;
+use crate::flow::queue::QueueRow;
+use crate::flow::queue::RowState;
+use crate::flow::queue::Target;
 use crate::flow::queue::Waiting;
 use crate::flow::seal::Sealed;
 use crate::flow::timeline;
@@ -53,6 +57,8 @@ use rows::Watch;
 const NAP: Duration = Duration::from_secs(5);
 /// After so long a promise that could not be kept is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The subject of the alarm about a letter that is late without its sender's notice.
+const LATE: &str = "a letter is late";
 /// The subject of the alarm about a promise that is given up.
 const BROKEN: &str = "a sender could not be told what became of a letter";
 
@@ -144,15 +150,15 @@ fn watch(office: &Office, sealed: &Sealed, batch: &mut Batch) {
     let at = sealed.accepted_at();
     let elsewhere = sealed.cleared().approved().iter().filter(|one| one.home().is_none());
     let mut elsewhere = elsewhere.map(|approved| approved.recipient().parameters.notify);
-    if !elsewhere.any(|notify| notify::wants(notify, Action::Delayed)) {
-        return;
-    }
+    let is_wanted = elsewhere.any(|notify| notify::wants(notify, Action::Delayed));
+    // Whatever the sender wants to hear: what the operator promised, the operator must know of.
     let late = strictest(office, &sealed.header().mss).map(|(class, within)| LateAt {
         at: at.after(within).as_millis(),
         class: class.to_owned(),
         within_seconds: within.as_secs(),
     });
-    let delay_at = office.config.queue.delay_notice.map(|notice| at.after(notice).as_millis());
+    let notice = office.config.queue.delay_notice.filter(|_| is_wanted);
+    let delay_at = notice.map(|notice| at.after(notice).as_millis());
     let watch = Watch { late, delay_at };
     if let Some(due) = watch.next() {
         put(office, due, sealed.queue_id(), &Promise::Watch(watch), batch);
@@ -391,7 +397,11 @@ async fn look(office: &Arc<Office>, row: &Row, watch: &Watch) -> Result<(), Refu
         .collect();
     let sender = waiting.letter.reverse_path.address();
     let (Some(sender), false) = (sender, concerned.is_empty()) else {
-        return commit(office, also).await;
+        commit(office, also).await?;
+        if let Some(late) = late.filter(|_| !waiting.recipients.is_empty()) {
+            tell_late(office, row.letter, late);
+        }
+        return Ok(());
     };
     let late = late
         .map(|late| Late { class: &late.class, within: Duration::from_secs(late.within_seconds) });
@@ -402,6 +412,16 @@ async fn look(office: &Arc<Office>, row: &Row, watch: &Watch) -> Result<(), Refu
     timeline::ride(office, row.letter, &reported(what, now, &addresses), &mut told);
     tracing::info!(letter = %row.letter, what, recipients = addresses.len(), "a sender is told");
     crate::flow::house_report(office, sender.clone(), &content, also, told).await
+}
+
+/// The sender did not want to hear of it; somebody must.
+fn tell_late(office: &Arc<Office>, letter: QueueId, late: &LateAt) {
+    let text = format!(
+        "The letter {letter} has not met its service level (documents of type {}, {} seconds), and \
+         its sender does not want notices. `vaguemestre trace {letter}` shows where it is.",
+        late.class, late.within_seconds
+    );
+    alerts::raise(office, LATE, &text);
 }
 
 async fn delay_notice(
@@ -415,6 +435,7 @@ async fn delay_notice(
     let entries = timeline::read(office, letter).await?;
     let arrival = waiting.letter.accepted_at;
     let until = arrival.after(office.config.queue.give_up);
+    let held = held(office, letter).await?;
     let mut tried = Vec::with_capacity(concerned.len());
     for recipient in concerned {
         let last = last_attempt(&entries, &recipient.address);
@@ -437,7 +458,8 @@ async fn delay_notice(
                     .filter(|attempt| !attempt.address.is_empty())
                     .map(|attempt| notify::host_name(&attempt.host)),
                 last_attempt: last.map(|(at, _)| at),
-                retry_until: Some(until),
+                // Nobody tries what is on hold.
+                retry_until: (!held.contains(&recipient.address)).then_some(until),
                 attempts: attempt.map_or(0, |attempt| attempt.number),
                 alternatives: others,
             }
@@ -453,6 +475,17 @@ async fn delay_notice(
     };
     // Our own host name is an address's domain: checked with the configuration.
     notify::write(office, &about, &reports, late, None).ok_or(Refusal::DependencyFailed)
+}
+
+/// The recipients of a letter for whom it is on hold, alone or with its whole domain.
+async fn held(office: &Office, letter: QueueId) -> Result<Vec<Address>, Refusal> {
+    let target = Some(Target::Letter(letter));
+    let filter = Filter { target, held: false, limit: usize::MAX };
+    let rows = queue::list(office, &filter).await?;
+    let is_held = |row: &QueueRow| {
+        matches!(row.state, RowState::Held { .. } | RowState::LaneHeld { .. })
+    };
+    Ok(rows.into_iter().filter(is_held).filter_map(|row| row.recipient).collect())
 }
 
 fn last_attempt<'a>(entries: &'a [Entry], recipient: &Address) -> Option<(Timestamp, &'a Attempt)> {

@@ -98,6 +98,15 @@ pub enum Step {
     },
     /// It broke a worker and was set aside.
     SetAside(String),
+    /// Given up without another attempt: an administrator, or its age, decided.
+    Ended {
+        /// Its code.
+        enhanced: EnhancedStatus,
+        /// Why, and what was said last.
+        reply: String,
+    },
+    /// An attempt (its number) was cut by a stop or a crash: nobody knows what came of it.
+    Cut(u32),
 }
 
 /// One attempt at another operator.

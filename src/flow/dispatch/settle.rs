@@ -256,7 +256,7 @@ impl Telling<'_> {
     }
 }
 
-/// The attempt as each recipient's timeline tells it.
+/// The attempt as each recipient's timeline tells it; the end, where nobody was tried.
 fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlement)]) -> Vec<Entry> {
     let contact = delivery.contact();
     let domain = match delivery.routed().next() {
@@ -266,6 +266,11 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
     let at = office.clock.now();
     settled(delivery, settlements)
         .map(|(recipient, outcome, settlement)| {
+            let of = |step| Entry { at, recipient: Some(recipient.recipient.address.clone()), step };
+            if recipient.order.is_some() && contact.address.is_none() {
+                let (enhanced, reply) = (outcome.enhanced(), outcome.reply.clone());
+                return of(Step::Ended { enhanced, reply });
+            }
             let again_at = match settlement {
                 Settlement::Again(at, _) => Some(*at),
                 Settlement::Finished => None,
@@ -276,7 +281,7 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
                 (DeliveryStatus::Deferred, None) => DeliveryStatus::Failed,
                 (status, _) => status,
             };
-            let step = Step::Attempt(Box::new(Attempt {
+            of(Step::Attempt(Box::new(Attempt {
                 number: recipient.attempts,
                 host: host.to_owned(),
                 address: contact.address.map(|address| address.to_string()).unwrap_or_default(),
@@ -287,8 +292,7 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
                 reply: outcome.reply.clone(),
                 remote_id: contact.remote_id.clone().filter(|_| status == DeliveryStatus::Relayed),
                 again_at,
-            }));
-            Entry { at, recipient: Some(recipient.recipient.address.clone()), step }
+            })))
         })
         .collect()
 }

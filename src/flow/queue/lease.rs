@@ -249,11 +249,25 @@ pub async fn give_back(office: &Office, claimed: &Claimed) {
         let mut batch = Batch::new();
         let row = waiting(&recipient.row, now);
         rows::change(&mut batch, (&recipient.row, recipient.version), &row, id, number);
+        note_cut(office, &mut batch, &row, (id, number), now);
         // On a conflict it is settled; when the store fails, the lease runs out.
         if office.store.commit(batch).await.is_ok() {
             office.lanes.ring(&rows::lane_name(&row));
         }
     }
+}
+
+/// An attempt that began and did not come to an end is told in the letter's timeline.
+pub(super) fn note_cut(
+    office: &Office,
+    batch: &mut Batch,
+    row: &RecipientRow,
+    (id, number): (QueueId, u16),
+    now: Timestamp,
+) {
+    let (None, Some(recipient)) = (&row.order, row.open(office, id, number)) else { return };
+    let (recipient, step) = (Some(recipient.address), timeline::Step::Cut(row.attempts));
+    timeline::ride(office, id, &[timeline::Entry { at: now, recipient, step }], batch);
 }
 
 /// A worker broke over these recipients. Tells how many of them are set aside now.

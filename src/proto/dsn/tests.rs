@@ -83,6 +83,7 @@ fn a_report_is_read_by_another_parser() {
     let mut delayed = case.recipient(None);
     delayed.action = Action::Delayed;
     delayed.status = EnhancedStatus(4, 4, 1);
+    delayed.last_attempt = Some(Timestamp::from_seconds(1_795_185_360));
     delayed.retry_until = Some(Timestamp::from_seconds(1_795_268_160));
     let recipients = [case.recipient(Some("550 5.1.1 no such user")), delayed];
     let octets = write(&case.report(&recipients));
@@ -116,7 +117,6 @@ fn a_report_is_read_by_another_parser() {
          Status: 5.1.1\r\n\
          Remote-MTA: dns; mx.cabinet.mssante.test\r\n\
          Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\
-         Last-Attempt-Date: Fri, 20 Nov 2026 15:36:00 +0100\r\n\
          \r\n\
          Original-Recipient: rfc822; Old@patient.mssante.test\r\n\
          Final-Recipient: rfc822; 279035121518989@patient.mssante.test\r\n\
