@@ -4,6 +4,7 @@ mod lab;
 mod leases;
 mod migration;
 mod poison;
+mod settling;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;

@@ -192,6 +192,10 @@ fn a_letter_goes_back_whole_when_it_can_and_as_headers_when_it_cannot() {
         let part = &summary.structure.children[2];
         assert_eq!(format!("{}/{}", part.kind, part.subtype), media_type, "{letter:.60}");
         assert_eq!(part.encoding, encoding, "{letter:.60}");
+        // What holds 8bit says so itself, and nothing else does.
+        let outer = String::from_utf8_lossy(header_section(&octets)).into_owned();
+        let says = outer.contains("Content-Transfer-Encoding: 8bit\r\n");
+        assert_eq!(says, encoding == "8bit", "{outer}");
         let body = &octets[part.body_start as usize..part.body_end as usize];
         if media_type == "message/rfc822" {
             assert_eq!(body, letter.as_bytes());
@@ -319,6 +323,12 @@ fn a_late_letter_names_the_promise_what_was_tried_and_another_way() {
     report.late = Some(Late { class: "*", within: Duration::from_secs(86_400) });
     let text = text_of(&report);
     assert!(text.contains("Il devait arriver en 24 heures."), "{text}");
+    let mut held = report.recipients[0].clone();
+    held.retry_until = None;
+    let recipients = [held];
+    let text = text_of(&case.report(&recipients));
+    assert!(text.contains("Cet envoi est suspendu") && text.contains("is on hold"), "{text}");
+    assert!(!text.contains("essayer jusqu") && !text.contains("keep trying"), "{text}");
 }
 
 proptest! {
