@@ -276,11 +276,8 @@ async fn keep(office: &Arc<Office>, row: &Row) -> bool {
         Err(refusal) => refusal,
     };
     tracing::warn!(letter = %row.letter, %refusal, "a promise to a sender could not be kept");
-    let settled = if refusal.is_temporary() {
-        put_off(office, row).await
-    } else {
-        forget(office, row).await
-    };
+    let settled =
+        if refusal.is_temporary() { put_off(office, row).await } else { forget(office, row).await };
     settled.is_ok()
 }
 
@@ -482,9 +479,8 @@ async fn held(office: &Office, letter: QueueId) -> Result<Vec<Address>, Refusal>
     let target = Some(Target::Letter(letter));
     let filter = Filter { target, held: false, limit: usize::MAX };
     let rows = queue::list(office, &filter).await?;
-    let is_held = |row: &QueueRow| {
-        matches!(row.state, RowState::Held { .. } | RowState::LaneHeld { .. })
-    };
+    let is_held =
+        |row: &QueueRow| matches!(row.state, RowState::Held { .. } | RowState::LaneHeld { .. });
     Ok(rows.into_iter().filter(is_held).filter_map(|row| row.recipient).collect())
 }
 

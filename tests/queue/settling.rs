@@ -293,9 +293,7 @@ async fn what_ends_without_an_attempt_shows_none() {
     run_until(&lab, || async { waiting(office).await.is_empty() }).await;
     let steps = steps(office, bounced).await;
     assert_eq!(attempts(&steps), 0, "{steps:?}");
-    let is_end = |step: &Step| {
-        matches!(step, Step::Ended { enhanced: EnhancedStatus(5, 3, 0), reply } if !reply.is_empty())
-    };
+    let is_end = |step: &Step| matches!(step, Step::Ended { enhanced: EnhancedStatus(5, 3, 0), reply } if !reply.is_empty());
     assert_eq!(steps.iter().filter(|step| is_end(step)).count(), 1, "{steps:?}");
     let inbox = lab.inbox().await;
     assert_eq!(inbox.len(), 1);

@@ -210,12 +210,7 @@ struct Telling<'a> {
 impl Telling<'_> {
     /// Makes the report. One that collides with another hop of its letter is built anew, on the
     /// rows that the other left; other troubles that pass are waited for, `patience` at most.
-    async fn tell(
-        &self,
-        to: &Address,
-        content: &[u8],
-        patience: Duration,
-    ) -> Result<(), Refusal> {
+    async fn tell(&self, to: &Address, content: &[u8], patience: Duration) -> Result<(), Refusal> {
         let (began, mut collisions) = (Instant::now(), 0);
         loop {
             let Err(refusal) = self.report(to.clone(), content).await else { return Ok(()) };
@@ -266,7 +261,8 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
     let at = office.clock.now();
     settled(delivery, settlements)
         .map(|(recipient, outcome, settlement)| {
-            let of = |step| Entry { at, recipient: Some(recipient.recipient.address.clone()), step };
+            let of =
+                |step| Entry { at, recipient: Some(recipient.recipient.address.clone()), step };
             if recipient.order.is_some() && contact.address.is_none() {
                 let (enhanced, reply) = (outcome.enhanced(), outcome.reply.clone());
                 return of(Step::Ended { enhanced, reply });

@@ -274,10 +274,9 @@ fn store(step: &Step) -> StoredStep {
             StoredStep::Hands { action: clip(action), author: clip(author), reason: clip(reason) }
         }
         Step::SetAside(why) => StoredStep::SetAside(clip(why)),
-        Step::Ended { enhanced, reply } => StoredStep::Ended {
-            enhanced: (enhanced.0, enhanced.1, enhanced.2),
-            reply: clip(reply),
-        },
+        Step::Ended { enhanced, reply } => {
+            StoredStep::Ended { enhanced: (enhanced.0, enhanced.1, enhanced.2), reply: clip(reply) }
+        }
         Step::Cut(attempt) => StoredStep::Cut(*attempt),
     }
 }

@@ -112,9 +112,11 @@ fn french(recipient: &RecipientReport<'_>, lines: &mut Vec<String>) {
                     "Nous continuons d'essayer jusqu'au {}. Ne renvoyez pas le message.",
                     french_time(until)
                 ),
-                None => "Cet envoi est suspendu : le support de votre opérateur décide de la suite. \
+                None => {
+                    "Cet envoi est suspendu : le support de votre opérateur décide de la suite. \
                          Ne renvoyez pas le message."
-                    .to_owned(),
+                        .to_owned()
+                }
             });
             lines.extend(alternatives(
                 recipient,
