@@ -40,8 +40,8 @@ const COLLISION_PAUSE_MS: u64 = 50;
 const COLLISIONS_MAX: u32 = 40;
 /// A report waits so long for what it needs before its attempt lets the letter go.
 const REPORT_PATIENCE: Duration = Duration::from_secs(120);
-/// A letter whose report still cannot be made so long after its last try was due goes without
-/// one; administrators are told.
+/// A letter whose report still cannot be made so long after the time for its delivery goes
+/// without one; administrators are told.
 const REPORT_OVERTIME: Duration = Duration::from_secs(86_400);
 /// The subject of the alarm about a sender who could not be told.
 const NOT_TOLD: &str = "a sender could not be told of a failure";
@@ -85,6 +85,7 @@ pub(super) async fn settle(office: &Arc<Office>, claimed: &Claimed, delivery: &D
         }
         match told {
             Ok(()) => return,
+            Err(Refusal::Stopping) => return,
             Err(refusal) if refusal.is_temporary() && !is_overdue(office, claimed, now) => {
                 // The lease runs out, the attempt is made again, and the report with it.
                 tracing::warn!(letter = %claimed.queue_id(), %refusal, "a report must wait");
@@ -227,7 +228,10 @@ impl Telling<'_> {
             };
             tokio::time::sleep(pause).await;
             if !queue::holds(self.office, self.claimed, self.ends).await {
-                return Err(refusal);
+                let letter = self.claimed.queue_id();
+                tracing::error!(%letter, "the lease was lost before a report was made");
+                // Whoever has the letter now reports.
+                return Ok(());
             }
         }
     }
