@@ -118,6 +118,15 @@ fn sentence(step: &StepLine) -> String {
             parts.push("set aside: it broke a worker".to_owned());
             parts.extend(step.reason.clone());
         }
+        "ended" => {
+            parts.push("given up without another attempt".to_owned());
+            parts.extend(step.status.clone());
+            parts.extend(step.reply.clone());
+        }
+        "attempt-cut" => {
+            let number = step.attempt.unwrap_or_default();
+            parts.push(format!("attempt {number} was cut: the relay stopped meanwhile"));
+        }
         other => parts.push(other.to_owned()),
     }
     parts.join(", ")

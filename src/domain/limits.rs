@@ -420,3 +420,6 @@ pub const REFUSALS_OF_ONE_A_SECOND: u64 = 10;
 pub const REFUSALS_OF_ONE_A_DAY: u64 = 20_000;
 /// Operators and mailboxes whose refusals of the day are counted.
 pub const REFUSED_ONES_MAX: usize = 10_000;
+/// Pages of a letter's timeline that are read from its beginning; then its newest page follows.
+/// Two days of attempts every minute, each with its report, are four.
+pub const TIMELINE_PAGES_MAX: usize = 10;

@@ -83,6 +83,9 @@ pub fn failed(
 ) -> Option<(Address, Vec<u8>)> {
     let letter = delivery.routed().letter();
     let sender = letter.reverse_path.address()?;
+    // What ended by an order was not tried now.
+    let is_ordered = delivery.routed().recipients().iter().any(|one| one.order.is_some());
+    let last_attempt = (!is_ordered).then(|| office.clock.now());
     let recipients: Vec<RecipientReport<'_>> = failures
         .iter()
         .filter(|(recipient, _)| wants(recipient.parameters.notify, Action::Failed))
@@ -93,7 +96,7 @@ pub fn failed(
             status: outcome.enhanced(),
             diagnostic: Some(&outcome.reply),
             remote_mta: remote_mta(delivery),
-            last_attempt: None,
+            last_attempt,
             retry_until: None,
             attempts: 0,
             alternatives: &[],

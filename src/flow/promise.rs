@@ -8,10 +8,12 @@
 mod alternatives; // other ways to a recipient
 mod rows;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task;
 use tokio::task::JoinSet;
 
 use crate::domain::address::Address;
@@ -23,11 +25,16 @@ use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::alerts;
 use crate::flow::mailbox;
 use crate::flow::notify;
 use crate::flow::notify::About;
 use crate::flow::office::Office;
 use crate::flow::queue;
+use crate::flow::queue::Filter;
+use crate::flow::queue::QueueRow;
+use crate::flow::queue::RowState;
+use crate::flow::queue::Target;
 use crate::flow::queue::Waiting;
 use crate::flow::seal::Sealed;
 use crate::flow::timeline;
@@ -50,6 +57,10 @@ use rows::Watch;
 const NAP: Duration = Duration::from_secs(5);
 /// After so long a promise that could not be kept is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// The subject of the alarm about a letter that is late without its sender's notice.
+const LATE: &str = "a letter is late";
+/// The subject of the alarm about a promise that is given up.
+const BROKEN: &str = "a sender could not be told what became of a letter";
 
 /// A row that is due.
 struct Row {
@@ -139,15 +150,15 @@ fn watch(office: &Office, sealed: &Sealed, batch: &mut Batch) {
     let at = sealed.accepted_at();
     let elsewhere = sealed.cleared().approved().iter().filter(|one| one.home().is_none());
     let mut elsewhere = elsewhere.map(|approved| approved.recipient().parameters.notify);
-    if !elsewhere.any(|notify| notify::wants(notify, Action::Delayed)) {
-        return;
-    }
+    let is_wanted = elsewhere.any(|notify| notify::wants(notify, Action::Delayed));
+    // Whatever the sender wants to hear: what the operator promised, the operator must know of.
     let late = strictest(office, &sealed.header().mss).map(|(class, within)| LateAt {
         at: at.after(within).as_millis(),
         class: class.to_owned(),
         within_seconds: within.as_secs(),
     });
-    let delay_at = office.config.queue.delay_notice.map(|notice| at.after(notice).as_millis());
+    let notice = office.config.queue.delay_notice.filter(|_| is_wanted);
+    let delay_at = notice.map(|notice| at.after(notice).as_millis());
     let watch = Watch { late, delay_at };
     if let Some(due) = watch.next() {
         put(office, due, sealed.queue_id(), &Promise::Watch(watch), batch);
@@ -170,8 +181,9 @@ fn put(office: &Office, due: Timestamp, letter: QueueId, promise: &Promise, batc
 
 /// Keeps promises when they are due, until the relay stops.
 pub async fn run(office: Arc<Office>, mut stop: Stop) {
+    let mut broken = Broken::new();
     while !stop.is_stopping() {
-        let nap = match keep_due(&office).await {
+        let nap = match keep_due(&office, &mut broken).await {
             Ok(nap) => nap,
             Err(refusal) => {
                 tracing::warn!(%refusal, "promises to senders must wait");
@@ -186,8 +198,12 @@ pub async fn run(office: Arc<Office>, mut stop: Stop) {
     }
 }
 
+/// Promises over which a worker broke, and how often. In memory: after a start each has its
+/// chances anew.
+type Broken = HashMap<Vec<u8>, u8>;
+
 /// Keeps some that are due; tells how long to sleep.
-async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
+async fn keep_due(office: &Arc<Office>, broken: &mut Broken) -> Result<Duration, Refusal> {
     let page = office.store.scan(store::prefix(rows::PROMISES), limits::PROMISES_AT_ONCE).await;
     let page = page.map_err(|error| {
         tracing::error!(%error, "promises cannot be read");
@@ -195,6 +211,7 @@ async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
     })?;
     let now = office.clock.now();
     let mut keeping = JoinSet::new();
+    let mut under_way: HashMap<task::Id, Arc<Row>> = HashMap::new();
     let mut nap = NAP;
     for (key, row) in page.rows {
         let Some(due) = rows::due_of(&key) else { continue };
@@ -203,29 +220,55 @@ async fn keep_due(office: &Arc<Office>) -> Result<Duration, Refusal> {
             break;
         }
         let (value, version, letter) = (row.value, row.version, due.letter);
-        let office = Arc::clone(office);
-        keeping.spawn(async move { keep(&office, Row { key, value, version, letter }).await });
+        let row = Arc::new(Row { key, value, version, letter });
+        let (at, kept) = (Arc::clone(office), Arc::clone(&row));
+        under_way.insert(keeping.spawn(async move { keep(&at, &kept).await }).id(), row);
         nap = Duration::ZERO;
     }
-    let mut kept = true;
-    while let Some(ended) = keeping.join_next().await {
-        kept &= ended.unwrap_or_else(|error| {
-            tracing::error!(%error, "keeping a promise ended badly");
-            false
-        });
+    let (mut moved, mut stuck) = (0, 0);
+    while let Some(ended) = keeping.join_next_with_id().await {
+        let has_moved = match ended {
+            Ok((_, has_moved)) => has_moved,
+            Err(error) => match under_way.remove(&error.id()) {
+                Some(row) => broke(office, &row, broken).await,
+                None => false,
+            },
+        };
+        *(if has_moved { &mut moved } else { &mut stuck }) += 1;
     }
-    // A row that could neither be kept nor put off is met again at once: not in a hurry.
-    Ok(if kept { nap } else { NAP })
+    // Rows that could neither be kept nor put off are met again at once: not in a hurry. They
+    // hinder nobody behind them.
+    Ok(if stuck > 0 && moved == 0 { NAP } else { nap })
+}
+
+/// A worker broke over a promise: it is put off, and forgotten the second time, or nobody behind
+/// it would be told anything any more. False when it lies there as before.
+async fn broke(office: &Arc<Office>, row: &Row, broken: &mut Broken) -> bool {
+    let letter = row.letter;
+    let breaks = broken.remove(row.key.as_ref()).unwrap_or(0).saturating_add(1);
+    tracing::error!(%letter, breaks, "keeping a promise to a sender broke its worker");
+    if breaks < limits::BREAKS_MAX {
+        let later = put_off_key(office, row);
+        let has_moved = move_to(office, row, later.clone()).await.is_ok();
+        broken.insert(if has_moved { later } else { row.key.to_vec() }, breaks);
+        return has_moved;
+    }
+    let text = format!(
+        "A report about the letter {letter} broke the relay's worker {breaks} times and is given \
+         up; its sender is not told. `vaguemestre trace {letter}` shows what happened to it."
+    );
+    alerts::raise(office, BROKEN, &text);
+    forget(office, row).await.is_ok()
 }
 
 /// Keeps one; false when it lies there as before.
-async fn keep(office: &Arc<Office>, row: Row) -> bool {
+async fn keep(office: &Arc<Office>, row: &Row) -> bool {
     let outcome = match rows::open(office, row.letter, &row.value) {
-        Some(Promise::Success(success)) => report_success(office, &row, &success).await,
-        Some(Promise::Watch(watch)) => look(office, &row, &watch).await,
+        Some(Promise::Success(success)) => report_success(office, row, &success).await,
+        Some(Promise::Watch(watch)) => look(office, row, &watch).await,
         None => {
             tracing::error!(letter = %row.letter, "a promise to a sender is damaged");
-            forget(office, &row).await
+            forget(office, row).await
         }
     };
     let refusal = match outcome {
@@ -233,11 +276,8 @@ async fn keep(office: &Arc<Office>, row: Row) -> bool {
         Err(refusal) => refusal,
     };
     tracing::warn!(letter = %row.letter, %refusal, "a promise to a sender could not be kept");
-    let settled = if refusal.is_temporary() {
-        put_off(office, &row).await
-    } else {
-        forget(office, &row).await
-    };
+    let settled =
+        if refusal.is_temporary() { put_off(office, row).await } else { forget(office, row).await };
     settled.is_ok()
 }
 
@@ -254,8 +294,16 @@ async fn forget(office: &Office, row: &Row) -> Result<(), Refusal> {
 }
 
 async fn put_off(office: &Office, row: &Row) -> Result<(), Refusal> {
+    move_to(office, row, put_off_key(office, row)).await
+}
+
+fn put_off_key(office: &Office, row: &Row) -> Vec<u8> {
+    rows::key(office.clock.now().after(AGAIN), row.letter)
+}
+
+async fn move_to(office: &Office, row: &Row, key: Vec<u8>) -> Result<(), Refusal> {
     let mut batch = end(row);
-    batch.put(rows::key(office.clock.now().after(AGAIN), row.letter), row.value.clone());
+    batch.put(key, row.value.clone());
     commit(office, batch).await
 }
 
@@ -346,7 +394,11 @@ async fn look(office: &Arc<Office>, row: &Row, watch: &Watch) -> Result<(), Refu
         .collect();
     let sender = waiting.letter.reverse_path.address();
     let (Some(sender), false) = (sender, concerned.is_empty()) else {
-        return commit(office, also).await;
+        commit(office, also).await?;
+        if let Some(late) = late.filter(|_| !waiting.recipients.is_empty()) {
+            tell_late(office, row.letter, late);
+        }
+        return Ok(());
     };
     let late = late
         .map(|late| Late { class: &late.class, within: Duration::from_secs(late.within_seconds) });
@@ -357,6 +409,16 @@ async fn look(office: &Arc<Office>, row: &Row, watch: &Watch) -> Result<(), Refu
     timeline::ride(office, row.letter, &reported(what, now, &addresses), &mut told);
     tracing::info!(letter = %row.letter, what, recipients = addresses.len(), "a sender is told");
     crate::flow::house_report(office, sender.clone(), &content, also, told).await
+}
+
+/// The sender did not want to hear of it; somebody must.
+fn tell_late(office: &Arc<Office>, letter: QueueId, late: &LateAt) {
+    let text = format!(
+        "The letter {letter} has not met its service level (documents of type {}, {} seconds), and \
+         its sender does not want notices. `vaguemestre trace {letter}` shows where it is.",
+        late.class, late.within_seconds
+    );
+    alerts::raise(office, LATE, &text);
 }
 
 async fn delay_notice(
@@ -370,6 +432,7 @@ async fn delay_notice(
     let entries = timeline::read(office, letter).await?;
     let arrival = waiting.letter.accepted_at;
     let until = arrival.after(office.config.queue.give_up);
+    let held = held(office, letter).await?;
     let mut tried = Vec::with_capacity(concerned.len());
     for recipient in concerned {
         let last = last_attempt(&entries, &recipient.address);
@@ -392,7 +455,8 @@ async fn delay_notice(
                     .filter(|attempt| !attempt.address.is_empty())
                     .map(|attempt| notify::host_name(&attempt.host)),
                 last_attempt: last.map(|(at, _)| at),
-                retry_until: Some(until),
+                // Nobody tries what is on hold.
+                retry_until: (!held.contains(&recipient.address)).then_some(until),
                 attempts: attempt.map_or(0, |attempt| attempt.number),
                 alternatives: others,
             }
@@ -408,6 +472,16 @@ async fn delay_notice(
     };
     // Our own host name is an address's domain: checked with the configuration.
     notify::write(office, &about, &reports, late, None).ok_or(Refusal::DependencyFailed)
+}
+
+/// The recipients of a letter for whom it is on hold, alone or with its whole domain.
+async fn held(office: &Office, letter: QueueId) -> Result<Vec<Address>, Refusal> {
+    let target = Some(Target::Letter(letter));
+    let filter = Filter { target, held: false, limit: usize::MAX };
+    let rows = queue::list(office, &filter).await?;
+    let is_held =
+        |row: &QueueRow| matches!(row.state, RowState::Held { .. } | RowState::LaneHeld { .. });
+    Ok(rows.into_iter().filter(is_held).filter_map(|row| row.recipient).collect())
 }
 
 fn last_attempt<'a>(entries: &'a [Entry], recipient: &Address) -> Option<(Timestamp, &'a Attempt)> {

@@ -48,6 +48,7 @@ use crate::infra::store::Version;
 use crate::infra::store::blobs::StagedBlob;
 
 pub use backoff::again;
+pub use backoff::again_by;
 pub use backoff::next_attempt;
 pub use backoff::next_attempt_with;
 pub use circuit::CircuitView;

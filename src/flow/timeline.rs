@@ -13,6 +13,8 @@ mod arrivals; // what comes back about a letter: reports, receipts, a patient wh
 mod intake; // the first entry of each letter
 mod rows;
 
+use bytes::Bytes;
+
 use crate::domain::address::Address;
 use crate::domain::certificate::CertificateFacts;
 use crate::domain::decision::SessionId;
@@ -26,6 +28,7 @@ use crate::flow::office::Office;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::StoreError;
+use crate::infra::store::Versioned;
 
 pub use arrivals::hear;
 pub use arrivals::read_on_page;
@@ -95,6 +98,15 @@ pub enum Step {
     },
     /// It broke a worker and was set aside.
     SetAside(String),
+    /// Given up without another attempt: an administrator, or its age, decided.
+    Ended {
+        /// Its code.
+        enhanced: EnhancedStatus,
+        /// Why, and what was said last.
+        reply: String,
+    },
+    /// An attempt (its number) was cut by a stop or a crash: nobody knows what came of it.
+    Cut(u32),
 }
 
 /// One attempt at another operator.
@@ -195,21 +207,36 @@ pub async fn trace(office: &Office, id: &str) -> Result<Vec<Traced>, Refusal> {
     Ok(traced)
 }
 
-/// Everything that is known of one letter, in order.
+/// Everything that is known of one letter, in order. Of a timeline that is longer than any honest
+/// letter's, the beginning and the end.
 ///
 /// # Errors
 /// [`Refusal::StoreFailed`] when the store does not answer.
 pub async fn read(office: &Office, letter: QueueId) -> Result<Vec<Entry>, Refusal> {
-    let range = store::prefix(&rows::letter_prefix(letter));
-    let page = office.store.scan(range, limits::SCAN_ROWS_MAX).await;
-    let page = page.map_err(|error| refusal_of(&error))?;
     let mut entries = Vec::new();
-    for (key, row) in &page.rows {
-        match rows::open(office, key, &row.value) {
-            Some(opened) => entries.extend(opened),
-            None => tracing::error!(%letter, "a part of a timeline is damaged"),
+    let mut open = |rows: &[(Bytes, Versioned)]| {
+        for (key, row) in rows {
+            match rows::open(office, key, &row.value) {
+                Some(opened) => entries.extend(opened),
+                None => tracing::error!(%letter, "a part of a timeline is damaged"),
+            }
+        }
+    };
+    let mut range = store::prefix(&rows::letter_prefix(letter));
+    for _ in 0..limits::TIMELINE_PAGES_MAX {
+        let page = office.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await;
+        let page = page.map_err(|error| refusal_of(&error))?;
+        open(&page.rows);
+        match page.rows.last().filter(|_| page.more) {
+            Some((last, _)) => range.start = [last.as_ref(), &[0]].concat(),
+            None => return Ok(entries),
         }
     }
+    tracing::warn!(%letter, "the middle of a very long timeline is left out");
+    let page = office.store.scan_back(range, limits::SCAN_ROWS_MAX).await;
+    let mut newest = page.map_err(|error| refusal_of(&error))?.rows;
+    newest.reverse();
+    open(&newest);
     Ok(entries)
 }
 

@@ -64,9 +64,9 @@ pub struct RecipientReport<'r> {
     pub diagnostic: Option<&'r str>,
     /// Which host said it.
     pub remote_mta: Option<&'r str>,
-    /// When it was tried last; `None` for now.
+    /// When it was tried last, if it was.
     pub last_attempt: Option<Timestamp>,
-    /// Until when it is tried again, when it is delayed.
+    /// Until when it is tried again, when it is delayed; `None` while somebody holds it.
     pub retry_until: Option<Timestamp>,
     /// How often it was tried.
     pub attempts: u32,
@@ -158,6 +158,10 @@ pub fn write(report: &Report<'_>) -> Vec<u8> {
     line("MIME-Version: 1.0");
     line("Content-Type: multipart/report; report-type=delivery-status;");
     line(&format!(" boundary=\"{boundary}\""));
+    // RFC 2045 §6.4: what holds 8bit says so itself.
+    if returned.as_ref().is_some_and(|part| part.encoding == "8bit") {
+        line("Content-Transfer-Encoding: 8bit");
+    }
     line("");
     line(&format!("--{boundary}"));
     line("Content-Type: text/plain; charset=utf-8");
@@ -198,12 +202,12 @@ fn delivery_status(report: &Report<'_>) -> String {
     field("Arrival-Date", &date::rfc5322(report.arrival));
     for recipient in report.recipients {
         text.push_str("\r\n");
-        recipient_status(recipient, report.now, &mut text);
+        recipient_status(recipient, &mut text);
     }
     text
 }
 
-fn recipient_status(recipient: &RecipientReport<'_>, now: Timestamp, text: &mut String) {
+fn recipient_status(recipient: &RecipientReport<'_>, text: &mut String) {
     let mut field = |name: &str, value: &str| {
         text.push_str(name);
         text.push_str(": ");
@@ -230,7 +234,9 @@ fn recipient_status(recipient: &RecipientReport<'_>, now: Timestamp, text: &mut 
         let kind = if is_smtp_reply(&said) { "smtp" } else { "x-vaguemestre" };
         field("Diagnostic-Code", &format!("{kind}; {said}"));
     }
-    field("Last-Attempt-Date", &date::rfc5322(recipient.last_attempt.unwrap_or(now)));
+    if let Some(last) = recipient.last_attempt {
+        field("Last-Attempt-Date", &date::rfc5322(last));
+    }
     if let (Action::Delayed, Some(until)) = (recipient.action, recipient.retry_until) {
         field("Will-Retry-Until", &date::rfc5322(until));
     }

@@ -6,6 +6,7 @@ mod migration;
 mod poison;
 mod silence;
 mod together;
+mod settling;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;

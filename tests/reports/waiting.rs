@@ -46,6 +46,12 @@ async fn a_letter_that_misses_its_service_level_gives_one_notice_with_another_wa
         content: &content,
     }
     .submit(&demo, 0);
+    // Nobody wants to hear of this one's delay: the operator does.
+    let silent = letters::message_id();
+    let to: &[(&str, &str)] = &[(PAUL, " NOTIFY=SUCCESS,FAILURE")];
+    let content = letters::letter(HUGO, PAUL, &silent, 1_000);
+    let content = [b"X-MSS-CODECDA: 11502-2\r\n".as_slice(), &content].concat();
+    Sending { from: HUGO, mail: "", to, content: &content }.submit(&demo, 0);
     let mut imap = demo.imap(0, HUGO).await;
     let found = reports_come(&mut imap, &id, 1).await;
     let late = second_opinion(&found[0]);
@@ -63,6 +69,9 @@ async fn a_letter_that_misses_its_service_level_gives_one_notice_with_another_wa
     // Later the ordinary notice, and no more of either.
     let both = reports_come(&mut imap, &id, 2).await;
     assert_eq!(second_opinion(&both[1])["subject"], "Message en attente / Mail delayed");
+    let log = std::fs::read_to_string(demo.folder.join("serve0.txt")).unwrap();
+    assert!(log.contains("a letter is late"), "{log}");
+    assert!(reports(&mut imap, &silent).await.is_empty());
     let there = Alone::serve(&demo, 1);
     assert!(demo.arrived(1, ELOISE, &id).await > 0);
     step_comes(&demo, 0, &id, ELOISE, "attempt relayed").await;

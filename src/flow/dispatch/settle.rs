@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::domain::address::Address;
@@ -11,6 +12,7 @@ use crate::domain::fact::Fact;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::alerts;
 use crate::flow::count;
 use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::Outcome;
@@ -29,8 +31,20 @@ use crate::flow::timeline::Step;
 use crate::infra::store::Batch;
 use crate::proto::dsn::Action;
 
-/// Pause before a settlement that the store refused is tried again.
+/// Pause before a settlement or a report that could not be kept is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(2);
+/// Two hops of one letter that report at the same time change the same row: one of them comes
+/// again after so long, and up to four times that, so that they do not meet for ever.
+const COLLISION_PAUSE_MS: u64 = 50;
+/// So often in a row another hop may be faster.
+const COLLISIONS_MAX: u32 = 40;
+/// A report waits so long for what it needs before its attempt lets the letter go.
+const REPORT_PATIENCE: Duration = Duration::from_secs(120);
+/// A letter whose report still cannot be made so long after the time for its delivery goes
+/// without one; administrators are told.
+const REPORT_OVERTIME: Duration = Duration::from_secs(86_400);
+/// The subject of the alarm about a sender who could not be told.
+const NOT_TOLD: &str = "a sender could not be told of a failure";
 
 /// What an attempt decided about the recipients behind one hop.
 #[derive(Default)]
@@ -59,27 +73,42 @@ pub(super) async fn settle(office: &Arc<Office>, claimed: &Claimed, delivery: &D
     let returned = whole.as_ref().map(|(letter, _)| letter.as_slice());
     if let Some((to, content)) = notify::failed(office, delivery, &verdicts.failures, returned) {
         let content = Zeroizing::new(content);
-        let mut told = report(office, claimed, delivery, &ends, to, &content).await;
+        let telling = Telling { office, claimed, delivery, ends: &ends };
+        let patience = if whole.is_some() { Duration::ZERO } else { REPORT_PATIENCE };
+        let mut told = telling.tell(&to, &content, patience).await;
         if told.is_err() && whole.is_some() {
             // Perhaps it was too much, for memory or for the sender: the header section is not.
-            drop(whole);
+            drop((whole, content));
             if let Some((to, short)) = notify::failed(office, delivery, &verdicts.failures, None) {
-                told = report(office, claimed, delivery, &ends, to, &short).await;
+                told = telling.tell(&to, &short, REPORT_PATIENCE).await;
             }
         }
         match told {
             Ok(()) => return,
-            Err(refusal) if refusal.is_temporary() => {
+            Err(Refusal::Stopping) => return,
+            Err(refusal) if refusal.is_temporary() && !is_overdue(office, claimed, now) => {
                 // The lease runs out, the attempt is made again, and the report with it.
                 tracing::warn!(letter = %claimed.queue_id(), %refusal, "a report must wait");
                 return;
             }
             Err(refusal) => {
-                tracing::error!(letter = %claimed.queue_id(), %refusal, "a report cannot be made");
+                let letter = claimed.queue_id();
+                let text = format!(
+                    "The letter {letter} failed for {} of its recipients, and no report about it \
+                     can be made ({refusal}). `vaguemestre trace {letter}` shows what happened.",
+                    ends.len()
+                );
+                alerts::raise(office, NOT_TOLD, &text);
             }
         }
     }
     persist(office, claimed, delivery, &ends, true).await;
+}
+
+/// True when not even a report can be waited for any more.
+fn is_overdue(office: &Office, claimed: &Claimed, now: Timestamp) -> bool {
+    let age = now.since(claimed.letter().accepted_at);
+    age >= office.config.queue.give_up.saturating_add(REPORT_OVERTIME)
 }
 
 fn judge<'a>(
@@ -89,11 +118,14 @@ fn judge<'a>(
     now: Timestamp,
 ) -> Verdicts<'a> {
     let age = now.since(claimed.letter().accepted_at);
+    // Drawn once: recipients who were put off together come back together, as one letter and one
+    // report.
+    let chance = office.lanes.chance();
     let mut verdicts = Verdicts::default();
     for (recipient, outcome) in delivery.routed().recipients().iter().zip(delivery.outcomes()) {
         let status = outcome.status();
         let again = match status {
-            DeliveryStatus::Deferred => queue::again(office, recipient.attempts, age),
+            DeliveryStatus::Deferred => queue::again_by(office, recipient.attempts, age, chance),
             _ => None,
         };
         tracing::info!(
@@ -122,7 +154,8 @@ fn judge<'a>(
 }
 
 /// Commits settlements with their facts; on a conflict with another hop of the same letter it
-/// builds them anew, on a failing store it waits. It gives up when the lease is over.
+/// builds them anew, on a failing store it waits. It gives up when the lease is lost: no clock,
+/// only the rows' versions tell whether a letter that another operator took may go out again.
 async fn persist(
     office: &Office,
     claimed: &Claimed,
@@ -130,8 +163,6 @@ async fn persist(
     settlements: &[(u16, Settlement)],
     given_up: bool,
 ) {
-    // Once at least, whatever the clock says: it may have jumped, and only the lease's epoch
-    // tells whether the result may still be kept.
     loop {
         let facts = facts(office, delivery, settlements, given_up);
         let refusal = match queue::settle(office, claimed, settlements).await {
@@ -162,39 +193,69 @@ async fn persist(
             Refusal::Stopping => return,
             _ => tokio::time::sleep(SETTLE_AGAIN).await,
         }
-        let is_late = office.clock.now() >= claimed.lease_until();
-        if is_late || !queue::holds(office, claimed, settlements).await {
+        if !queue::holds(office, claimed, settlements).await {
             break;
         }
     }
     tracing::error!(letter = %claimed.queue_id(), "the lease was lost before the result was kept");
 }
 
-/// The report and the end of the rows are one commit: neither twice, neither lost.
-async fn report(
-    office: &Arc<Office>,
-    claimed: &Claimed,
-    delivery: &Delivery,
-    ends: &[(u16, Settlement)],
-    to: Address,
-    content: &[u8],
-) -> Result<(), Refusal> {
-    let mut settled = queue::settle(office, claimed, ends).await?;
-    let facts = facts(office, delivery, ends, true);
-    facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
-    let tried = attempts(office, delivery, ends);
-    timeline::ride(office, claimed.queue_id(), &tried, &mut settled.batch);
-    let (reported, mut told) = (reported(office, delivery, ends), Batch::new());
-    timeline::ride(office, claimed.queue_id(), &reported, &mut told);
-    crate::flow::house_report(office, to, content, settled.batch, told).await?;
-    facts.iter().for_each(|fact| office.metrics.count(fact));
-    if let Some(released) = settled.released {
-        office.blobs.sweep(released).await;
-    }
-    Ok(())
+/// What must be told to a sender, and ends with it.
+struct Telling<'a> {
+    office: &'a Arc<Office>,
+    claimed: &'a Claimed,
+    delivery: &'a Delivery,
+    ends: &'a [(u16, Settlement)],
 }
 
-/// The attempt as each recipient's timeline tells it.
+impl Telling<'_> {
+    /// Makes the report. One that collides with another hop of its letter is built anew, on the
+    /// rows that the other left; other troubles that pass are waited for, `patience` at most.
+    async fn tell(&self, to: &Address, content: &[u8], patience: Duration) -> Result<(), Refusal> {
+        let (began, mut collisions) = (Instant::now(), 0);
+        loop {
+            let Err(refusal) = self.report(to.clone(), content).await else { return Ok(()) };
+            let pause = match refusal {
+                Refusal::Stopping => return Err(refusal),
+                Refusal::Busy if collisions < COLLISIONS_MAX => {
+                    collisions += 1;
+                    Duration::from_millis(COLLISION_PAUSE_MS * (1 + self.office.lanes.chance() % 4))
+                }
+                // All wait for room then; nothing is asked of anybody meanwhile.
+                Refusal::StoreFull => SETTLE_AGAIN,
+                _ if refusal.is_temporary() && began.elapsed() < patience => SETTLE_AGAIN,
+                _ => return Err(refusal),
+            };
+            tokio::time::sleep(pause).await;
+            if !queue::holds(self.office, self.claimed, self.ends).await {
+                let letter = self.claimed.queue_id();
+                tracing::error!(%letter, "the lease was lost before a report was made");
+                // Whoever has the letter now reports.
+                return Ok(());
+            }
+        }
+    }
+
+    /// The report and the end of the rows are one commit: neither twice, neither lost.
+    async fn report(&self, to: Address, content: &[u8]) -> Result<(), Refusal> {
+        let Self { office, claimed, delivery, ends } = *self;
+        let mut settled = queue::settle(office, claimed, ends).await?;
+        let facts = facts(office, delivery, ends, true);
+        facts.iter().for_each(|fact| office.ledger.ride(fact, &mut settled.batch));
+        let tried = attempts(office, delivery, ends);
+        timeline::ride(office, claimed.queue_id(), &tried, &mut settled.batch);
+        let (reported, mut told) = (reported(office, delivery, ends), Batch::new());
+        timeline::ride(office, claimed.queue_id(), &reported, &mut told);
+        crate::flow::house_report(office, to, content, settled.batch, told).await?;
+        facts.iter().for_each(|fact| office.metrics.count(fact));
+        if let Some(released) = settled.released {
+            office.blobs.sweep(released).await;
+        }
+        Ok(())
+    }
+}
+
+/// The attempt as each recipient's timeline tells it; the end, where nobody was tried.
 fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlement)]) -> Vec<Entry> {
     let contact = delivery.contact();
     let domain = match delivery.routed().next() {
@@ -204,6 +265,12 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
     let at = office.clock.now();
     settled(delivery, settlements)
         .map(|(recipient, outcome, settlement)| {
+            let of =
+                |step| Entry { at, recipient: Some(recipient.recipient.address.clone()), step };
+            if recipient.order.is_some() && contact.address.is_none() {
+                let (enhanced, reply) = (outcome.enhanced(), outcome.reply.clone());
+                return of(Step::Ended { enhanced, reply });
+            }
             let again_at = match settlement {
                 Settlement::Again(at, _) => Some(*at),
                 Settlement::Finished => None,
@@ -214,7 +281,7 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
                 (DeliveryStatus::Deferred, None) => DeliveryStatus::Failed,
                 (status, _) => status,
             };
-            let step = Step::Attempt(Box::new(Attempt {
+            of(Step::Attempt(Box::new(Attempt {
                 number: recipient.attempts,
                 host: host.to_owned(),
                 address: contact.address.map(|address| address.to_string()).unwrap_or_default(),
@@ -225,8 +292,7 @@ fn attempts(office: &Office, delivery: &Delivery, settlements: &[(u16, Settlemen
                 reply: outcome.reply.clone(),
                 remote_id: contact.remote_id.clone().filter(|_| status == DeliveryStatus::Relayed),
                 again_at,
-            }));
-            Entry { at, recipient: Some(recipient.recipient.address.clone()), step }
+            })))
         })
         .collect()
 }

@@ -34,8 +34,13 @@ pub fn next_attempt_with(
 
 /// What [`next_attempt_with`] says with the configuration and the dice of the office.
 pub fn again(office: &Office, attempts: u32, age: Duration) -> Option<Duration> {
+    again_by(office, attempts, age, office.lanes.chance())
+}
+
+/// [`again`] with a random number that was drawn before: those who share it come back together.
+pub fn again_by(office: &Office, attempts: u32, age: Duration, chance: u64) -> Option<Duration> {
     let queue = &office.config.queue;
-    let chance = (queue.jitter_percent, office.lanes.chance());
+    let chance = (queue.jitter_percent, chance);
     next_attempt_with(&queue.retry, queue.give_up, attempts, age, chance)
 }
 

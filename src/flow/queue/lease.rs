@@ -26,6 +26,7 @@ use crate::flow::timeline;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
+use crate::infra::store::StoreError;
 use crate::infra::store::Version;
 
 /// The name of the relay itself where an author is asked for.
@@ -226,7 +227,15 @@ pub(super) async fn finish(
     }
     batch.delete(key);
     let blob = BlobId::from_bytes(letter.blob);
-    office.blobs.release(blob, 1, batch).await.map(Some).map_err(|error| refusal_of(&error))
+    match office.blobs.release(blob, 1, batch).await {
+        Ok(released) => Ok(Some(released)),
+        // The end of a letter must not wait for ever for a content that is not there.
+        Err(error @ (StoreError::BlobMissing | StoreError::Damaged(_))) => {
+            tracing::error!(%error, letter = %id, "a letter ends whose content cannot be released");
+            Ok(None)
+        }
+        Err(error) => Err(refusal_of(&error)),
+    }
 }
 
 /// Rows of attempts that were cut by us: they wait again, as if nobody had begun.
@@ -237,11 +246,25 @@ pub async fn give_back(office: &Office, claimed: &Claimed) {
         let mut batch = Batch::new();
         let row = waiting(&recipient.row, now);
         rows::change(&mut batch, (&recipient.row, recipient.version), &row, id, number);
+        note_cut(office, &mut batch, &row, (id, number), now);
         // On a conflict it is settled; when the store fails, the lease runs out.
         if office.store.commit(batch).await.is_ok() {
             office.lanes.ring(&rows::lane_name(&row));
         }
     }
+}
+
+/// An attempt that began and did not come to an end is told in the letter's timeline.
+pub(super) fn note_cut(
+    office: &Office,
+    batch: &mut Batch,
+    row: &RecipientRow,
+    (id, number): (QueueId, u16),
+    now: Timestamp,
+) {
+    let (None, Some(recipient)) = (&row.order, row.open(office, id, number)) else { return };
+    let (recipient, step) = (Some(recipient.address), timeline::Step::Cut(row.attempts));
+    timeline::ride(office, id, &[timeline::Entry { at: now, recipient, step }], batch);
 }
 
 /// A worker broke over these recipients. Tells how many of them are set aside now.

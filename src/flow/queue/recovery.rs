@@ -70,6 +70,7 @@ pub async fn recover(office: &Office) -> Result<Recovered, Refusal> {
             };
             row.suspect = row.order.is_none();
             row.due = now.after(AFTER_DEATH * u32::from(row.deaths)).as_millis();
+            lease::note_cut(office, &mut batch, &row, (id, number), now);
             if row.deaths >= DEATHS_MAX {
                 let reason = format!("the relay died {} times while it sent this", row.deaths);
                 let held = (&before, version);

@@ -62,6 +62,8 @@ enum StoredStep {
     Hands { action: String, author: String, reason: String },
     SetAside(String),
     KnownAlready,
+    Ended { enhanced: (u8, u16, u16), reply: String },
+    Cut(u32),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -219,7 +221,7 @@ fn text_octets(step: &Step) -> usize {
             let names = certificate.map_or(0, |one| names(&one.subject) + names(&one.issuer));
             4 * limits::TIMELINE_TEXT_OCTETS_MAX + names
         }
-        Step::Delivered | Step::KnownAlready | Step::ReadOnPage => 0,
+        Step::Delivered | Step::KnownAlready | Step::ReadOnPage | Step::Cut(_) => 0,
         Step::Queued { domain } => domain.len(),
         _ => 3 * limits::TIMELINE_TEXT_OCTETS_MAX,
     }
@@ -272,6 +274,10 @@ fn store(step: &Step) -> StoredStep {
             StoredStep::Hands { action: clip(action), author: clip(author), reason: clip(reason) }
         }
         Step::SetAside(why) => StoredStep::SetAside(clip(why)),
+        Step::Ended { enhanced, reply } => {
+            StoredStep::Ended { enhanced: (enhanced.0, enhanced.1, enhanced.2), reply: clip(reply) }
+        }
+        Step::Cut(attempt) => StoredStep::Cut(*attempt),
     }
 }
 
@@ -314,6 +320,10 @@ fn restore(step: StoredStep) -> Step {
         StoredStep::ReadOnPage => Step::ReadOnPage,
         StoredStep::Hands { action, author, reason } => Step::Hands { action, author, reason },
         StoredStep::SetAside(why) => Step::SetAside(why),
+        StoredStep::Ended { enhanced, reply } => {
+            Step::Ended { enhanced: EnhancedStatus(enhanced.0, enhanced.1, enhanced.2), reply }
+        }
+        StoredStep::Cut(attempt) => Step::Cut(attempt),
     }
 }
 
@@ -376,6 +386,8 @@ mod tests {
                 reason: "why".to_owned(),
             },
             Step::SetAside("panic".to_owned()),
+            Step::Ended { enhanced: EnhancedStatus(4, 4, 7), reply: "too old".to_owned() },
+            Step::Cut(3),
         ];
         for step in steps {
             for recipient in [None, Some("a@x.test")] {

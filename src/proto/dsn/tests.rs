@@ -83,6 +83,7 @@ fn a_report_is_read_by_another_parser() {
     let mut delayed = case.recipient(None);
     delayed.action = Action::Delayed;
     delayed.status = EnhancedStatus(4, 4, 1);
+    delayed.last_attempt = Some(Timestamp::from_seconds(1_795_185_360));
     delayed.retry_until = Some(Timestamp::from_seconds(1_795_268_160));
     let recipients = [case.recipient(Some("550 5.1.1 no such user")), delayed];
     let octets = write(&case.report(&recipients));
@@ -116,7 +117,6 @@ fn a_report_is_read_by_another_parser() {
          Status: 5.1.1\r\n\
          Remote-MTA: dns; mx.cabinet.mssante.test\r\n\
          Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\
-         Last-Attempt-Date: Fri, 20 Nov 2026 15:36:00 +0100\r\n\
          \r\n\
          Original-Recipient: rfc822; Old@patient.mssante.test\r\n\
          Final-Recipient: rfc822; 279035121518989@patient.mssante.test\r\n\
@@ -192,6 +192,10 @@ fn a_letter_goes_back_whole_when_it_can_and_as_headers_when_it_cannot() {
         let part = &summary.structure.children[2];
         assert_eq!(format!("{}/{}", part.kind, part.subtype), media_type, "{letter:.60}");
         assert_eq!(part.encoding, encoding, "{letter:.60}");
+        // What holds 8bit says so itself, and nothing else does.
+        let outer = String::from_utf8_lossy(header_section(&octets)).into_owned();
+        let says = outer.contains("Content-Transfer-Encoding: 8bit\r\n");
+        assert_eq!(says, encoding == "8bit", "{outer}");
         let body = &octets[part.body_start as usize..part.body_end as usize];
         if media_type == "message/rfc822" {
             assert_eq!(body, letter.as_bytes());
@@ -319,6 +323,12 @@ fn a_late_letter_names_the_promise_what_was_tried_and_another_way() {
     report.late = Some(Late { class: "*", within: Duration::from_secs(86_400) });
     let text = text_of(&report);
     assert!(text.contains("Il devait arriver en 24 heures."), "{text}");
+    let mut held = report.recipients[0].clone();
+    held.retry_until = None;
+    let recipients = [held];
+    let text = text_of(&case.report(&recipients));
+    assert!(text.contains("Cet envoi est suspendu") && text.contains("is on hold"), "{text}");
+    assert!(!text.contains("essayer jusqu") && !text.contains("keep trying"), "{text}");
 }
 
 proptest! {

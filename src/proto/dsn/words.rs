@@ -112,7 +112,11 @@ fn french(recipient: &RecipientReport<'_>, lines: &mut Vec<String>) {
                     "Nous continuons d'essayer jusqu'au {}. Ne renvoyez pas le message.",
                     french_time(until)
                 ),
-                None => "Nous continuons d'essayer. Ne renvoyez pas le message.".to_owned(),
+                None => {
+                    "Cet envoi est suspendu : le support de votre opérateur décide de la suite. \
+                         Ne renvoyez pas le message."
+                        .to_owned()
+                }
             });
             lines.extend(alternatives(
                 recipient,
@@ -149,7 +153,9 @@ fn english(recipient: &RecipientReport<'_>, lines: &mut Vec<String>) {
                 Some(until) => {
                     format!("We keep trying until {}. Do not send it again.", english_time(until))
                 }
-                None => "We keep trying. Do not send it again.".to_owned(),
+                None => "This mail is on hold: the support of your operator decides what becomes \
+                         of it. Do not send it again."
+                    .to_owned(),
             });
             lines.extend(alternatives(
                 recipient,

@@ -69,7 +69,7 @@ pub struct StepLine {
     /// RFC 3339, UTC.
     pub at: String,
     /// `accepted`, `delivered`, `known-already`, `queued`, `attempt`, `reported`, `report-came`,
-    /// `receipt-came`, `read-on-page`, `hands`, `set-aside`.
+    /// `receipt-came`, `read-on-page`, `hands`, `set-aside`, `ended`, `attempt-cut`.
     pub step: String,
     /// Name of the door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,6 +195,7 @@ fn state(step: &Step) -> Option<&'static str> {
         Step::Queued { .. } => Some("queued"),
         Step::Attempt(attempt) => Some(status_name(attempt.status)),
         Step::SetAside(_) => Some("set-aside"),
+        Step::Ended { .. } => Some("failed"),
         _ => None,
     }
 }
@@ -245,6 +246,13 @@ fn step(entry: &Entry) -> StepLine {
             ..named("hands")
         },
         Step::SetAside(why) => StepLine { reason: Some(mask::text(why)), ..named("set-aside") },
+        Step::Ended { enhanced, reply } => StepLine {
+            outcome: Some("failed".to_owned()),
+            status: Some(enhanced.to_string()),
+            reply: Some(mask::text(reply)),
+            ..named("ended")
+        },
+        Step::Cut(attempt) => StepLine { attempt: Some(*attempt), ..named("attempt-cut") },
     }
 }
 
