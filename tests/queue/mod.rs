@@ -4,9 +4,9 @@ pub(crate) mod lab;
 mod leases;
 mod migration;
 mod poison;
+mod settling;
 mod silence;
 mod together;
-mod settling;
 mod turns;
 
 use vaguemestre::domain::time::Timestamp;
