@@ -20,6 +20,7 @@ mod count; // how many wait
 mod lanes; // what is known in memory
 mod lease; // who may attempt a row, and what the attempt decided
 mod look; // tables for administrators
+mod reading; // rows of one lane
 mod recovery; // after a start: leases of an earlier life, rows of an older form
 mod rows; // the stored form
 mod schedule; // whose turn it is

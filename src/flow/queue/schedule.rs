@@ -23,6 +23,8 @@ use crate::flow::queue::bench;
 use crate::flow::queue::bench::Bench;
 use crate::flow::queue::circuit::Verdict;
 use crate::flow::queue::lease;
+use crate::flow::queue::reading;
+use crate::flow::queue::reading::Sweep;
 use crate::flow::queue::rows;
 use crate::flow::queue::rows::Mark;
 use crate::flow::queue::rows::RecipientRow;
@@ -30,8 +32,6 @@ use crate::infra::store;
 use crate::infra::store::CommitError;
 use crate::infra::store::Committing;
 
-/// Marks of one lane that are read at once.
-const READ_AHEAD: usize = 2 * limits::ATTEMPT_RECIPIENTS_MAX;
 /// Lanes, or letters that turn out to be somebody else's, that one call looks at.
 const LOOKS_MAX: usize = 1_000;
 /// How often one call begins again when nothing of what it claimed was to be had.
@@ -40,8 +40,6 @@ const ROUNDS_MAX: usize = 20;
 const LEASES_EVERY: Duration = Duration::from_secs(15);
 /// A lane whose host is being tried by another letter looks again after so long.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
-/// How often a lane that is not served is looked through for letters that got too old.
-const SWEEP_EVERY: Duration = Duration::from_secs(900);
 /// How often the store is asked for lanes that nobody rang for.
 const SEEK_EVERY: Duration = Duration::from_secs(300);
 /// Lanes that one call asks the store for.
@@ -87,14 +85,6 @@ struct Lane {
     /// Due marks that were read and not served yet. Hints: the claim looks at the row.
     ahead: VecDeque<Mark>,
     sweep: Sweep,
-}
-
-/// Looks through a lane that is not served for letters that got too old: their senders must not
-/// wait for a host to come back.
-#[derive(Default)]
-struct Sweep {
-    from: Option<Vec<u8>>,
-    done: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -356,7 +346,7 @@ impl Schedule {
             return Ok(());
         }
         if state.ahead.is_empty() {
-            let next = read_ahead(office, lane, now, &mut state.ahead).await?;
+            let next = reading::read_ahead(office, lane, now, &mut state.ahead).await?;
             if state.ahead.is_empty() {
                 state.place = Place::Out;
                 match next {
@@ -366,11 +356,11 @@ impl Schedule {
                 return Ok(());
             }
         }
-        let marks = first_letter(&mut state.ahead);
+        let marks = reading::first_letter(&mut state.ahead);
         let id = marks[0].id;
         let keys: Vec<_> = marks
             .iter()
-            .map(|mark| (lane_key(lane, mark), mark.number, lane.to_string()))
+            .map(|mark| (reading::lane_key(lane, mark), mark.number, lane.to_string()))
             .collect();
         let claim = lease::claim(office, id, &keys, office.clock.now()).await?;
         // Before the claim is durable the store would show the same rows again.
@@ -594,7 +584,7 @@ impl Schedule {
             }
             self.take_turns(&lane);
         }
-        let horizon = horizon(office, now);
+        let horizon = reading::horizon(office, now);
         while let Some((at, lane)) = self.asleep.last().cloned() {
             if at <= horizon {
                 break;
@@ -642,34 +632,6 @@ impl Schedule {
     }
 }
 
-impl Sweep {
-    /// One page. True when there is another one.
-    async fn step(&mut self, office: &Office, lane: &str, now: Timestamp) -> Result<bool, Refusal> {
-        let moment = Instant::now();
-        if self.done.is_some_and(|done| moment.duration_since(done) < SWEEP_EVERY) {
-            return Ok(false);
-        }
-        let start = self.from.take().unwrap_or_else(|| rows::lane(lane));
-        let page = queue::scan(office, start..rows::behind_lane(lane)).await?;
-        let give_up = office.config.queue.give_up;
-        let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
-        let old: Vec<Mark> = marks
-            .map(|(_, mark)| mark)
-            .filter(|mark| now.since(rows::taken_in_at(mark.id)) >= give_up)
-            .collect();
-        lease::expire(office, &old, now).await?;
-        self.from = queue::rest(start_of(&page)..rows::behind_lane(lane), &page).map(|r| r.start);
-        if self.from.is_none() {
-            self.done = Some(moment);
-        }
-        Ok(self.from.is_some())
-    }
-}
-
-fn start_of(page: &store::Page) -> Vec<u8> {
-    page.rows.first().map(|(key, _)| key.to_vec()).unwrap_or_default()
-}
-
 /// True when a lane whose domain or host has so many attempts may begin one more: no more than its
 /// share, and none of the places that are kept for those who have none.
 fn has_place(office: &Office, running: usize, of_these: usize) -> bool {
@@ -692,76 +654,10 @@ fn barred(office: &Office, host: &str) -> Option<Instant> {
     }
 }
 
-/// Nothing is put off for longer than that: what is due later was written before the clock went
-/// back, and is due now.
-fn horizon(office: &Office, now: Timestamp) -> Timestamp {
-    let queue = &office.config.queue;
-    let longest = queue.retry.iter().max().copied().unwrap_or_default().max(limits::LEASE);
-    let percent = u32::try_from(queue.jitter_percent.min(100)).unwrap_or(100);
-    now.after(longest * (100 + percent) / 100 + Duration::from_secs(60))
-}
-
-/// Reads what is due in a lane; tells when something will be if nothing is.
-async fn read_ahead(
-    office: &Office,
-    lane: &str,
-    now: Timestamp,
-    ahead: &mut VecDeque<Mark>,
-) -> Result<Option<Timestamp>, Refusal> {
-    let range = rows::lane(lane)..rows::behind_lane(lane);
-    let page = office.store.scan(range, READ_AHEAD).await;
-    let page = page.map_err(|error| queue::refusal_of(&error))?;
-    let horizon = horizon(office, now);
-    for (key, _) in &page.rows {
-        let Some((_, mark)) = rows::lane_mark_of(key) else { continue };
-        if mark.at > now && mark.at <= horizon {
-            if ahead.is_empty() {
-                read_behind(office, lane, horizon, ahead).await?;
-            }
-            return Ok(Some(mark.at));
-        }
-        ahead.push_back(mark);
-    }
-    Ok(None)
-}
-
-/// Reads what lies behind the horizon: nearer rows must not hide it.
-async fn read_behind(
-    office: &Office,
-    lane: &str,
-    horizon: Timestamp,
-    ahead: &mut VecDeque<Mark>,
-) -> Result<(), Refusal> {
-    let start = [&rows::lane(lane)[..], &horizon.as_millis().to_be_bytes()].concat();
-    let page = office.store.scan(start..rows::behind_lane(lane), READ_AHEAD).await;
-    let page = page.map_err(|error| queue::refusal_of(&error))?;
-    let marks = page.rows.iter().filter_map(|(key, _)| rows::lane_mark_of(key));
-    ahead.extend(marks.map(|(_, mark)| mark).filter(|mark| mark.at > horizon));
-    Ok(())
-}
-
 /// The lane in which a row lies when it is put back; `None` when it cannot be read.
 async fn lane_of(office: &Office, mark: &Mark) -> Result<Option<String>, Refusal> {
     let row = office.store.get(&rows::recipient_key(mark.id, mark.number)).await;
     let row = row.map_err(|error| queue::refusal_of(&error))?;
     let row = row.and_then(|row| RecipientRow::read(office, mark.id, mark.number, &row.value));
     Ok(row.map(|row| rows::lane_name(&row)))
-}
-
-/// The marks of the first letter, as many as one attempt takes.
-fn first_letter(ahead: &mut VecDeque<Mark>) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = ahead.pop_front().into_iter().collect();
-    while let (Some(first), Some(mark)) = (marks.first(), ahead.front())
-        && first.id == mark.id
-        && marks.len() < limits::ATTEMPT_RECIPIENTS_MAX
-    {
-        marks.push(*mark);
-        ahead.pop_front();
-    }
-    marks
-}
-
-fn lane_key(lane: &str, mark: &Mark) -> Vec<u8> {
-    let at = mark.at.as_millis().to_be_bytes();
-    [&rows::lane(lane)[..], &at, mark.id.as_bytes(), &mark.number.to_be_bytes()].concat()
 }
