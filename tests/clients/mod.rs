@@ -4,6 +4,7 @@ mod fetchers;
 mod mbsync;
 mod offlineimap;
 mod python;
+mod stress;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
