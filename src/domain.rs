@@ -12,6 +12,7 @@ pub mod identity;
 pub mod limits;
 pub mod mailbox;
 pub mod operator;
+pub mod rights;
 pub mod secret;
 pub mod status;
 pub mod time;

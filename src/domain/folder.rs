@@ -1,5 +1,8 @@
 //! Folders of a mailbox, and the numbers and marks that IMAP gives to messages.
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use roaring::RoaringBitmap;
 
 /// A message's number in its folder, ascending, never used twice (RFC 3501 §2.3.1.1). Not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,6 +16,115 @@ impl FolderId {
     /// Every mailbox has it.
     pub const INBOX: Self = Self(1);
 }
+
+/// Many UIDs, or many sequence numbers; a million in a row take a few octets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UidSet(RoaringBitmap);
+
+impl UidSet {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True when `uid` is among them.
+    pub fn contains(&self, uid: u32) -> bool {
+        self.0.contains(uid)
+    }
+
+    /// Adds one; false when it was there.
+    pub fn insert(&mut self, uid: u32) -> bool {
+        self.0.insert(uid)
+    }
+
+    /// Takes one away; false when it was not there.
+    pub fn remove(&mut self, uid: u32) -> bool {
+        self.0.remove(uid)
+    }
+
+    /// Adds a range.
+    pub fn insert_range(&mut self, range: RangeInclusive<u32>) {
+        self.0.insert_range(range);
+    }
+
+    /// The smallest.
+    pub fn first(&self) -> Option<u32> {
+        self.0.min()
+    }
+
+    /// The largest.
+    pub fn last(&self) -> Option<u32> {
+        self.0.max()
+    }
+
+    /// The place of `uid` among them, from 1: its sequence number when these are all of a folder.
+    pub fn place_of(&self, uid: u32) -> Option<u32> {
+        self.contains(uid).then(|| u32::try_from(self.0.rank(uid)).unwrap_or(u32::MAX))
+    }
+
+    /// The one at a place, from 1.
+    pub fn at(&self, place: u32) -> Option<u32> {
+        self.0.select(place.checked_sub(1)?)
+    }
+
+    /// Those in a range.
+    #[must_use]
+    pub fn within(&self, range: RangeInclusive<u32>) -> Self {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(range);
+        Self(&self.0 & &all)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self(&self.0 | &other.0)
+    }
+
+    /// These without those.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(&self.0 - &other.0)
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(&self.0 & &other.0)
+    }
+
+    /// Ascending.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<u32> for UidSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(uids: I) -> Self {
+        Self(uids.into_iter().collect())
+    }
+}
+
+impl Extend<u32> for UidSet {
+    fn extend<I: IntoIterator<Item = u32>>(&mut self, uids: I) {
+        self.0.extend(uids);
+    }
+}
+
+/// A conversation: messages that answer each other have the same (RFC 8474 §5.2). A keyed digest,
+/// which tells nothing outside its mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(pub [u8; 8]);
 
 /// A mailbox-wide counter that grows with every change (RFC 7162 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -423,3 +423,8 @@ pub const REFUSED_ONES_MAX: usize = 10_000;
 /// Pages of a letter's timeline that are read from its beginning; then its newest page follows.
 /// Two days of attempts every minute, each with its report, are four.
 pub const TIMELINE_PAGES_MAX: usize = 10;
+
+/// Message-IDs of a References field that a summary keeps: the root, and the last ones.
+pub const REFERENCES_MAX: usize = 100;
+/// Characters of a preview (RFC 8970 §3.1).
+pub const PREVIEW_CHARS_MAX: usize = 200;

@@ -22,8 +22,11 @@ use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
+use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
+use crate::domain::folder::UidSet;
 use crate::domain::mailbox::MailboxId;
+use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
@@ -130,6 +133,10 @@ pub struct Entry {
     pub uid: Uid,
     /// When it arrived here (INTERNALDATE).
     pub internal_date: Timestamp,
+    /// When it came into this folder (RFC 8514 §2).
+    pub saved: Timestamp,
+    /// The conversation that it belongs to.
+    pub thread: ThreadId,
     /// Clear octets (RFC822.SIZE).
     pub size: u64,
     /// Marks.
@@ -145,10 +152,10 @@ pub struct Entry {
 /// What happened in a folder since some [`ModSeq`].
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// New or changed messages, ascending.
-    pub changed: Vec<Entry>,
-    /// Messages that are gone, ascending.
-    pub gone: Vec<Uid>,
+    /// New or changed messages that may still be there; read their rows by pages.
+    pub touched: UidSet,
+    /// Messages that are gone.
+    pub gone: UidSet,
     /// The folder as it stands now; `None` when it was deleted.
     pub folder: Option<Folder>,
 }
@@ -219,6 +226,11 @@ impl OpenMailbox {
     /// The unlocked keys.
     pub fn keys(&self) -> &MailboxKeys {
         &self.slot.keys
+    }
+
+    /// What whoever opened the mailbox may do in a folder.
+    pub async fn rights(&self, _folder: FolderId) -> Result<Rights, MailboxError> {
+        Ok(Rights::ALL)
     }
 
     /// Resolves at the next change of the mailbox after the watch was made or last resolved.

@@ -37,6 +37,12 @@ pub struct Config {
     pub storage: Storage,
     /// `[limits]`
     pub limits: Limits,
+    /// `[imap]`
+    pub imap: Imap,
+    /// `[mailboxes]`
+    pub mailboxes: MailboxRules,
+    /// `[sieve]`
+    pub sieve: Sieve,
     /// `[queue]`
     pub queue: Queue,
     /// `[service]`
@@ -81,6 +87,12 @@ pub struct Listen {
     pub imap: Option<SocketAddr>,
     /// IMAP, TLS from the first byte.
     pub imaps: Option<SocketAddr>,
+    /// POP3 with STLS.
+    pub pop3: Option<SocketAddr>,
+    /// POP3, TLS from the first byte.
+    pub pop3s: Option<SocketAddr>,
+    /// ManageSieve with STARTTLS.
+    pub managesieve: Option<SocketAddr>,
     /// Pages.
     pub https: Option<SocketAddr>,
     /// Prometheus metrics, plain HTTP: bind it to a private address.
@@ -225,6 +237,35 @@ pub struct Limits {
     pub data: Duration,
     /// `limits.imap_idle_seconds`: autologout, at least 1800.
     pub imap_idle: Duration,
+}
+/// What the IMAP doors offer.
+#[derive(Clone, Debug)]
+pub struct Imap {
+    /// `imap.without`: capabilities that are switched off, in capitals as CAPABILITY names them.
+    pub without: Vec<String>,
+    /// `imap.compress`: COMPRESS=DEFLATE is offered.
+    pub compress: bool,
+}
+/// What holds for every mailbox.
+#[derive(Clone, Debug)]
+pub struct MailboxRules {
+    /// `mailboxes.quota_octets`: clear octets of all messages; `None`: no limit.
+    pub quota_octets: Option<u64>,
+    /// `mailboxes.quota_messages`; `None`: no limit.
+    pub quota_messages: Option<u64>,
+    /// `mailboxes.retention_seconds`: how long contents are held after they were expunged.
+    pub retention: Duration,
+    /// `mailboxes.shared_seen`: readers of a team mailbox share `\Seen`; each has an own one
+    /// otherwise.
+    pub shared_seen: bool,
+}
+/// Filters at delivery.
+#[derive(Clone, Debug)]
+pub struct Sieve {
+    /// `sieve.vacation_seconds_min`: the shortest time between two answers to one sender.
+    pub vacation_min: Duration,
+    /// `sieve.redirects_max`: addresses that one letter may be redirected to; 0: none.
+    pub redirects_max: usize,
 }
 /// Delivery schedule.
 #[derive(Clone, Debug)]

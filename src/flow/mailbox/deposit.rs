@@ -7,6 +7,7 @@ use crate::domain::envelope::BlobId;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
+use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
@@ -94,6 +95,8 @@ impl Deposit {
         let entry = Entry {
             uid: Uid(0),
             internal_date: letter.internal_date,
+            saved: mailbox.shelf.clock.now(),
+            thread: ThreadId([0; 8]),
             size: letter.size,
             flags,
             modseq: ModSeq(0),

@@ -8,6 +8,7 @@ use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
+use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
@@ -263,10 +264,10 @@ impl OpenMailbox {
 
     /// What happened in the folder after `since`.
     pub async fn changes(&self, folder: FolderId, since: ModSeq) -> Result<Changes, MailboxError> {
-        let mut touched = BTreeSet::new();
+        let mut touched = UidSet::new();
         let mut range = rows::change_key(&self.slot.id, since.0.saturating_add(1))
             ..rows::changes_end(&self.slot.id);
-        let mut gone = BTreeSet::new();
+        let mut gone = UidSet::new();
         let mut has_hole = false;
         loop {
             let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
@@ -293,16 +294,12 @@ impl OpenMailbox {
             tracing::error!(mailbox = ?self.slot.id, "a row of the change log is damaged");
             return self.everything_may_have_changed(folder).await;
         }
-        let mut changed = Vec::new();
-        for uid in touched.difference(&gone) {
-            changed.extend(self.entry(folder, Uid(*uid)).await?);
-        }
         let folder = match self.folder(folder).await {
             Ok(folder) => Some(folder),
             Err(MailboxError::NoSuchFolder) => None,
             Err(error) => return Err(error),
         };
-        Ok(Changes { changed, gone: gone.into_iter().map(Uid).collect(), folder })
+        Ok(Changes { touched: touched.difference(&gone), gone, folder })
     }
 
     /// What happened when nobody knows: whatever is there is told again, whatever is not is gone.
@@ -313,10 +310,11 @@ impl OpenMailbox {
             Err(MailboxError::NoSuchFolder) => return Ok(Changes::default()),
             Err(error) => return Err(error),
         };
-        let changed = self.entries(id, 1..=u32::MAX, usize::MAX).await?;
-        let there: BTreeSet<u32> = changed.iter().map(|entry| entry.uid.0).collect();
-        let gone = (1..folder.uid_next.0).filter(|uid| !there.contains(uid)).map(Uid).collect();
-        Ok(Changes { changed, gone, folder: Some(folder) })
+        let entries = self.entries(id, 1..=u32::MAX, usize::MAX).await?;
+        let touched: UidSet = entries.iter().map(|entry| entry.uid.0).collect();
+        let mut all = UidSet::new();
+        all.insert_range(1..=folder.uid_next.0.saturating_sub(1).max(1));
+        Ok(Changes { gone: all.difference(&touched), touched, folder: Some(folder) })
     }
 
     /// Like [`OpenMailbox::change`], but a conflict is told, because rows outside the mailbox
@@ -545,6 +543,8 @@ pub(super) fn safe_summary(entry: &Entry) -> Summary {
         attachments: 0,
         over_budget: true,
         header_forms: HeaderForms::default(),
+        references: Vec::new(),
+        preview: String::new(),
     }
 }
 

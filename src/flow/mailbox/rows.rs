@@ -22,6 +22,7 @@ use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
+use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
@@ -70,6 +71,8 @@ pub(super) struct FolderName {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct MessageRow {
     pub(super) internal_date: u64,
+    pub(super) saved: u64,
+    pub(super) thread: [u8; 8],
     pub(super) size: u64,
     pub(super) modseq: u64,
     pub(super) flags: u8,
@@ -120,6 +123,8 @@ impl MessageRow {
         let flags = bits.iter().enumerate().fold(0, |sum, (bit, set)| sum | u8::from(*set) << bit);
         Self {
             internal_date: entry.internal_date.as_millis(),
+            saved: entry.saved.as_millis(),
+            thread: entry.thread.0,
             size: entry.size,
             modseq: entry.modseq.0,
             flags,
@@ -139,6 +144,8 @@ impl MessageRow {
         Entry {
             uid,
             internal_date: Timestamp::from_millis(self.internal_date),
+            saved: Timestamp::from_millis(self.saved),
+            thread: ThreadId(self.thread),
             size: self.size,
             flags: Flags {
                 seen: bit(0),
@@ -176,6 +183,8 @@ pub(super) fn decode_message(
     Entry {
         uid,
         internal_date: Timestamp::from_millis(0),
+        saved: Timestamp::from_millis(0),
+        thread: ThreadId([0; 8]),
         size: 0,
         flags: Flags::default(),
         modseq: ModSeq(0),

@@ -18,16 +18,19 @@ use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
 use crate::infra::config::Dns;
 use crate::infra::config::Documents;
+use crate::infra::config::Imap;
 use crate::infra::config::Limits;
 use crate::infra::config::ListSource;
 use crate::infra::config::Listen;
 use crate::infra::config::Log;
+use crate::infra::config::MailboxRules;
 use crate::infra::config::Mx;
 use crate::infra::config::Operator;
 use crate::infra::config::Queue;
 use crate::infra::config::Revocation;
 use crate::infra::config::RevocationMode;
 use crate::infra::config::Service;
+use crate::infra::config::Sieve;
 use crate::infra::config::Storage;
 use crate::infra::config::Tls;
 use crate::infra::config::Trace;
@@ -95,6 +98,9 @@ impl Reader {
         let certs = self.certs();
         let storage = self.storage();
         let limits = self.limits();
+        let imap = self.imap();
+        let mailboxes = self.mailboxes();
+        let sieve = self.sieve();
         let queue = self.queue();
         let service = self.service();
         let documents = self.documents();
@@ -112,6 +118,9 @@ impl Reader {
             certs: certs?,
             storage: storage?,
             limits: limits?,
+            imap: imap?,
+            mailboxes: mailboxes?,
+            sieve: sieve?,
             queue: queue?,
             service: service?,
             documents: documents?,
@@ -174,6 +183,9 @@ impl Reader {
             mx: self.door("listen.mx"),
             imap: self.door("listen.imap"),
             imaps: self.door("listen.imaps"),
+            pop3: self.door("listen.pop3"),
+            pop3s: self.door("listen.pop3s"),
+            managesieve: self.door("listen.managesieve"),
             https: self.door("listen.https"),
             metrics: self.door("listen.metrics"),
         })
@@ -380,6 +392,39 @@ impl Reader {
         })
     }
 
+    fn imap(&mut self) -> Option<Imap> {
+        let is_name = |text: &str| {
+            let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"+-=".contains(&octet);
+            !text.is_empty() && text.bytes().all(is_plain)
+        };
+        let without =
+            self.list("imap.without", &[], |text| is_name(text).then(|| text.to_ascii_uppercase()));
+        let compress = self.truth("imap.compress", false);
+        Some(Imap { without: without?, compress: compress? })
+    }
+
+    fn mailboxes(&mut self) -> Option<MailboxRules> {
+        let quota_octets = self.number("mailboxes.quota_octets", 0, 0, 1 << 50);
+        let quota_messages = self.number("mailboxes.quota_messages", 0, 0, u64::from(u32::MAX));
+        let retention = self.number("mailboxes.retention_seconds", 0, 0, 3_660 * DAY);
+        let shared_seen = self.truth("mailboxes.shared_seen", false);
+        Some(MailboxRules {
+            quota_octets: Some(quota_octets?).filter(|octets| *octets > 0),
+            quota_messages: Some(quota_messages?).filter(|messages| *messages > 0),
+            retention: Duration::from_secs(retention?),
+            shared_seen: shared_seen?,
+        })
+    }
+
+    fn sieve(&mut self) -> Option<Sieve> {
+        let vacation = self.number("sieve.vacation_seconds_min", DAY, 60, 365 * DAY);
+        let redirects = self.number("sieve.redirects_max", 4, 0, 50);
+        Some(Sieve {
+            vacation_min: Duration::from_secs(vacation?),
+            redirects_max: usize::try_from(redirects?).ok()?,
+        })
+    }
+
     fn queue(&mut self) -> Option<Queue> {
         let retry = self.waits("queue.retry_seconds");
         let give_up = self.seconds("queue.give_up_seconds", limits::GIVE_UP_DEFAULT, 30 * DAY);
@@ -477,6 +522,9 @@ impl Reader {
             ("listen.mx", listen.mx),
             ("listen.imap", listen.imap),
             ("listen.imaps", listen.imaps),
+            ("listen.pop3", listen.pop3),
+            ("listen.pop3s", listen.pop3s),
+            ("listen.managesieve", listen.managesieve),
             ("listen.https", listen.https),
             ("listen.metrics", listen.metrics),
         ];

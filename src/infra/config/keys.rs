@@ -62,6 +62,9 @@ pub(super) const KEYS: &[Key] = &[
     optional("listen.mx", DOOR),
     optional("listen.imap", DOOR),
     optional("listen.imaps", DOOR),
+    optional("listen.pop3", DOOR),
+    optional("listen.pop3s", DOOR),
+    optional("listen.managesieve", DOOR),
     optional("listen.https", DOOR),
     optional("listen.metrics", DOOR),
     required("tls.certificate", CHAIN),
@@ -138,6 +141,14 @@ pub(super) const KEYS: &[Key] = &[
     default("limits.data_seconds", SECONDS),
     // RFC 3501 §5.4: an autologout timer must be at least 30 minutes.
     default("limits.imap_idle_seconds", "a whole number of seconds from 1800 to 86400"),
+    default("imap.without", "a list of capability names, e.g. [\"NOTIFY\"]"),
+    default("imap.compress", TRUTH),
+    default("mailboxes.quota_octets", "a whole number of octets, e.g. 10737418240; 0: no limit"),
+    default("mailboxes.quota_messages", "a whole number of messages, e.g. 1000000; 0: no limit"),
+    default("mailboxes.retention_seconds", "a whole number of seconds from 0 to 316224000"),
+    default("mailboxes.shared_seen", TRUTH),
+    default("sieve.vacation_seconds_min", "a whole number of seconds from 60 to 31536000"),
+    default("sieve.redirects_max", "a whole number from 0 to 50"),
     default(
         "queue.retry_seconds",
         "a list of one or more waits in seconds, none shorter than the one before it, \

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::SpecialUse;
+use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::proto::imap::cursor;
@@ -55,6 +56,7 @@ pub enum Body {
     Select {
         mailbox: MailboxName,
         access: Access,
+        options: SelectOptions,
     },
     /// With RFC 6154 §3 `(USE …)`.
     Create {
@@ -86,22 +88,13 @@ pub enum Body {
     Expunge,
     /// RFC 4315 §2.1
     UidExpunge(SequenceSet),
-    Search {
-        by: Numbering,
-        charset: Option<Vec<u8>>,
-        key: SearchKey,
-    },
-    Fetch {
-        by: Numbering,
-        set: SequenceSet,
-        items: Vec<FetchItem>,
-    },
-    Store {
-        by: Numbering,
-        set: SequenceSet,
-        change: FlagChange,
-        echo: Echo,
-    },
+    Search(Search),
+    /// RFC 5256 §3
+    Sort(Sort),
+    /// RFC 5256 §3
+    Thread(Thread),
+    Fetch(Fetch),
+    Store(Store),
     Copy {
         by: Numbering,
         set: SequenceSet,
@@ -113,6 +106,275 @@ pub enum Body {
         set: SequenceSet,
         mailbox: MailboxName,
     },
+    /// RFC 4978 §3
+    Compress,
+    /// RFC 8437 §2
+    Unauthenticate,
+    /// RFC 5465 §3; `None` is `NOTIFY NONE`.
+    Notify(Option<Notify>),
+    /// RFC 4314 §3.3
+    GetAcl(MailboxName),
+    /// RFC 4314 §3.1
+    SetAcl {
+        mailbox: MailboxName,
+        identifier: String,
+        change: RightsChange,
+    },
+    /// RFC 4314 §3.2
+    DeleteAcl {
+        mailbox: MailboxName,
+        identifier: String,
+    },
+    /// RFC 4314 §3.4
+    ListRights {
+        mailbox: MailboxName,
+        identifier: String,
+    },
+    /// RFC 4314 §3.5
+    MyRights(MailboxName),
+    /// RFC 9208 §4.1.2: of a quota root.
+    GetQuota(String),
+    /// RFC 9208 §4.1.3
+    GetQuotaRoot(MailboxName),
+    /// RFC 9208 §4.1.1: resource names and limits.
+    SetQuota {
+        root: String,
+        limits: Vec<(String, u64)>,
+    },
+    /// RFC 5464 §4.2; an empty mailbox name is the server.
+    GetMetadata {
+        mailbox: Option<MailboxName>,
+        options: MetadataOptions,
+        entries: Vec<String>,
+    },
+    /// RFC 5464 §4.3; `None` removes an entry.
+    SetMetadata {
+        mailbox: Option<MailboxName>,
+        entries: Vec<(String, Option<Secret<Vec<u8>>>)>,
+    },
+}
+
+/// What SELECT asks besides (RFC 7162 §3.1.8, §3.2.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectOptions {
+    /// `CONDSTORE`
+    pub condstore: bool,
+    /// `QRESYNC (…)`
+    pub qresync: Option<Qresync>,
+}
+
+/// What a client knows of a mailbox (RFC 7162 §3.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qresync {
+    /// The UIDVALIDITY that it remembers.
+    pub uid_validity: u32,
+    /// The HIGHESTMODSEQ that it remembers; not 0.
+    pub modseq: u64,
+    /// The UIDs that it knows; all when `None`.
+    pub known_uids: Option<SequenceSet>,
+    /// Sequence numbers and their UIDs, in the same order.
+    pub pairs: Option<(SequenceSet, SequenceSet)>,
+}
+
+/// FETCH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// What the set counts.
+    pub by: Numbering,
+    /// Of which messages.
+    pub set: SequenceSet,
+    /// What.
+    pub items: Vec<FetchItem>,
+    /// `CHANGEDSINCE` (RFC 7162 §3.1.4.1)
+    pub changed_since: Option<u64>,
+    /// `VANISHED` (RFC 7162 §3.2.6)
+    pub vanished: bool,
+    /// `PARTIAL` (RFC 9394 §3.3)
+    pub partial: Option<PartialRange>,
+}
+
+/// STORE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// What the set counts.
+    pub by: Numbering,
+    /// Of which messages.
+    pub set: SequenceSet,
+    /// How marks change.
+    pub change: FlagChange,
+    /// Whether the new marks are told.
+    pub echo: Echo,
+    /// `UNCHANGEDSINCE` (RFC 7162 §3.1.3)
+    pub unchanged_since: Option<u64>,
+}
+
+/// SEARCH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// What the answer counts.
+    pub by: Numbering,
+    /// `RETURN (…)` (RFC 4731 §3.1); `None` for the old form.
+    pub returns: Option<SearchReturns>,
+    /// The charset of the texts.
+    pub charset: Option<Vec<u8>>,
+    /// What is searched.
+    pub key: SearchKey,
+}
+
+/// SORT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// What is searched, and how it is answered.
+    pub search: Search,
+    /// In which order; at least one.
+    pub criteria: Vec<SortCriterion>,
+}
+
+/// THREAD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// What is searched; never with returns.
+    pub search: Search,
+    /// How threads are made.
+    pub algorithm: ThreadAlgorithm,
+}
+
+/// What SEARCH and SORT return. `RETURN ()` is `all` (RFC 4731 §3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchReturns {
+    /// `MIN`
+    pub min: bool,
+    /// `MAX`
+    pub max: bool,
+    /// `ALL`
+    pub all: bool,
+    /// `COUNT`
+    pub count: bool,
+    /// `SAVE` (RFC 5182 §2.1)
+    pub save: bool,
+    /// `PARTIAL` (RFC 9394 §3.1)
+    pub partial: Option<PartialRange>,
+}
+
+/// `1:10` counts results from the first, `-1:-10` from the last (RFC 9394 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialRange {
+    /// The smaller number, from 1.
+    pub first: u32,
+    /// The larger number.
+    pub last: u32,
+    /// True when counted from the last result.
+    pub from_end: bool,
+}
+
+/// One key of an order (RFC 5256 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortCriterion {
+    /// By what.
+    pub key: SortKey,
+    /// `REVERSE`
+    pub reverse: bool,
+}
+
+/// By what messages are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of RFC 5256 §3 and RFC 5957 §3")]
+pub enum SortKey {
+    Arrival,
+    Cc,
+    Date,
+    From,
+    Size,
+    Subject,
+    To,
+    DisplayFrom,
+    DisplayTo,
+}
+
+/// How threads are made (RFC 5256 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of RFC 5256")]
+pub enum ThreadAlgorithm {
+    OrderedSubject,
+    References,
+}
+
+/// What a client wants to hear of (RFC 5465 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// `STATUS`: a STATUS response of each mailbox at once.
+    pub status: bool,
+    /// Which events of which mailboxes; at least one.
+    pub groups: Vec<EventGroup>,
+}
+
+/// Events of some mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventGroup {
+    /// Of which.
+    pub mailboxes: NotifyMailboxes,
+    /// What; empty for `NONE`.
+    pub events: Vec<NotifyEvent>,
+}
+
+/// Which mailboxes (RFC 5465 §6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "RFC 5465 §6 documents each")]
+pub enum NotifyMailboxes {
+    Selected,
+    SelectedDelayed,
+    Inboxes,
+    Personal,
+    Subscribed,
+    Subtree(Vec<MailboxName>),
+    Mailboxes(Vec<MailboxName>),
+}
+
+/// What happens (RFC 5465 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "RFC 5465 §5 documents each")]
+pub enum NotifyEvent {
+    /// With what is told of a new message of the selected mailbox.
+    MessageNew(Vec<FetchItem>),
+    MessageExpunge,
+    FlagChange,
+    AnnotationChange,
+    MailboxName,
+    SubscriptionChange,
+    MailboxMetadataChange,
+    ServerMetadataChange,
+}
+
+/// How SETACL changes rights (RFC 4314 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RightsChange {
+    /// `lr`
+    Replace(Rights),
+    /// `+lr`
+    Add(Rights),
+    /// `-lr`
+    Remove(Rights),
+}
+
+/// Options of GETMETADATA (RFC 5464 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetadataOptions {
+    /// `MAXSIZE`: longer values are left out.
+    pub size_max: Option<u32>,
+    /// `DEPTH`
+    pub depth: MetadataDepth,
+}
+
+/// How far below an entry GETMETADATA looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetadataDepth {
+    /// `0`
+    #[default]
+    Entry,
+    /// `1`
+    Children,
+    /// `infinity`
+    All,
 }
 
 /// How a mailbox is opened.
@@ -177,6 +439,8 @@ pub struct Returns {
     pub children: bool,
     /// `SPECIAL-USE`
     pub special_use: bool,
+    /// `MYRIGHTS` (RFC 8440 §4)
+    pub my_rights: bool,
     /// `STATUS (…)` (RFC 5819 §2); empty when not asked for.
     pub status: Vec<StatusItem>,
 }
@@ -192,6 +456,16 @@ pub enum StatusItem {
     Unseen,
     /// RFC 8438 §3
     Size,
+    /// RFC 7162 §3.1.7
+    HighestModSeq,
+    /// RFC 7889 §4
+    AppendLimit,
+    /// RFC 8474 §4.3
+    MailboxId,
+    /// RFC 9051 §6.3.11
+    Deleted,
+    /// RFC 9208 §4.1.4
+    DeletedStorage,
 }
 
 /// APPEND without its message.
@@ -229,8 +503,19 @@ impl Tag {
 
 impl StatusItem {
     /// All, in the order in which STATUS answers.
-    pub const ALL: [Self; 6] =
-        [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen, Self::Size];
+    pub const ALL: [Self; 11] = [
+        Self::Messages,
+        Self::Recent,
+        Self::UidNext,
+        Self::UidValidity,
+        Self::Unseen,
+        Self::Size,
+        Self::HighestModSeq,
+        Self::AppendLimit,
+        Self::MailboxId,
+        Self::Deleted,
+        Self::DeletedStorage,
+    ];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
@@ -241,6 +526,11 @@ impl StatusItem {
             Self::UidValidity => "UIDVALIDITY",
             Self::Unseen => "UNSEEN",
             Self::Size => "SIZE",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::AppendLimit => "APPENDLIMIT",
+            Self::MailboxId => "MAILBOXID",
+            Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
         }
     }
 }
@@ -274,11 +564,26 @@ impl Body {
             Self::Close => "CLOSE",
             Self::Unselect => "UNSELECT",
             Self::Expunge | Self::UidExpunge(_) => "EXPUNGE",
-            Self::Search { .. } => "SEARCH",
-            Self::Fetch { .. } => "FETCH",
-            Self::Store { .. } => "STORE",
+            Self::Search(_) => "SEARCH",
+            Self::Sort(_) => "SORT",
+            Self::Thread(_) => "THREAD",
+            Self::Fetch(_) => "FETCH",
+            Self::Store(_) => "STORE",
             Self::Copy { .. } => "COPY",
             Self::Move { .. } => "MOVE",
+            Self::Compress => "COMPRESS",
+            Self::Unauthenticate => "UNAUTHENTICATE",
+            Self::Notify(_) => "NOTIFY",
+            Self::GetAcl(_) => "GETACL",
+            Self::SetAcl { .. } => "SETACL",
+            Self::DeleteAcl { .. } => "DELETEACL",
+            Self::ListRights { .. } => "LISTRIGHTS",
+            Self::MyRights(_) => "MYRIGHTS",
+            Self::GetQuota(_) => "GETQUOTA",
+            Self::GetQuotaRoot(_) => "GETQUOTAROOT",
+            Self::SetQuota { .. } => "SETQUOTA",
+            Self::GetMetadata { .. } => "GETMETADATA",
+            Self::SetMetadata { .. } => "SETMETADATA",
         }
     }
 }
@@ -297,9 +602,11 @@ impl Command {
 impl Body {
     fn print(&self, out: &mut Vec<u8>) {
         let uid = match self {
-            Self::Search { by, .. }
-            | Self::Fetch { by, .. }
-            | Self::Store { by, .. }
+            Self::Search(Search { by, .. })
+            | Self::Sort(Sort { search: Search { by, .. }, .. })
+            | Self::Thread(Thread { search: Search { by, .. }, .. })
+            | Self::Fetch(Fetch { by, .. })
+            | Self::Store(Store { by, .. })
             | Self::Copy { by, .. }
             | Self::Move { by, .. } => *by == Numbering::Uid,
             Self::UidExpunge(_) => true,
@@ -359,7 +666,7 @@ impl Body {
             }
             Self::Append(append) => append.print(out),
             Self::UidExpunge(set) => write::text(out, format_args!(" {set}")),
-            Self::Search { charset, key, .. } => {
+            Self::Search(Search { charset, key, .. }) => {
                 if let Some(charset) = charset {
                     out.extend_from_slice(b" CHARSET");
                     argument(out, charset);
@@ -367,7 +674,7 @@ impl Body {
                 out.push(b' ');
                 key.print(out);
             }
-            Self::Fetch { set, items, .. } => {
+            Self::Fetch(Fetch { set, items, .. }) => {
                 write::text(out, format_args!(" {set} "));
                 for (index, item) in items.iter().enumerate() {
                     out.push(if index == 0 { b'(' } else { b' ' });
@@ -375,7 +682,7 @@ impl Body {
                 }
                 out.push(b')');
             }
-            Self::Store { set, change, echo, .. } => {
+            Self::Store(Store { set, change, echo, .. }) => {
                 let (sign, flags) = match change {
                     FlagChange::Replace(flags) => ("", flags),
                     FlagChange::Add(flags) => ("+", flags),
@@ -389,6 +696,7 @@ impl Body {
                 write::text(out, format_args!(" {set}"));
                 argument(out, mailbox.to_wire().as_bytes());
             }
+            _ => {}
         }
     }
 }

@@ -28,6 +28,34 @@ pub enum FetchItem {
     Uid,
     /// `BODY[section]<partial>`
     Section(BodySection),
+    /// `MODSEQ` (RFC 7162 §3.1.4.2)
+    ModSeq,
+    /// `EMAILID` (RFC 8474 §5.1)
+    EmailId,
+    /// `THREADID` (RFC 8474 §5.2)
+    ThreadId,
+    /// `SAVEDATE` (RFC 8514 §4.1)
+    SaveDate,
+    /// `PREVIEW`, and whether `(LAZY)` (RFC 8970 §3)
+    Preview {
+        /// True when the client would rather have nothing than wait.
+        lazy: bool,
+    },
+    /// `BINARY[part]<partial>` (RFC 3516 §4.2)
+    Binary(BinarySection),
+    /// `BINARY.SIZE[part]` (RFC 3516 §4.2)
+    BinarySize(Vec<u32>),
+}
+
+/// `BINARY[part]<partial>` or `BINARY.PEEK[part]<partial>`: a part without its transfer encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinarySection {
+    /// Part numbers from the outside in; empty for the letter itself.
+    pub part: Vec<u32>,
+    /// Of these octets, from where and at most how many; how many is not 0.
+    pub partial: Option<(u32, u32)>,
+    /// What reading does to `\Seen`.
+    pub reading: Reading,
 }
 
 /// `BODY[section]<partial>` or `BODY.PEEK[section]<partial>`
@@ -169,6 +197,12 @@ impl FetchItem {
             Self::Body => "BODY",
             Self::BodyStructure => "BODYSTRUCTURE",
             Self::Uid => "UID",
+            Self::ModSeq => "MODSEQ",
+            Self::EmailId => "EMAILID",
+            Self::ThreadId => "THREADID",
+            Self::SaveDate => "SAVEDATE",
+            Self::Preview { .. } => "PREVIEW",
+            Self::Binary(_) | Self::BinarySize(_) => "BINARY",
             Self::Section(body) => {
                 out.extend_from_slice(b"BODY[");
                 body.section.print(out);

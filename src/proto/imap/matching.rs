@@ -136,6 +136,13 @@ fn prepare(key: &SearchKey, last_sequence: u32, last_uid: u32) -> Node {
         SearchKey::Sent(when, day) => Node::Sent(*when, *day),
         SearchKey::Larger(octets) => Node::Larger(*octets),
         SearchKey::Smaller(octets) => Node::Smaller(*octets),
+        SearchKey::ModSeq(_)
+        | SearchKey::Older(_)
+        | SearchKey::Younger(_)
+        | SearchKey::Saved(..)
+        | SearchKey::SaveDateSupported
+        | SearchKey::EmailId(_)
+        | SearchKey::ThreadId(_) => Node::Constant(false),
     }
 }
 

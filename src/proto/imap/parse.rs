@@ -8,11 +8,15 @@ use crate::proto::imap::command::AppendStart;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Echo;
+use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::List;
 use crate::proto::imap::command::Numbering;
 use crate::proto::imap::command::Returns;
+use crate::proto::imap::command::Search;
+use crate::proto::imap::command::SelectOptions;
 use crate::proto::imap::command::Selection;
 use crate::proto::imap::command::StatusItem;
+use crate::proto::imap::command::Store;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::cursor::Cursor;
@@ -126,8 +130,8 @@ fn with_arguments(cursor: &mut Cursor<'_>, name: &str) -> Result<Body, Bad> {
         "ENABLE" => enable(cursor),
         "AUTHENTICATE" => authenticate(cursor),
         "LOGIN" => login(cursor),
-        "SELECT" => Ok(Body::Select { mailbox: mailbox(cursor)?, access: Access::ReadWrite }),
-        "EXAMINE" => Ok(Body::Select { mailbox: mailbox(cursor)?, access: Access::ReadOnly }),
+        "SELECT" => select(cursor, Access::ReadWrite),
+        "EXAMINE" => select(cursor, Access::ReadOnly),
         "CREATE" => create(cursor),
         "DELETE" => mailbox(cursor).map(Body::Delete),
         "RENAME" => {
@@ -169,12 +173,23 @@ fn numbered(cursor: &mut Cursor<'_>, name: &str, by: Numbering) -> Result<Body, 
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
     match name {
-        "FETCH" => Ok(Body::Fetch { by, set, items: FetchItem::parse_all(cursor)? }),
+        "FETCH" => Ok(Body::Fetch(Fetch {
+            by,
+            set,
+            items: FetchItem::parse_all(cursor)?,
+            changed_since: None,
+            vanished: false,
+            partial: None,
+        })),
         "STORE" => store(cursor, by, set),
         "COPY" => Ok(Body::Copy { by, set, mailbox: mailbox(cursor)? }),
         "MOVE" => Ok(Body::Move { by, set, mailbox: mailbox(cursor)? }),
         _ => Err(Bad("unknown UID command")),
     }
+}
+
+fn select(cursor: &mut Cursor<'_>, access: Access) -> Result<Body, Bad> {
+    Ok(Body::Select { mailbox: mailbox(cursor)?, access, options: SelectOptions::default() })
 }
 
 fn mailbox(cursor: &mut Cursor<'_>) -> Result<MailboxName, Bad> {
@@ -319,7 +334,8 @@ fn search(cursor: &mut Cursor<'_>, by: Numbering) -> Result<Body, Bad> {
         charset = Some(cursor.astring()?);
         cursor.space()?;
     }
-    Ok(Body::Search { by, charset, key: SearchKey::parse_all(cursor)? })
+    let key = SearchKey::parse_all(cursor)?;
+    Ok(Body::Search(Search { by, returns: None, charset, key }))
 }
 
 fn store(cursor: &mut Cursor<'_>, by: Numbering, set: SequenceSet) -> Result<Body, Bad> {
@@ -337,5 +353,5 @@ fn store(cursor: &mut Cursor<'_>, by: Numbering, set: SequenceSet) -> Result<Bod
         b"-" => FlagChange::Remove(flags),
         _ => return Err(Bad("unknown STORE item")),
     };
-    Ok(Body::Store { by, set, change, echo })
+    Ok(Body::Store(Store { by, set, change, echo, unchanged_since: None }))
 }

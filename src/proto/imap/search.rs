@@ -44,6 +44,20 @@ pub enum SearchKey {
     Larger(u32),
     /// `SMALLER`
     Smaller(u32),
+    /// `MODSEQ` (RFC 7162 §3.1.5); which entry is asked for makes no difference here.
+    ModSeq(u64),
+    /// `OLDER`: seconds (RFC 5032 §3)
+    Older(u32),
+    /// `YOUNGER`: seconds (RFC 5032 §3)
+    Younger(u32),
+    /// `SAVEDBEFORE`, `SAVEDON`, `SAVEDSINCE` (RFC 8514 §4.3)
+    Saved(When, Day),
+    /// `SAVEDATESUPPORTED` (RFC 8514 §4.3): always true here.
+    SaveDateSupported,
+    /// `EMAILID` (RFC 8474 §5.3)
+    EmailId(String),
+    /// `THREADID` (RFC 8474 §5.3)
+    ThreadId(String),
 }
 
 /// Marks that have a search key of their own.
@@ -160,6 +174,13 @@ impl SearchKey {
             Self::Sent(when, day) => print_day(out, "SENT", *when, *day),
             Self::Larger(octets) => write::text(out, format_args!("LARGER {octets}")),
             Self::Smaller(octets) => write::text(out, format_args!("SMALLER {octets}")),
+            Self::ModSeq(_)
+            | Self::Older(_)
+            | Self::Younger(_)
+            | Self::Saved(..)
+            | Self::SaveDateSupported
+            | Self::EmailId(_)
+            | Self::ThreadId(_) => {}
         }
     }
 }

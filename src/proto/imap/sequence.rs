@@ -14,7 +14,8 @@ pub enum Number {
     Last,
 }
 
-/// `3,7:9,12:*`; never empty. A range may be written backwards.
+/// `3,7:9,12:*`. A range may be written backwards. Without any range it is `$`: what the last
+/// search saved (RFC 5182 §2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SequenceSet(Vec<(Number, Number)>);
 
@@ -56,6 +57,11 @@ impl SequenceSet {
             }
         }
         merged.into_iter().map(|(from, to)| from..=to).collect()
+    }
+
+    /// True for `$`.
+    pub fn is_saved(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The largest number that is written out.

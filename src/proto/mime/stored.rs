@@ -12,7 +12,7 @@ use crate::proto::mime::summary::Part;
 use crate::proto::mime::summary::Summary;
 
 /// First octet; another number is another format.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// Octets of one header text that the safe form keeps.
 const SAFE_TEXT_OCTETS: usize = 998;
 /// Addresses of one field that the safe form keeps.
@@ -29,6 +29,8 @@ struct StoredSummary {
     attachments: u32,
     over_budget: bool,
     header_forms: u32,
+    references: Vec<Vec<u8>>,
+    preview: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +98,8 @@ fn write(summary: &Summary) -> Vec<u8> {
         attachments: summary.attachments,
         over_budget: summary.over_budget,
         header_forms: summary.header_forms.0,
+        references: summary.references.clone(),
+        preview: summary.preview.clone(),
     };
     postcard::to_extend(&stored, vec![FORMAT]).expect("plain structs into memory")
 }
@@ -117,6 +121,8 @@ pub(super) fn decode(stored: &[u8]) -> Option<Summary> {
         attachments: stored.attachments,
         over_budget: stored.over_budget,
         header_forms: HeaderForms(stored.header_forms),
+        references: stored.references,
+        preview: stored.preview,
     })
 }
 
@@ -166,6 +172,8 @@ fn safe(summary: &Summary) -> Summary {
         attachments: summary.attachments,
         over_budget: true,
         header_forms: HeaderForms::default(),
+        references: Vec::new(),
+        preview: String::new(),
     }
 }
 

@@ -21,6 +21,12 @@ pub struct Summary {
     pub over_budget: bool,
     /// Which fields the envelope tells exactly.
     pub header_forms: HeaderForms,
+    /// Message-IDs of the References field, with their angle brackets, the oldest first; the last
+    /// `limits::REFERENCES_MAX` of a longer one.
+    pub references: Vec<Vec<u8>>,
+    /// The beginning of the text, for lists: at most `limits::PREVIEW_CHARS_MAX` characters, without line ends
+    /// (RFC 8970 §3.1). Empty when there is no text.
+    pub preview: String,
 }
 
 /// RFC 3501 §7.4.2 ENVELOPE, raw octets; `None` where the field is absent. Sender and Reply-To
@@ -114,6 +120,8 @@ pub fn summarise(letter: &[u8]) -> Summary {
         structure: structure.root,
         attachments: structure.attachments,
         over_budget: structure.over_budget,
+        references: Vec::new(),
+        preview: String::new(),
     }
 }
 

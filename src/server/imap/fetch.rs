@@ -10,12 +10,12 @@ use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Access;
+use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::Numbering;
 use crate::proto::imap::date;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::flags;
 use crate::proto::imap::section;
-use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::structure;
 use crate::proto::imap::structure::Extent;
 use crate::proto::imap::write;
@@ -43,12 +43,11 @@ struct Opened {
 pub(super) async fn fetch<D: Desk, S: Stream>(
     desk: &D,
     line: &mut Line<S>,
-    shelf: &D::Shelf,
-    view: &mut View<<D::Shelf as Shelf>::Bell>,
-    (by, set): (Numbering, &SequenceSet),
-    items: &[FetchItem],
+    view: &mut View<D::Shelf>,
+    fetch: &Fetch,
 ) -> Done {
-    let mut items = items.to_vec();
+    let Fetch { by, ref set, .. } = *fetch;
+    let mut items = fetch.items.clone();
     // RFC 3501 §6.4.8: a UID command tells the UID whether asked or not.
     if by == Numbering::Uid && !items.contains(&FetchItem::Uid) {
         items.insert(0, FetchItem::Uid);
@@ -56,9 +55,9 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
     let wanted = view.named(by, set)?;
     let (mut unreadable, mut missing) = (0, wanted.len());
     for page in wanted.chunks(ROWS) {
-        for entry in view.rows(shelf, page).await? {
+        for entry in view.rows(page).await? {
             missing -= 1;
-            let one = Message { desk, shelf, entry, items: &items };
+            let one = Message { desk, shelf: view.shelf.clone(), entry, items: &items };
             // A reader who takes a letter by the byte keeps it in our memory: not for ever.
             match timeout(desk.times().data, one.send(line, view)).await {
                 Ok(sent) => unreadable += usize::from(sent? == Sent::WithoutBody),
@@ -89,7 +88,7 @@ enum Sent {
 
 struct Message<'a, D: Desk> {
     desk: &'a D,
-    shelf: &'a D::Shelf,
+    shelf: D::Shelf,
     entry: Entry,
     items: &'a [FetchItem],
 }
@@ -98,7 +97,7 @@ impl<D: Desk> Message<'_, D> {
     async fn send<S: Stream>(
         mut self,
         line: &mut Line<S>,
-        view: &mut View<<D::Shelf as Shelf>::Bell>,
+        view: &mut View<D::Shelf>,
     ) -> Result<Sent, Halt> {
         let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::Whole) };
         let opened = self.open_if_asked().await?;
@@ -128,7 +127,7 @@ impl<D: Desk> Message<'_, D> {
         if self.items.iter().all(|item| item.section().is_none()) {
             return Ok(Ok(None));
         }
-        match open(self.desk, self.shelf, &self.entry).await {
+        match open(self.desk, &self.shelf, &self.entry).await {
             Ok(opened) => Ok(Ok(Some(opened))),
             // It went between the row and the content; its numbers are still valid here.
             Err(MailboxError::NoSuchMessage) => Ok(Err(())),
@@ -140,7 +139,7 @@ impl<D: Desk> Message<'_, D> {
         }
     }
 
-    async fn summary_if_asked<B>(&self, view: &View<B>) -> Result<Option<Arc<Summary>>, Halt> {
+    async fn summary_if_asked(&self, view: &View<D::Shelf>) -> Result<Option<Arc<Summary>>, Halt> {
         let asks = |item: &FetchItem| match item {
             FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
             FetchItem::Section(body) => section::needs_structure(&body.section),
@@ -153,7 +152,7 @@ impl<D: Desk> Message<'_, D> {
     }
 
     /// Sets `\Seen` when an item asks for it; true when that changed something.
-    async fn mark_seen<B>(&mut self, view: &mut View<B>) -> Result<bool, Halt> {
+    async fn mark_seen(&mut self, view: &mut View<D::Shelf>) -> Result<bool, Halt> {
         let marks = view.access == Access::ReadWrite
             && !self.entry.flags.seen
             && self.items.iter().any(FetchItem::marks_seen);

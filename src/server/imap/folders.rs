@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::folder::SpecialUse;
 use crate::domain::limits;
+use crate::domain::rights::Rights;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::command::List;
@@ -18,18 +19,40 @@ use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
+use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 
+/// A folder, and the mailbox that it is in: the own one, or one of others.
+pub(super) struct Place<M> {
+    /// The mailbox.
+    pub(super) shelf: M,
+    /// The folder.
+    pub(super) folder: Folder,
+    /// What this login may do there.
+    pub(super) rights: Rights,
+}
+
 /// The folder of a name.
-pub(super) async fn find<M: Shelf>(shelf: &M, name: &MailboxName) -> Result<Folder, MailboxError> {
-    let folders = shelf.folders().await?;
+pub(super) async fn find<D: Desk>(
+    _desk: &D,
+    own: &D::Shelf,
+    name: &MailboxName,
+) -> Result<Place<D::Shelf>, MailboxError> {
+    let folders = own.folders().await?;
     let wanted = name.as_str();
-    folders.into_iter().find(|folder| folder.name == wanted).ok_or(MailboxError::NoSuchFolder)
+    let folder = folders.into_iter().find(|folder| folder.name == wanted);
+    let folder = folder.ok_or(MailboxError::NoSuchFolder)?;
+    let rights = own.rights(folder.id).await?;
+    Ok(Place { shelf: own.clone(), folder, rights })
 }
 
 /// The folder that APPEND, COPY or MOVE wants to fill.
-pub(super) async fn find_target<M: Shelf>(shelf: &M, name: &MailboxName) -> Result<Folder, Halt> {
-    match find(shelf, name).await {
+pub(super) async fn find_target<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    name: &MailboxName,
+) -> Result<Place<D::Shelf>, Halt> {
+    match find(desk, own, name).await {
         // RFC 3501 §6.3.11: a hint that CREATE would help, when it would.
         Err(MailboxError::NoSuchFolder) if name.for_new_folder().is_some() => {
             Err(Answer::no("TRYCREATE", "No such mailbox; it can be created").into())
@@ -119,14 +142,15 @@ fn cannot_be_named() -> Halt {
 }
 
 /// STATUS
-pub(super) async fn status<M: Shelf, S: Stream>(
-    shelf: &M,
+pub(super) async fn status<D: Desk, S: Stream>(
+    desk: &D,
+    own: &D::Shelf,
     line: &mut Line<S>,
     mailbox: &MailboxName,
     items: &[StatusItem],
 ) -> Done {
-    let folder = find(shelf, mailbox).await?;
-    write_status(line.out(), &folder, items);
+    let place = find(desk, own, mailbox).await?;
+    write_status(line.out(), &place.folder, items);
     Ok(Answer::ok("Done"))
 }
 
@@ -141,6 +165,8 @@ fn write_status(out: &mut Vec<u8>, folder: &Folder, items: &[StatusItem]) {
             StatusItem::UidValidity => u64::from(folder.uid_validity),
             StatusItem::Unseen => u64::from(folder.unseen),
             StatusItem::Size => folder.octets,
+            StatusItem::HighestModSeq => folder.highest_modseq.0,
+            _ => continue,
         };
         out.extend_from_slice(if index == 0 { b" (" } else { b" " });
         write::text(out, format_args!("{} {value}", item.name()));

@@ -13,12 +13,13 @@ use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Append;
 use crate::proto::imap::command::Echo;
 use crate::proto::imap::command::Numbering;
+use crate::proto::imap::command::Search;
+use crate::proto::imap::command::Store;
 use crate::proto::imap::matching::Facts;
 use crate::proto::imap::matching::FoldedLetter;
 use crate::proto::imap::matching::Known;
 use crate::proto::imap::matching::Query;
 use crate::proto::imap::name::MailboxName;
-use crate::proto::imap::search::SearchKey;
 use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
 use crate::proto::mime::forms::HeaderForms;
@@ -50,12 +51,10 @@ pub(super) enum Transfer {
 /// STORE and UID STORE.
 pub(super) async fn store<M: Shelf, S: Stream>(
     line: &mut Line<S>,
-    shelf: &M,
-    view: &mut View<M::Bell>,
-    (by, set): (Numbering, &SequenceSet),
-    change: &FlagChange,
-    echo: Echo,
+    view: &mut View<M>,
+    store: &Store,
 ) -> Done {
+    let Store { by, ref set, ref change, echo, .. } = *store;
     must_be_writable(view)?;
     let (FlagChange::Replace(flags) | FlagChange::Add(flags) | FlagChange::Remove(flags)) = change;
     check_keywords(flags)?;
@@ -63,11 +62,11 @@ pub(super) async fn store<M: Shelf, S: Stream>(
     let mut missing = wanted.len();
     for page in wanted.chunks(ROWS) {
         let uids: Vec<Uid> = page.iter().copied().map(Uid).collect();
-        let changed = shelf.store_flags(view.folder, &uids, change).await?;
+        let changed = view.shelf.store_flags(view.folder, &uids, change).await?;
         for entry in &changed {
             view.has_told(entry);
         }
-        let rows = with_unchanged(shelf, view, page, changed).await?;
+        let rows = with_unchanged(view, page, changed).await?;
         missing -= rows.len();
         for entry in rows.iter().filter(|_| echo == Echo::Flags) {
             if let Some(sequence) = view.sequence_of(entry.uid) {
@@ -82,22 +81,21 @@ pub(super) async fn store<M: Shelf, S: Stream>(
 
 /// A STORE that changes nothing for a message still tells its flags.
 async fn with_unchanged<M: Shelf>(
-    shelf: &M,
-    view: &View<M::Bell>,
+    view: &View<M>,
     page: &[u32],
     changed: Vec<Entry>,
 ) -> Result<Vec<Entry>, MailboxError> {
     if changed.len() == page.len() {
         return Ok(changed);
     }
-    view.rows(shelf, page).await
+    view.rows(page).await
 }
 
 /// COPY, MOVE and their UID variants.
-pub(super) async fn transfer<M: Shelf, S: Stream>(
+pub(super) async fn transfer<D: Desk, S: Stream>(
+    (desk, own): (&D, &D::Shelf),
     line: &mut Line<S>,
-    shelf: &M,
-    view: &mut View<M::Bell>,
+    view: &mut View<D::Shelf>,
     (by, set): (Numbering, &SequenceSet),
     mailbox: &MailboxName,
     transfer: Transfer,
@@ -105,14 +103,14 @@ pub(super) async fn transfer<M: Shelf, S: Stream>(
     if transfer == Transfer::Move {
         must_be_writable(view)?;
     }
-    let target = folders::find_target(shelf, mailbox).await?;
+    let target = folders::find_target(desk, own, mailbox).await?;
     let uids: Vec<Uid> = view.named(by, set)?.into_iter().map(Uid).collect();
     if uids.is_empty() {
         return Ok(Answer::ok("Nothing to do"));
     }
     let (uid_validity, pairs) = match transfer {
-        Transfer::Copy => shelf.copy(view.folder, &uids, target.id).await?,
-        Transfer::Move => shelf.move_messages(view.folder, &uids, target.id).await?,
+        Transfer::Copy => view.shelf.copy(view.folder, &uids, target.folder.id).await?,
+        Transfer::Move => view.shelf.move_messages(view.folder, &uids, target.folder.id).await?,
     };
     let done = Answer::ok("Done");
     if pairs.is_empty() {
@@ -131,8 +129,7 @@ pub(super) async fn transfer<M: Shelf, S: Stream>(
 /// EXPUNGE and UID EXPUNGE.
 pub(super) async fn expunge<M: Shelf, S: Stream>(
     line: &mut Line<S>,
-    shelf: &M,
-    view: &mut View<M::Bell>,
+    view: &mut View<M>,
     set: Option<&SequenceSet>,
 ) -> Done {
     must_be_writable(view)?;
@@ -142,7 +139,7 @@ pub(super) async fn expunge<M: Shelf, S: Stream>(
         Some(set) => Some(view.named(Numbering::Uid, set)?.into_iter().map(Uid).collect()),
         None => None,
     };
-    let gone = shelf.expunge(view.folder, uids.as_deref()).await?;
+    let gone = view.shelf.expunge(view.folder, uids.as_deref()).await?;
     view.remove(line, gone).await?;
     Ok(Answer::ok("Expunged"))
 }
@@ -151,13 +148,11 @@ pub(super) async fn expunge<M: Shelf, S: Stream>(
 pub(super) async fn search<D: Desk, S: Stream>(
     desk: &D,
     line: &mut Line<S>,
-    shelf: &D::Shelf,
-    view: &View<<D::Shelf as Shelf>::Bell>,
-    by: Numbering,
-    charset: Option<&[u8]>,
-    key: &SearchKey,
+    view: &View<D::Shelf>,
+    search: &Search,
 ) -> Done {
-    let is_known = charset.is_none_or(|charset| {
+    let Search { by, ref charset, ref key, .. } = *search;
+    let is_known = charset.as_deref().is_none_or(|charset| {
         charset.eq_ignore_ascii_case(b"UTF-8") || charset.eq_ignore_ascii_case(b"US-ASCII")
     });
     if !is_known {
@@ -166,9 +161,9 @@ pub(super) async fn search<D: Desk, S: Stream>(
     let query = Query::new(key, view.exists(), view.last_uid());
     let mut found = Vec::new();
     for page in view.uids().chunks(ROWS) {
-        for entry in view.rows(shelf, page).await? {
+        for entry in view.rows(page).await? {
             let Some(sequence) = view.sequence_of(entry.uid) else { continue };
-            if answers(desk, shelf, view, &query, &entry, sequence).await? {
+            if answers(desk, view, &query, &entry, sequence).await? {
                 found.push(if by == Numbering::Uid { entry.uid.0 } else { sequence });
             }
         }
@@ -184,8 +179,7 @@ pub(super) async fn search<D: Desk, S: Stream>(
 /// Opens as little as the query needs: the row, then the summary, then the letter.
 async fn answers<D: Desk>(
     desk: &D,
-    shelf: &D::Shelf,
-    view: &View<<D::Shelf as Shelf>::Bell>,
+    view: &View<D::Shelf>,
     query: &Query,
     entry: &Entry,
     sequence: u32,
@@ -203,7 +197,7 @@ async fn answers<D: Desk>(
     if let Some(answer) = query.matches(&facts) {
         return Ok(answer);
     }
-    let summary: Option<Arc<Summary>> = match shelf.summary(view.folder, entry).await {
+    let summary: Option<Arc<Summary>> = match view.shelf.summary(view.folder, entry).await {
         Ok(summary) => Some(summary),
         Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
         Err(_) => None,
@@ -216,7 +210,7 @@ async fn answers<D: Desk>(
     // The decoded and the folded text are as large as the letter, or larger. All is asked for at
     // once: who holds some and waits for more may wait for those who do the same.
     let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
-    let letter = match shelf.content(entry).await {
+    let letter = match view.shelf.content(entry).await {
         // Decoding a large letter must not hold up the other sessions of this thread.
         Ok(letter) => tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
             .await
@@ -235,7 +229,7 @@ async fn answers<D: Desk>(
 }
 
 /// APPEND.
-pub(super) async fn append<M: Shelf>(shelf: &M, append: Append) -> Done {
+pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) -> Done {
     let Append { start, message } = append;
     check_keywords(&start.flags)?;
     if message.expose().is_empty() {
@@ -245,10 +239,10 @@ pub(super) async fn append<M: Shelf>(shelf: &M, append: Append) -> Done {
     if message.expose().contains(&0) {
         return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
     }
-    let target = folders::find_target(shelf, &start.mailbox).await?;
+    let target = folders::find_target(desk, own, &start.mailbox).await?;
     let content = with_whole_line_ends(message);
     let new = NewMessage { content, flags: start.flags, internal_date: start.date };
-    let (uid_validity, uid) = shelf.append(target.id, new).await?;
+    let (uid_validity, uid) = target.shelf.append(target.folder.id, new).await?;
     Ok(Answer::ok("Kept").code(format!("APPENDUID {uid_validity} {}", uid.0)))
 }
 
@@ -276,7 +270,7 @@ fn with_whole_line_ends(message: Secret<Vec<u8>>) -> Secret<Vec<u8>> {
     Secret::new(whole)
 }
 
-fn must_be_writable<B>(view: &View<B>) -> Result<(), Halt> {
+fn must_be_writable<M: Shelf>(view: &View<M>) -> Result<(), Halt> {
     match view.access {
         Access::ReadWrite => Ok(()),
         Access::ReadOnly => {

@@ -25,6 +25,7 @@ use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
+use crate::server::imap::folders::Place;
 use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
@@ -74,7 +75,7 @@ pub(super) struct Session<'a, D: Desk, S> {
 enum State<M: Shelf> {
     Stranger,
     LoggedIn(M),
-    Selected(M, Box<View<M::Bell>>),
+    Selected(M, Box<View<M>>),
 }
 
 /// How a session goes on after a step.
@@ -209,7 +210,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         if announced.octets > octets_max {
             return Err(Answer::no("TOOBIG", "The message is too large").into());
         }
-        folders::find_target(shelf, &announced.start.mailbox).await?;
+        folders::find_target(self.desk, shelf, &announced.start.mailbox).await?;
         self.desk.reserve(announced.octets).await.map_err(|refusal| answer::refused(refusal).into())
     }
 
@@ -232,8 +233,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match (&done, &mut self.state) {
-            (Ok(answer), State::Selected(shelf, view)) if !answer.is_bad() => {
-                view.tell(shelf, &mut self.line, numbers).await
+            (Ok(answer), State::Selected(_, view)) if !answer.is_bad() => {
+                view.tell(&mut self.line, numbers).await
             }
             _ => Ok(()),
         };
@@ -264,7 +265,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 line.out().extend_from_slice(b"* ID (\"name\" \"Vaguemestre\")\r\n");
                 return Ok(Answer::ok("Done"));
             }
-            Body::Select { mailbox, access } => return self.select(&mailbox, access).await,
+            Body::Select { mailbox, access, .. } => return self.select(&mailbox, access).await,
             Body::Close => return self.close().await,
             Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
@@ -294,28 +295,30 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             }
             Body::Rename { from, to } => folders::rename(shelf, &from, &to).await,
             Body::Subscribe(mailbox) => {
-                let folder = folders::find(shelf, &mailbox).await?;
-                shelf.subscribe(folder.id, true).await?;
+                let place = folders::find(*desk, shelf, &mailbox).await?;
+                place.shelf.subscribe(place.folder.id, true).await?;
                 Ok(Answer::ok("Subscribed"))
             }
             Body::Unsubscribe(mailbox) => {
-                let folder = folders::find(shelf, &mailbox).await?;
-                shelf.subscribe(folder.id, false).await?;
+                let place = folders::find(*desk, shelf, &mailbox).await?;
+                place.shelf.subscribe(place.folder.id, false).await?;
                 Ok(Answer::ok("Unsubscribed"))
             }
             Body::List(list) => folders::list(shelf, line, &list).await,
             Body::Lsub { reference, pattern } => {
                 folders::lsub(shelf, line, &reference, &pattern).await
             }
-            Body::Status { mailbox, items } => folders::status(shelf, line, &mailbox, &items).await,
+            Body::Status { mailbox, items } => {
+                folders::status(*desk, shelf, line, &mailbox, &items).await
+            }
             Body::Append(append) => {
-                let done = messages::append(shelf, append).await;
+                let done = messages::append(*desk, shelf, append).await;
                 self.room = None;
                 done
             }
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
-                on_messages(*desk, line, shelf, view, with_messages).await
+                on_messages((*desk, shelf), line, view, with_messages).await
             }
         }
     }
@@ -325,8 +328,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         // RFC 3501 §6.3.1: whatever comes of it, the mailbox selected before is not any more.
         self.unselect();
         let shelf = self.shelf()?;
-        let folder = folders::find(shelf, mailbox).await?;
-        let opened = View::open(shelf, folder.id, access).await?;
+        let place = folders::find(self.desk, shelf, mailbox).await?;
+        let opened = View::open(place.shelf, place.folder.id, access).await?;
         let folder = &opened.folder;
         let mut known = flags::print(&crate::domain::folder::Flags {
             seen: true,
@@ -361,10 +364,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     async fn delete(&mut self, mailbox: &MailboxName) -> Done {
         let shelf = self.shelf()?;
-        let folder = folders::find(shelf, mailbox).await?;
+        let Place { shelf, folder, .. } = folders::find(self.desk, shelf, mailbox).await?;
         shelf.delete_folder(folder.id).await?;
         // Who deletes the mailbox that they have open need not be told that it is gone.
-        if self.selected().is_ok_and(|(_, view)| view.folder == folder.id) {
+        if self.selected().is_ok_and(|view| view.folder == folder.id) {
             self.unselect();
         }
         Ok(Answer::ok("Deleted"))
@@ -372,9 +375,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// RFC 3501 §6.4.2: removes what is marked `\Deleted`, without a word, if it may.
     async fn close(&mut self) -> Done {
-        let (shelf, view) = self.selected()?;
+        let view = self.selected()?;
         if view.access == Access::ReadWrite {
-            shelf.expunge(view.folder, None).await?;
+            view.shelf.expunge(view.folder, None).await?;
         }
         self.unselect();
         Ok(Answer::ok("Closed"))
@@ -464,16 +467,16 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// RFC 2177 §3: news as they come, until DONE.
     async fn idle(&mut self) -> Done {
         let Self { line, state, .. } = self;
-        let (shelf, mut view) = match state {
+        let mut view = match state {
             State::Stranger => return Err(log_in_first()),
-            State::LoggedIn(shelf) => (&*shelf, None),
-            State::Selected(shelf, view) => (&*shelf, Some(view)),
+            State::LoggedIn(_) => None,
+            State::Selected(_, view) => Some(view),
         };
         line.out().extend_from_slice(b"+ idling\r\n");
         line.expect_line();
         loop {
             if let Some(view) = view.as_mut() {
-                match view.tell(shelf, line, Numbers::MayChange).await {
+                match view.tell(line, Numbers::MayChange).await {
                     // The log cannot be read now: the next bell, or DONE, tries again.
                     Ok(()) | Err(Halt::Refused(_)) => {}
                     Err(Halt::Gone(gone)) => return Err(gone.into()),
@@ -506,12 +509,11 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "a pair of references")]
-    fn selected(&self) -> Result<(&D::Shelf, &View<<D::Shelf as Shelf>::Bell>), Halt> {
+    fn selected(&self) -> Result<&View<D::Shelf>, Halt> {
         match &self.state {
             State::Stranger => Err(log_in_first()),
             State::LoggedIn(_) => Err(select_first()),
-            State::Selected(shelf, view) => Ok((shelf, view)),
+            State::Selected(_, view) => Ok(view),
         }
     }
 
@@ -525,31 +527,26 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
 /// Commands that need a selected mailbox.
 async fn on_messages<D: Desk, S: Stream>(
-    desk: &D,
+    (desk, own): (&D, &D::Shelf),
     line: &mut Line<S>,
-    shelf: &D::Shelf,
-    view: &mut View<<D::Shelf as Shelf>::Bell>,
+    view: &mut View<D::Shelf>,
     body: Body,
 ) -> Done {
     match body {
         // Everything is durable before it is answered, so there is nothing to check.
         Body::Check => Ok(Answer::ok("Done")),
-        Body::Expunge => messages::expunge(line, shelf, view, None).await,
-        Body::UidExpunge(set) => messages::expunge(line, shelf, view, Some(&set)).await,
-        Body::Search { by, charset, key } => {
-            messages::search(desk, line, shelf, view, by, charset.as_deref(), &key).await
-        }
-        Body::Fetch { by, set, items } => {
-            fetch::fetch(desk, line, shelf, view, (by, &set), &items).await
-        }
-        Body::Store { by, set, change, echo } => {
-            messages::store(line, shelf, view, (by, &set), &change, echo).await
-        }
+        Body::Expunge => messages::expunge(line, view, None).await,
+        Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
+        Body::Search(search) => messages::search(desk, line, view, &search).await,
+        Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
+        Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {
-            messages::transfer(line, shelf, view, (by, &set), &mailbox, Transfer::Copy).await
+            let how = Transfer::Copy;
+            messages::transfer((desk, own), line, view, (by, &set), &mailbox, how).await
         }
         Body::Move { by, set, mailbox } => {
-            messages::transfer(line, shelf, view, (by, &set), &mailbox, Transfer::Move).await
+            let how = Transfer::Move;
+            messages::transfer((desk, own), line, view, (by, &set), &mailbox, how).await
         }
         _ => Err(Answer::bad("Not now").into()),
     }
@@ -559,7 +556,9 @@ async fn on_messages<D: Desk, S: Stream>(
 /// UID variants; but a client may have sent another command behind that counts by sequence.
 fn numbers_after(body: &Body) -> Numbers {
     match body {
-        Body::Fetch { .. } | Body::Store { .. } | Body::Search { .. } => Numbers::MustStay,
+        Body::Fetch(_) | Body::Store(_) | Body::Search(_) | Body::Sort(_) | Body::Thread(_) => {
+            Numbers::MustStay
+        }
         _ => Numbers::MayChange,
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
+use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox::Changes;
@@ -58,11 +59,28 @@ pub(super) trait Desk: Send + Sync {
 
     /// How long things may take.
     fn times(&self) -> Times;
+
+    /// Mailboxes of others in which this login may see something, by address.
+    fn others(
+        &self,
+        own: &Self::Shelf,
+    ) -> impl Future<Output = Result<Vec<Other<Self::Shelf>>, MailboxError>> + Send;
 }
+
+/// A mailbox of somebody else, as far as this login may see it (RFC 2342 §4).
+pub(super) struct Other<M> {
+    /// Whose; a level of the names below [`OTHERS`].
+    pub(super) address: String,
+    /// It, with the rights of this login.
+    pub(super) shelf: M,
+}
+
+/// Where mailboxes of others are.
+pub(super) const OTHERS: &str = "Other Users";
 
 /// An open mailbox; see [`OpenMailbox`] for what each does.
 #[allow(missing_docs, reason = "each is OpenMailbox's method of that name")]
-pub(super) trait Shelf: Send + Sync {
+pub(super) trait Shelf: Clone + Send + Sync {
     type Bell: Bell;
 
     fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
@@ -137,6 +155,8 @@ pub(super) trait Shelf: Send + Sync {
         since: ModSeq,
     ) -> impl Future<Output = Result<Changes, MailboxError>> + Send;
     fn watch(&self) -> Self::Bell;
+    fn rights(&self, folder: FolderId)
+    -> impl Future<Output = Result<Rights, MailboxError>> + Send;
 }
 
 impl Desk for Arc<Office> {
@@ -182,6 +202,10 @@ impl Desk for Arc<Office> {
             line: self.config.limits.line,
             data: self.config.limits.data,
         }
+    }
+
+    async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
+        Ok(Vec::new())
     }
 }
 
@@ -276,5 +300,8 @@ impl Shelf for OpenMailbox {
     }
     fn watch(&self) -> Watch {
         self.watch()
+    }
+    async fn rights(&self, folder: FolderId) -> Result<Rights, MailboxError> {
+        self.rights(folder).await
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearMemory;
@@ -35,6 +36,7 @@ use crate::server::imap::session::Ending;
 use crate::server::imap::session::Safety;
 use crate::server::imap::session::Session;
 use crate::server::imap::shelf::Desk;
+use crate::server::imap::shelf::Other;
 
 const LETTER: &str = "From: Dr A <a@hopital.mssante.test>\r\nTo: b@cabinet.mssante.test\r\n\
     Subject: =?UTF-8?Q?R=C3=A9sultat?=\r\nDate: Sat, 21 Nov 2026 10:00:00 +0100\r\n\
@@ -95,6 +97,10 @@ impl Desk for OneDesk {
 
     fn times(&self) -> Times {
         self.times
+    }
+
+    async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
+        Ok(Vec::new())
     }
 }
 

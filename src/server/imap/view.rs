@@ -10,6 +10,7 @@ use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::rights::Rights;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
@@ -27,13 +28,17 @@ use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Shelf;
 
 /// A view of one mailbox.
-pub(super) struct View<B> {
+pub(super) struct View<M: Shelf> {
+    /// The mailbox that it is in: the own one, or one of others.
+    pub(super) shelf: M,
+    /// What this login may do there.
+    pub(super) rights: Rights,
     /// Which.
     pub(super) folder: FolderId,
     /// How it was opened.
     pub(super) access: Access,
     /// Rings when it may have changed.
-    pub(super) bell: B,
+    pub(super) bell: M::Bell,
     /// UIDs in ascending order; the place is the sequence number less one.
     uids: Vec<u32>,
     /// Gone from the mailbox, and the client does not know yet.
@@ -54,9 +59,9 @@ pub(super) enum Numbers {
 }
 
 /// What SELECT learnt.
-pub(super) struct Opened<B> {
+pub(super) struct Opened<M: Shelf> {
     /// The view.
-    pub(super) view: View<B>,
+    pub(super) view: View<M>,
     /// The mailbox.
     pub(super) folder: Folder,
     /// Sequence number of the first message without `\Seen`.
@@ -65,17 +70,18 @@ pub(super) struct Opened<B> {
     pub(super) keywords: BTreeSet<String>,
 }
 
-impl<B> View<B> {
+impl<M: Shelf> View<M> {
     /// Opens a view.
-    pub(super) async fn open<M: Shelf<Bell = B>>(
-        shelf: &M,
+    pub(super) async fn open(
+        shelf: M,
         id: FolderId,
         access: Access,
-    ) -> Result<Opened<B>, MailboxError> {
+    ) -> Result<Opened<M>, MailboxError> {
         // In this order nothing is missed: what happens while we read rings the bell, and
         // comes after the state that we read first.
         let bell = shelf.watch();
         let folder = shelf.folder(id).await?;
+        let rights = shelf.rights(id).await?;
         let mut uids = Vec::new();
         let mut first_unseen = None;
         let mut keywords = BTreeSet::new();
@@ -95,6 +101,8 @@ impl<B> View<B> {
         }
         let seen = folder.highest_modseq;
         let view = Self {
+            shelf,
+            rights,
             folder: id,
             access,
             bell,
@@ -162,11 +170,8 @@ impl<B> View<B> {
     }
 
     /// Rows of these UIDs (ascending, all of the view), as far as they still are there.
-    pub(super) async fn rows<M: Shelf>(
-        &self,
-        shelf: &M,
-        wanted: &[u32],
-    ) -> Result<Vec<Entry>, MailboxError> {
+    pub(super) async fn rows(&self, wanted: &[u32]) -> Result<Vec<Entry>, MailboxError> {
+        let shelf = &self.shelf;
         let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
             return Ok(Vec::new());
         };
@@ -195,15 +200,14 @@ impl<B> View<B> {
     }
 
     /// Tells the client what happened in the mailbox.
-    pub(super) async fn tell<M: Shelf, S: Stream>(
+    pub(super) async fn tell<S: Stream>(
         &mut self,
-        shelf: &M,
         line: &mut Line<S>,
         numbers: Numbers,
     ) -> Result<(), Halt> {
         // The state is read before the log: what happens in between is then told twice, which
         // does no harm, and never lost.
-        let state = match shelf.folder(self.folder).await {
+        let state = match self.shelf.folder(self.folder).await {
             Ok(folder) => folder.highest_modseq,
             Err(MailboxError::NoSuchFolder) => return Err(was_deleted(line)),
             Err(error) => return Err(error.into()),
@@ -212,27 +216,29 @@ impl<B> View<B> {
         if !has_news {
             return Ok(());
         }
-        let changes = shelf.changes(self.folder, self.seen).await?;
+        let changes = self.shelf.changes(self.folder, self.seen).await?;
         if changes.folder.is_none() {
             return Err(was_deleted(line));
         }
         self.seen = state;
-        self.gone.extend(changes.gone.iter().map(|uid| uid.0));
+        self.gone.extend(changes.gone.iter());
         if numbers == Numbers::MayChange {
             self.tell_gone(line).await?;
         }
         let last = self.last_uid();
-        let (new, changed): (Vec<Entry>, Vec<Entry>) =
-            changes.changed.into_iter().partition(|entry| entry.uid.0 > last);
-        self.uids.extend(new.iter().map(|entry| entry.uid.0));
+        let (changed, new): (Vec<u32>, Vec<u32>) =
+            changes.touched.iter().partition(|uid| *uid <= last);
         if !new.is_empty() {
+            self.uids.extend(new);
             write::text(line.out(), format_args!("* {} EXISTS\r\n* 0 RECENT\r\n", self.exists()));
         }
-        for entry in changed {
-            let was_told = self.told.remove(&entry.uid.0) == Some(entry.modseq);
-            if let (false, Some(sequence)) = (was_told, self.sequence_of(entry.uid)) {
-                write_flags(line.out(), sequence, &entry, Numbering::Uid);
-                line.relieve().await?;
+        for page in changed.chunks(limits::SCAN_ROWS_MAX) {
+            for entry in self.rows(page).await? {
+                let was_told = self.told.remove(&entry.uid.0) == Some(entry.modseq);
+                if let (false, Some(sequence)) = (was_told, self.sequence_of(entry.uid)) {
+                    write_flags(line.out(), sequence, &entry, Numbering::Uid);
+                    line.relieve().await?;
+                }
             }
         }
         self.told.clear();
