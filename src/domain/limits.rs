@@ -428,3 +428,16 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+/// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
+/// responses may be longer.
+pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
+/// Time in which a POP3 client must have logged in.
+pub const POP3_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Autologout of a POP3 session (RFC 1939 §3 asks for at least ten minutes).
+pub const POP3_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Commands that are none, after which a POP3 session ends.
+pub const POP3_ERRORS_MAX: usize = 20;
+/// Messages that one POP3 session sees, the oldest ones: more would be a listing of megabytes.
+pub const POP3_MESSAGES_MAX: usize = 100_000;
+/// Time that open POP3 sessions get when the relay stops.
+pub const POP3_STOP_GRACE: Duration = Duration::from_secs(5);
