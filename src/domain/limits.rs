@@ -428,3 +428,6 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+/// Folders, of all mailboxes that a login sees, that one NOTIFY may watch. Each takes a row of a
+/// few hundred octets in the session's memory.
+pub const IMAP_NOTIFY_FOLDERS_MAX: usize = 5_000;

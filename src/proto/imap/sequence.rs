@@ -33,6 +33,11 @@ impl SequenceSet {
         }
     }
 
+    /// `first:last`
+    pub fn of_range(first: u32, last: u32) -> Self {
+        Self(vec![(Number::Value(first), Number::Value(last))])
+    }
+
     /// The set as ascending ranges that neither overlap nor touch, with `last` for `*`.
     /// RFC 3501 §9: `559:*` means the last message even when it is below 559. With nothing in
     /// the mailbox (`last == 0`) a `*` names nothing.

@@ -15,11 +15,15 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::append;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
+use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::notify;
+use crate::server::imap::notify::Moment;
+use crate::server::imap::notify::Notices;
 use crate::server::imap::search;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
@@ -58,6 +62,8 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) failed_logins: usize,
     /// Room for the message that is on its way.
     pub(super) room: Option<ClearPermit>,
+    /// What is told unasked; `None` until the first NOTIFY.
+    pub(super) notices: Option<Box<Notices<D::Shelf>>>,
 }
 
 /// RFC 3501 §3
@@ -97,6 +103,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             bad_commands: 0,
             failed_logins: 0,
             room: None,
+            notices: None,
         }
     }
 
@@ -110,8 +117,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self) -> Ending<S> {
         loop {
-            let way = match self.line.step().await {
-                Ok(step) => self.take(step).await,
+            let way = match self.wait(Moment::Between).await {
+                Ok(Event::Step(step)) => self.take(step).await,
+                Ok(Event::Rung) => match self.tell_news(Moment::Between, &[]).await {
+                    // What cannot be read now is told later.
+                    Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
+                    Err(Halt::Gone(gone)) => Err(gone),
+                },
                 Err(gone) => Err(gone),
             };
             match way {
@@ -169,6 +181,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
         let numbers = numbers_after(&body);
+        let own_names = notify::names_of(&body);
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
@@ -181,12 +194,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.authenticate(&mechanism, initial).await
             }
             Body::Idle => self.idle().await,
+            Body::Notify(wish) => self.notify(wish).await,
             other => self.perform(other).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
-        let told = match (&done, &mut self.state) {
-            (Ok(answer), State::Selected(_, view)) if !answer.is_bad() => {
-                view.tell(&mut self.line, numbers).await
+        let told = match &done {
+            Ok(answer) if !answer.is_bad() => {
+                self.tell_news(Moment::Command(numbers), &own_names).await
             }
             _ => Ok(()),
         };
@@ -273,6 +287,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 on_messages((*desk, shelf), line, view, with_messages).await
             }
         }
+    }
+
+    pub(super) fn knows_modseq(&self) -> bool {
+        false
     }
 
     pub(super) fn capabilities(&self) -> String {
