@@ -229,8 +229,15 @@ async fn answers<D: Desk>(
 }
 
 /// APPEND.
-pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) -> Done {
-    let Append { start, message } = append;
+pub(super) async fn append<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    append: Append,
+    message: Option<Secret<Vec<u8>>>,
+) -> Done {
+    let (Some(start), Some(message)) = (append.messages.into_iter().next(), message) else {
+        return Err(Answer::bad("A message was expected").into());
+    };
     check_keywords(&start.flags)?;
     if message.expose().is_empty() {
         return Err(Answer::no("CANNOT", "An empty message cannot be kept").into());
@@ -239,7 +246,7 @@ pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) ->
     if message.expose().contains(&0) {
         return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
     }
-    let target = folders::find_target(desk, own, &start.mailbox).await?;
+    let target = folders::find_target(desk, own, &append.mailbox).await?;
     let content = with_whole_line_ends(message);
     let new = NewMessage { content, flags: start.flags, internal_date: start.date };
     let (uid_validity, uid) = target.shelf.append(target.folder.id, new).await?;

@@ -11,6 +11,7 @@ use crate::proto::imap::command::BadPlain;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
+use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::flags;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::reader::Announced;
@@ -69,6 +70,8 @@ pub(super) struct Session<'a, D: Desk, S> {
     failed_logins: usize,
     /// Room for the message that is on its way.
     room: Option<ClearPermit>,
+    /// The message of an APPEND whose command has not ended yet.
+    message: Option<Secret<Vec<u8>>>,
 }
 
 /// RFC 3501 §3
@@ -108,6 +111,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             bad_commands: 0,
             failed_logins: 0,
             room: None,
+            message: None,
         }
     }
 
@@ -148,6 +152,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 Ok(Way::On)
             }
             Step::Message(announced) => self.decide(announced).await,
+            Step::Received(message) => {
+                self.message = Some(message);
+                Ok(Way::On)
+            }
             Step::Command(command) => self.obey(command).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
@@ -157,7 +165,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        Answer::bad(refused.reason.0).write(self.line.out(), refused.tag.as_ref());
+        (self.room, self.message) = (None, None);
+        let Bad(text, fault) = refused.reason;
+        let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
+        answer.write(self.line.out(), refused.tag.as_ref());
         match refused.next {
             Next::GoOn => self.after_bad(),
             Next::Close => self.bye("Too much is on its way to go on"),
@@ -193,6 +204,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Err(Halt::Gone(gone)) => return Err(gone),
             Err(Halt::Refused(answer)) => answer,
         };
+        (self.room, self.message) = (None, None);
         decision.write(self.line.out(), Some(&announced.tag));
         match self.line.refuse_message(octets_max) {
             Next::Close => Ok(self.bye("Too much is on its way to go on")),
@@ -207,6 +219,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         octets_max: u64,
     ) -> Result<ClearPermit, Halt> {
         let shelf = self.shelf()?;
+        if announced.index > 0 || announced.replaced.is_some() {
+            return Err(Answer::bad("One message for each APPEND").into());
+        }
         if announced.octets > octets_max {
             return Err(Answer::no("TOOBIG", "The message is too large").into());
         }
@@ -312,7 +327,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
             Body::Append(append) => {
-                let done = messages::append(*desk, shelf, append).await;
+                let message = self.message.take();
+                let done = messages::append(*desk, shelf, append, message).await;
                 self.room = None;
                 done
             }
