@@ -2,9 +2,11 @@
 use std::net::IpAddr;
 
 use crate::domain::limits;
+use crate::domain::secret::Secret;
 use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
+use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -64,6 +66,8 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) room: Option<ClearPermit>,
     /// What is told unasked; `None` until the first NOTIFY.
     pub(super) notices: Option<Box<Notices<D::Shelf>>>,
+    /// The message of an APPEND whose command has not ended yet.
+    pub(super) message: Option<Secret<Vec<u8>>>,
 }
 
 /// RFC 3501 §3
@@ -104,6 +108,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             failed_logins: 0,
             room: None,
             notices: None,
+            message: None,
         }
     }
 
@@ -149,6 +154,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 Ok(Way::On)
             }
             Step::Message(announced) => self.decide(announced).await,
+            Step::Received(message) => {
+                self.message = Some(message);
+                Ok(Way::On)
+            }
             Step::Command(command) => self.obey(command).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
@@ -158,7 +167,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        Answer::bad(refused.reason.0).write(self.line.out(), refused.tag.as_ref());
+        (self.room, self.message) = (None, None);
+        let Bad(text, fault) = refused.reason;
+        let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
+        answer.write(self.line.out(), refused.tag.as_ref());
         match refused.next {
             Next::GoOn => self.after_bad(),
             Next::Close => self.bye("Too much is on its way to go on"),
@@ -278,7 +290,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
             Body::Append(append) => {
-                let done = append::append(*desk, shelf, append).await;
+                let message = self.message.take();
+                let done = append::append(*desk, shelf, append, message).await;
                 self.room = None;
                 done
             }
