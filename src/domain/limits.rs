@@ -428,3 +428,13 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+
+/// Steps of a mailbox's change log that are kept. Clients that were away for more are told what
+/// changed from the messages themselves, which takes longer.
+pub const CHANGES_KEPT: u64 = 100_000;
+/// Octets of the sets of message numbers that are kept in memory for folders in use.
+pub const CONTENTS_OCTETS_MAX: usize = 67_108_864;
+/// Rows of expunged messages that one commit removes when their time has come.
+pub const HELD_SWEPT_AT_ONCE: usize = 200;
+/// Such commits in one sweep; the next sweep goes on.
+pub const HELD_SWEEPS_MAX: usize = 2_000;
