@@ -459,3 +459,13 @@ pub const IMAP_SORT_KEYS_MAX: usize = 18;
 pub const IMAP_APPEND_MESSAGES_MAX: usize = 100;
 /// Octets of all messages that one APPEND brings: a few of the largest, or a hundred usual ones.
 pub const IMAP_APPEND_OCTETS_MAX: u64 = 104_857_600;
+
+/// Steps of a mailbox's change log that are kept. Clients that were away for more are told what
+/// changed from the messages themselves, which takes longer.
+pub const CHANGES_KEPT: u64 = 100_000;
+/// Octets of the sets of message numbers that are kept in memory for folders in use.
+pub const CONTENTS_OCTETS_MAX: usize = 67_108_864;
+/// Rows of expunged messages that one commit removes when their time has come.
+pub const HELD_SWEPT_AT_ONCE: usize = 200;
+/// Such commits in one sweep; the next sweep goes on.
+pub const HELD_SWEEPS_MAX: usize = 2_000;
