@@ -37,11 +37,11 @@ impl SequenceSet {
         }
     }
 
-<<<<<<< HEAD
     /// `first:last`
     pub fn of_range(first: u32, last: u32) -> Self {
         Self(vec![(Number::Value(first), Number::Value(last))])
-=======
+    }
+
     /// Parses a set that names its numbers one and all: without `*`, and not `$`.
     pub fn parse_known(cursor: &mut Cursor<'_>) -> Result<Self, Bad> {
         let set = Self::parse(cursor)?;
@@ -58,7 +58,6 @@ impl SequenceSet {
             Number::Last => u64::from(u32::MAX),
         };
         self.0.iter().map(|&(from, to)| value(from).abs_diff(value(to)) + 1).sum()
->>>>>>> grammar
     }
 
     /// The set as ascending ranges that neither overlap nor touch, with `last` for `*`.
