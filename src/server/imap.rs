@@ -1,10 +1,16 @@
 //! The IMAP doors: sockets, TLS and limits around the sessions.
 mod answer; // tagged lines
+mod append; // APPEND
 mod doorkeeper; // how many are inside
 mod fetch; // letters on their way out
 mod folders; // commands on mailboxes
+mod idle; // news as they come
 mod line; // octets and deadlines
+mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod messages; // commands on messages
+mod search; // SEARCH
+mod select; // SELECT, EXAMINE, CLOSE
+mod notify; // news of all mailboxes
 mod session; // the dialogue
 mod shelf; // what sessions ask of the flow
 mod view; // sequence numbers

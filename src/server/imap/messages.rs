@@ -1,30 +1,18 @@
-//! Commands on messages of the selected mailbox, but for FETCH; and APPEND.
-use std::sync::Arc;
+//! Commands on messages of the selected mailbox, but for FETCH and SEARCH.
 
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
-use crate::domain::secret::Secret;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
-use crate::flow::mailbox::NewMessage;
 use crate::proto::imap::command::Access;
-use crate::proto::imap::command::Append;
 use crate::proto::imap::command::Echo;
 use crate::proto::imap::command::Numbering;
-use crate::proto::imap::command::Search;
 use crate::proto::imap::command::Store;
-use crate::proto::imap::matching::Facts;
-use crate::proto::imap::matching::FoldedLetter;
-use crate::proto::imap::matching::Known;
-use crate::proto::imap::matching::Query;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
-use crate::proto::mime::forms::HeaderForms;
-use crate::proto::mime::summary::Summary;
-use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
@@ -144,133 +132,7 @@ pub(super) async fn expunge<M: Shelf, S: Stream>(
     Ok(Answer::ok("Expunged"))
 }
 
-/// SEARCH and UID SEARCH.
-pub(super) async fn search<D: Desk, S: Stream>(
-    desk: &D,
-    line: &mut Line<S>,
-    view: &View<D::Shelf>,
-    search: &Search,
-) -> Done {
-    let Search { by, ref charset, ref key, .. } = *search;
-    let is_known = charset.as_deref().is_none_or(|charset| {
-        charset.eq_ignore_ascii_case(b"UTF-8") || charset.eq_ignore_ascii_case(b"US-ASCII")
-    });
-    if !is_known {
-        return Err(Answer::no("BADCHARSET (UTF-8 US-ASCII)", "Unknown charset").into());
-    }
-    let query = Query::new(key, view.exists(), view.last_uid());
-    let mut found = Vec::new();
-    for page in view.uids().chunks(ROWS) {
-        for entry in view.rows(page).await? {
-            let Some(sequence) = view.sequence_of(entry.uid) else { continue };
-            if answers(desk, view, &query, &entry, sequence).await? {
-                found.push(if by == Numbering::Uid { entry.uid.0 } else { sequence });
-            }
-        }
-    }
-    line.out().extend_from_slice(b"* SEARCH");
-    for number in found {
-        write::text(line.out(), format_args!(" {number}"));
-    }
-    line.out().extend_from_slice(b"\r\n");
-    Ok(Answer::ok("Done"))
-}
-
-/// Opens as little as the query needs: the row, then the summary, then the letter.
-async fn answers<D: Desk>(
-    desk: &D,
-    view: &View<D::Shelf>,
-    query: &Query,
-    entry: &Entry,
-    sequence: u32,
-) -> Result<bool, Halt> {
-    let mut facts = Facts {
-        sequence,
-        uid: entry.uid.0,
-        flags: &entry.flags,
-        internal_date: entry.internal_date,
-        size: entry.size,
-        envelope: Known::NotYet,
-        header_forms: HeaderForms::default(),
-        text: Known::NotYet,
-    };
-    if let Some(answer) = query.matches(&facts) {
-        return Ok(answer);
-    }
-    let summary: Option<Arc<Summary>> = match view.shelf.summary(view.folder, entry).await {
-        Ok(summary) => Some(summary),
-        Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
-        Err(_) => None,
-    };
-    facts.header_forms = summary.as_ref().map(|summary| summary.header_forms).unwrap_or_default();
-    facts.envelope = summary.as_ref().map_or(Known::Never, |summary| Known::Yes(&summary.envelope));
-    if let Some(answer) = query.matches(&facts) {
-        return Ok(answer);
-    }
-    // The decoded and the folded text are as large as the letter, or larger. All is asked for at
-    // once: who holds some and waits for more may wait for those who do the same.
-    let room = desk.reserve_reading(entry.size.saturating_mul(2)).await.map_err(answer::refused)?;
-    let letter = match view.shelf.content(entry).await {
-        // Decoding a large letter must not hold up the other sessions of this thread.
-        Ok(letter) => tokio::task::spawn_blocking(move || FoldedLetter::new(letter.expose()))
-            .await
-            .inspect_err(|_| {
-                tracing::error!(uid = entry.uid.0, "searching a letter met a bug of ours")
-            })
-            .ok(),
-        Err(error @ MailboxError::Temporary(_)) => return Err(error.into()),
-        Err(_) => None,
-    };
-    facts.text = letter.as_ref().map_or(Known::Never, Known::Yes);
-    let answer = query.matches(&facts).unwrap_or(false);
-    drop(letter);
-    drop(room);
-    Ok(answer)
-}
-
-/// APPEND.
-pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) -> Done {
-    let Append { start, message } = append;
-    check_keywords(&start.flags)?;
-    if message.expose().is_empty() {
-        return Err(Answer::no("CANNOT", "An empty message cannot be kept").into());
-    }
-    // RFC 3501 §9: a literal holds no NUL, and we store no binary messages.
-    if message.expose().contains(&0) {
-        return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
-    }
-    let target = folders::find_target(desk, own, &start.mailbox).await?;
-    let content = with_whole_line_ends(message);
-    let new = NewMessage { content, flags: start.flags, internal_date: start.date };
-    let (uid_validity, uid) = target.shelf.append(target.folder.id, new).await?;
-    Ok(Answer::ok("Kept").code(format!("APPENDUID {uid_validity} {}", uid.0)))
-}
-
-/// Lines of a letter end with CRLF. Some programs file their copies with LF alone (`curl -T` of
-/// a Unix file does); kept so, no client could read them, and refused, they would be lost.
-fn with_whole_line_ends(message: Secret<Vec<u8>>) -> Secret<Vec<u8>> {
-    let octets = message.expose();
-    let bare = |at: usize| match octets[at] {
-        b'\n' => at == 0 || octets[at - 1] != b'\r',
-        b'\r' => octets.get(at + 1) != Some(&b'\n'),
-        _ => false,
-    };
-    let count = (0..octets.len()).filter(|&at| bare(at)).count();
-    if count == 0 {
-        return message;
-    }
-    let mut whole = Vec::with_capacity(octets.len() + count);
-    for (at, &octet) in octets.iter().enumerate() {
-        if bare(at) {
-            whole.extend_from_slice(b"\r\n");
-        } else {
-            whole.push(octet);
-        }
-    }
-    Secret::new(whole)
-}
-
-fn must_be_writable<M: Shelf>(view: &View<M>) -> Result<(), Halt> {
+pub(super) fn must_be_writable<M: Shelf>(view: &View<M>) -> Result<(), Halt> {
     match view.access {
         Access::ReadWrite => Ok(()),
         Access::ReadOnly => {
@@ -279,28 +141,11 @@ fn must_be_writable<M: Shelf>(view: &View<M>) -> Result<(), Halt> {
     }
 }
 
-fn check_keywords(flags: &Flags) -> Result<(), Halt> {
+pub(super) fn check_keywords(flags: &Flags) -> Result<(), Halt> {
     let is_over = flags.keywords.len() > limits::KEYWORDS_MAX
         || flags.keywords.iter().any(|keyword| keyword.len() > limits::KEYWORD_OCTETS_MAX);
     if is_over {
         return Err(Answer::no("LIMIT", "Too many keywords, or one is too long").into());
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_a_filed_letter_end_with_crlf() {
-        let check = |from: &str, to: &str| {
-            let whole = with_whole_line_ends(Secret::new(from.as_bytes().to_vec()));
-            assert_eq!(whole.expose(), to.as_bytes());
-        };
-        check("a\r\nb\r\n", "a\r\nb\r\n");
-        check("a\nb\n\n", "a\r\nb\r\n\r\n");
-        check("a\rb\r\r\n", "a\r\nb\r\n\r\n");
-        check("\n", "\r\n");
-    }
 }
