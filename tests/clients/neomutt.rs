@@ -42,7 +42,7 @@ async fn neomutt_reads_tags_saves_and_deletes_and_its_cache_stays_true() {
     mutt.keys(&["1", "Enter", "Enter"]);
     mutt.until("Une consultation à prévoir.");
     mutt.keys(&["i", "3", "Enter", "F"]);
-    mutt.keys(&["T", "~s 'Lettre 1[01]'", "Enter", ";", "s"]);
+    mutt.keys(&["T", "~s 'Lettre 1[01]'", "Enter", "s"]);
     mutt.until("Save");
     mutt.keys(&["C-u", "=Dossiers", "Enter"]);
     mutt.until("Create");
@@ -112,7 +112,7 @@ fn configure(folder: &Path, relay: &Serving<'_>) {
          set imap_condstore = yes\nset imap_qresync = yes\nset sort = threads\nset move = no\n\
          set delete = yes\nset quit = yes\nset confirmappend = no\nset wait_key = no\n\
          set mail_check = 1\nset timeout = 1\nset sleep_time = 0\nset mark_old = no\n\
-         set arrow_cursor = no\nset auto_tag = no\nset beep = no\nset beep_new = no\n",
+         set arrow_cursor = no\nset auto_tag = yes\nset beep = no\nset beep_new = no\n",
         port = relay.port("imaps"),
         ca = relay.ca(),
         here = folder.display(),
