@@ -54,7 +54,7 @@ async fn neomutt_reads_tags_saves_and_deletes_and_its_cache_stays_true() {
 
     let far = super::on_the_server(&relay, USER).await.unwrap();
     assert_eq!(ids(&far["Dossiers"]), ["<10@n>", "<11@n>"]);
-    let left = ["1", "12", "2", "3", "4", "6", "7", "8", "9"].map(|number| format!("<{number}@n>"));
+    let left = ["12", "1", "2", "3", "4", "6", "7", "8", "9"].map(|number| format!("<{number}@n>"));
     assert_eq!(ids(&far["INBOX"]), left);
     assert!(flags(&far["INBOX"], "<1@n>").contains("\\Seen"));
     assert!(flags(&far["INBOX"], "<3@n>").contains("\\Flagged"));
