@@ -1,4 +1,5 @@
 //! APPEND: what is refused before the message comes, and what becomes of it.
+use crate::domain::rights::Right;
 use crate::domain::secret::Secret;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::office::ClearPermit;
@@ -14,6 +15,7 @@ use crate::server::imap::folders;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
+use crate::server::imap::select;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::Way;
 use crate::server::imap::shelf::Desk;
@@ -53,7 +55,8 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         if announced.octets > octets_max {
             return Err(Answer::no("TOOBIG", "The message is too large").into());
         }
-        folders::find_target(self.desk, shelf, &announced.start.mailbox).await?;
+        let target = folders::find_target(self.desk, shelf, &announced.start.mailbox).await?;
+        select::permit(target.rights, Right::Insert)?;
         self.desk.reserve(announced.octets).await.map_err(|refusal| answer::refused(refusal).into())
     }
 }
@@ -70,8 +73,10 @@ pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) ->
         return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
     }
     let target = folders::find_target(desk, own, &start.mailbox).await?;
+    select::permit(target.rights, Right::Insert)?;
     let content = with_whole_line_ends(message);
-    let new = NewMessage { content, flags: start.flags, internal_date: start.date };
+    let flags = select::permitted_flags(&start.flags, target.rights);
+    let new = NewMessage { content, flags, internal_date: start.date };
     let (uid_validity, uid) = target.shelf.append(target.folder.id, new).await?;
     Ok(Answer::ok("Kept").code(format!("APPENDUID {uid_validity} {}", uid.0)))
 }

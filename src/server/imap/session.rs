@@ -1,10 +1,14 @@
 //! The dialogue of one connection: which command is allowed when, and what it sets off.
 use std::net::IpAddr;
 
+use tokio::time::timeout;
+
 use crate::domain::limits;
 use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
+use crate::proto::imap::command::Tag;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -13,6 +17,8 @@ use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::append;
+use crate::server::imap::capabilities;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
 use crate::server::imap::line::Gone;
@@ -49,6 +55,7 @@ pub(super) type LoginCount<'a> = &'a (dyn Fn(bool) + Send + Sync);
 /// One session.
 pub(super) struct Session<'a, D: Desk, S> {
     pub(super) desk: &'a D,
+    pub(super) offer: Offer,
     pub(super) line: Line<S>,
     pub(super) safety: Safety,
     pub(super) peer: Option<IpAddr>,
@@ -74,10 +81,6 @@ pub(super) enum Way {
     StartTls,
 }
 
-/// RFC 3501 §7.2.1; all of it works, and what is not here does not.
-const EXTENSIONS: &str = "SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS MOVE UNSELECT \
-                          SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE";
-
 impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// A stranger's session.
     pub(super) fn new(
@@ -89,6 +92,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     ) -> Self {
         Self {
             desk,
+            offer: desk.offer(),
             line,
             safety,
             peer,
@@ -168,6 +172,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
+        if let Err(refusal) = self.offer.check(&body) {
+            refusal.write(self.line.out(), Some(&tag));
+            return Ok(self.after_bad());
+        }
+        self.line.obey(&tag);
+        self.notice_condstore(&body);
         let numbers = numbers_after(&body);
         let done = match body {
             Body::Logout => {
@@ -181,7 +191,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.authenticate(&mechanism, initial).await
             }
             Body::Idle => self.idle().await,
-            other => self.perform(other).await,
+            Body::Compress => return self.compress(&tag).await,
+            // Each letter has a deadline, and there may be a million of them.
+            fetch @ Body::Fetch(_) => self.perform(fetch).await,
+            other => match timeout(limits::IMAP_COMMAND_TIMEOUT, self.perform(other)).await {
+                Ok(done) => done,
+                Err(_) => return Err(Gone::Slow),
+            },
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match (&done, &mut self.state) {
@@ -193,6 +209,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         let answer = match (done, told) {
             (Err(Halt::Gone(gone)), _) | (_, Err(Halt::Gone(gone))) => return Err(gone),
             (Err(Halt::Refused(answer)), _) => answer,
+            (Ok(answer), Ok(())) if answer.wants_modseq() => self.with_modseq(answer),
             // What the command did is done, even if the news cannot be read now.
             (Ok(answer), _) => answer,
         };
@@ -217,7 +234,11 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 line.out().extend_from_slice(b"* ID (\"name\" \"Vaguemestre\")\r\n");
                 return Ok(Answer::ok("Done"));
             }
-            Body::Select { mailbox, access, .. } => return self.select(&mailbox, access).await,
+            Body::Select { mailbox, access, options } => {
+                return self.select(&mailbox, access, &options).await;
+            }
+            Body::Enable(names) => return self.enable(&names),
+            Body::Unauthenticate => return self.unauthenticate(),
             Body::Close => return self.close().await,
             Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
@@ -233,11 +254,6 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             State::Selected(shelf, view) => (&*shelf, Some(view)),
         };
         match body {
-            Body::Enable(_) => {
-                // RFC 5161 §3.2: what is unknown is left out; nothing here needs enabling.
-                line.out().extend_from_slice(b"* ENABLED\r\n");
-                Ok(Answer::ok("Done"))
-            }
             Body::Namespace => {
                 line.out().extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Ok(Answer::ok("Done"))
@@ -276,12 +292,80 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     }
 
     pub(super) fn capabilities(&self) -> String {
-        let login = match (&self.state, self.safety) {
-            (State::Stranger, Safety::Clear) => " STARTTLS LOGINDISABLED",
-            (State::Stranger, Safety::Tls) => " AUTH=PLAIN",
-            _ => "",
+        self.offer.names(self.safety, !matches!(self.state, State::Stranger))
+    }
+
+    /// RFC 5161 §3.1
+    fn enable(&mut self, names: &[String]) -> Done {
+        self.shelf()?;
+        let enabled = self.line.dialect.enable(self.offer, names);
+        self.line.out().extend_from_slice(b"* ENABLED");
+        for name in enabled {
+            write::text(self.line.out(), format_args!(" {name}"));
+        }
+        self.line.out().extend_from_slice(b"\r\n");
+        Ok(Answer::ok("Done"))
+    }
+
+    /// RFC 7162 §3.1: who uses mod-sequences once is told of them from then on, and first the one
+    /// that the selected mailbox has.
+    fn notice_condstore(&mut self, body: &Body) {
+        let enables = match body {
+            Body::Enable(names) => names.iter().any(|name| {
+                let feature = Feature::parse(name);
+                matches!(feature, Some(Feature::Condstore | Feature::Qresync))
+            }),
+            other => capabilities::shows_condstore(other),
         };
-        format!("IMAP4rev1 {EXTENSIONS}{login}")
+        let is_first =
+            enables && !self.line.dialect.condstore && self.offer.has(Feature::Condstore);
+        if !is_first || self.shelf().is_err() {
+            return;
+        }
+        // ENABLE says itself what it switches on.
+        if !matches!(body, Body::Enable(_)) {
+            self.line.dialect.condstore = true;
+        }
+        if let State::Selected(_, view) = &self.state {
+            let highest = view.seen().0.max(1);
+            let code = format_args!("* OK [HIGHESTMODSEQ {highest}] Highest\r\n");
+            write::text(self.line.out(), code);
+        }
+    }
+
+    /// The code of a command that removed messages (RFC 7162 §3.2.7): everything up to there has
+    /// just been told.
+    fn with_modseq(&self, answer: Answer) -> Answer {
+        match &self.state {
+            State::Selected(_, view) if self.line.dialect.condstore => {
+                answer.code(format!("HIGHESTMODSEQ {}", view.seen().0))
+            }
+            _ => answer,
+        }
+    }
+
+    /// RFC 4978 §3: the answer is the last that goes out in clear.
+    async fn compress(&mut self, tag: &Tag) -> Result<Way, Gone> {
+        let refusal = if self.shelf().is_err() {
+            Answer::bad("Log in first")
+        } else if self.line.is_compressed() {
+            Answer::no("COMPRESSIONACTIVE", "The connection is compressed already")
+        } else {
+            Answer::ok("Compressed from here").write(self.line.out(), Some(tag));
+            self.line.compress().await?;
+            return Ok(Way::On);
+        };
+        refusal.write(self.line.out(), Some(tag));
+        Ok(if refusal.is_bad() { self.after_bad() } else { Way::On })
+    }
+
+    /// RFC 8437 §2: back to a stranger, whatever was open or switched on.
+    fn unauthenticate(&mut self) -> Done {
+        self.shelf()?;
+        self.state = State::Stranger;
+        self.room = None;
+        self.line.logged_out();
+        Ok(Answer::ok("Log in again").code(format!("CAPABILITY {}", self.capabilities())))
     }
 
     pub(super) fn shelf(&self) -> Result<&D::Shelf, Halt> {
@@ -299,11 +383,14 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         }
     }
 
-    pub(super) fn unselect(&mut self) {
+    /// Leaves the selected mailbox; false when there was none.
+    pub(super) fn unselect(&mut self) -> bool {
+        let was_selected = matches!(self.state, State::Selected(..));
         self.state = match std::mem::replace(&mut self.state, State::Stranger) {
             State::Selected(shelf, _) => State::LoggedIn(shelf),
             other => other,
         };
+        was_selected
     }
 }
 

@@ -10,6 +10,7 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
@@ -24,6 +25,7 @@ use crate::flow::mailbox::Watch;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::proto::mime::summary::Summary;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Times;
 
 /// Rings when a mailbox changes.
@@ -60,6 +62,11 @@ pub(super) trait Desk: Send + Sync {
     /// How long things may take.
     fn times(&self) -> Times;
 
+    /// What CAPABILITY tells and commands may ask.
+    fn offer(&self) -> Offer {
+        Offer::new(&[], false, self.message_octets_max())
+    }
+
     /// Mailboxes of others in which this login may see something, by address.
     fn others(
         &self,
@@ -83,6 +90,7 @@ pub(super) const OTHERS: &str = "Other Users";
 pub(super) trait Shelf: Clone + Send + Sync {
     type Bell: Bell;
 
+    fn id(&self) -> MailboxId;
     fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
     fn folder(&self, id: FolderId) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
     fn create_folder(
@@ -132,6 +140,13 @@ pub(super) trait Shelf: Clone + Send + Sync {
         uids: &[Uid],
         change: &FlagChange,
     ) -> impl Future<Output = Result<Vec<Entry>, MailboxError>> + Send;
+    fn store_flags_unless(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> impl Future<Output = Result<(Vec<Entry>, Vec<Uid>), MailboxError>> + Send;
     fn copy(
         &self,
         from: FolderId,
@@ -204,6 +219,11 @@ impl Desk for Arc<Office> {
         }
     }
 
+    fn offer(&self) -> Offer {
+        let imap = &self.config.imap;
+        Offer::new(&imap.without, imap.compress, self.message_octets_max())
+    }
+
     async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
         Ok(Vec::new())
     }
@@ -218,6 +238,9 @@ impl Bell for Watch {
 impl Shelf for OpenMailbox {
     type Bell = Watch;
 
+    fn id(&self) -> MailboxId {
+        self.id()
+    }
     async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
         self.folders().await
     }
@@ -271,6 +294,23 @@ impl Shelf for OpenMailbox {
         change: &FlagChange,
     ) -> Result<Vec<Entry>, MailboxError> {
         self.store_flags(folder, uids, change).await
+    }
+    async fn store_flags_unless(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
+        for &uid in uids {
+            match self.entry(folder, uid).await? {
+                Some(entry) if entry.modseq > unchanged_since => refused.push(uid),
+                Some(_) => allowed.push(uid),
+                None => {}
+            }
+        }
+        Ok((self.store_flags(folder, &allowed, change).await?, refused))
     }
     async fn copy(
         &self,
