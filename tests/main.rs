@@ -12,6 +12,7 @@ mod mime;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
+mod pop3;
 mod postfix;
 mod powercut;
 mod queue;

@@ -13,6 +13,7 @@ mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod messages; // commands on messages
 mod search; // SEARCH
 mod select; // SELECT, EXAMINE, CLOSE
+mod notify; // news of all mailboxes
 mod session; // the dialogue
 mod shelf; // what sessions ask of the flow
 mod view; // sequence numbers

@@ -34,8 +34,12 @@ const WORKING: &[Feature] = &[
     Feature::Qresync,
     Feature::ObjectId,
     Feature::Binary,
+    Feature::Utf8Accept,
+    Feature::MultiAppend,
+    Feature::Replace,
     Feature::Preview,
     Feature::SaveDate,
+    Feature::Notify,
     Feature::InProgress,
     Feature::AppendLimit,
     Feature::Unauthenticate,
@@ -154,6 +158,10 @@ fn needs(body: &Body) -> Vec<Feature> {
         Body::Compress => vec![Feature::Compress],
         Body::Unauthenticate => vec![Feature::Unauthenticate],
         Body::Notify(_) => vec![Feature::Notify],
+        Body::Replace(_) => vec![Feature::Replace],
+        Body::Append(append) => {
+            when(append.messages.len() > 1, Feature::MultiAppend).into_iter().collect()
+        }
         Body::Authenticate { initial: Some(_), .. } => vec![Feature::SaslIr],
         Body::GetAcl(_)
         | Body::SetAcl { .. }

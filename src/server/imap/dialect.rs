@@ -1,6 +1,7 @@
 //! What a client has switched on with ENABLE (RFC 5161), and so how it is spoken to.
 use crate::proto::imap::feature::Feature;
 use crate::proto::imap::name;
+use crate::proto::imap::name::Mode;
 use crate::proto::imap::write;
 use crate::server::imap::capabilities::Offer;
 
@@ -46,19 +47,18 @@ impl Dialect {
         enabled
     }
 
-    /// True when mailbox names are UTF-8 on the wire (RFC 6855 §3, RFC 9051 §5.1), and not modified
-    /// UTF-7.
-    pub(super) fn names_are_utf8(self) -> bool {
-        self.utf8 || self.rev2
+    /// How mailbox names are written (RFC 6855 §3, RFC 9051 §5.1).
+    pub(super) fn mode(self) -> Mode {
+        if self.utf8 || self.rev2 { Mode::Utf8 } else { Mode::Utf7 }
     }
 
     /// Writes a mailbox name as this client reads it.
     pub(super) fn write_name(self, out: &mut Vec<u8>, name: &str) {
         // A control character needs a literal, which writes the octets as they are.
-        if self.names_are_utf8() && name.len() <= 1_024 && !name.contains(char::is_control) {
+        if self.mode() == Mode::Utf8 && name.len() <= 1_024 && !name.contains(char::is_control) {
             let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
             write::text(out, format_args!("\"{quoted}\""));
-        } else if self.names_are_utf8() {
+        } else if self.mode() == Mode::Utf8 {
             write::string(out, name.as_bytes());
         } else {
             write::string(out, name::encode(name).as_bytes());

@@ -1,6 +1,5 @@
 //! FETCH: messages on their way out, one at a time; contents are opened here and nowhere else.
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -345,10 +344,10 @@ impl<D: Desk> Message<'_, D> {
             }
             (FetchItem::ModSeq, _) => write::text(out, format_args!("({})", self.entry.modseq.0)),
             (FetchItem::EmailId, _) => {
-                write::text(out, format_args!("({})", object_id('M', self.entry.blob.as_bytes())));
+                write::text(out, format_args!("({})", self.entry.email_id()));
             }
             (FetchItem::ThreadId, _) => {
-                write::text(out, format_args!("({})", object_id('T', &self.entry.thread.0)));
+                write::text(out, format_args!("({})", self.entry.thread_id()));
             }
             (FetchItem::SaveDate, _) => {
                 let date = date::print_date_time(self.entry.saved);
@@ -413,12 +412,4 @@ fn binary_octets<'o>(
 fn sent_binary<T>(decoded: &Result<T, NoBinary>) -> Sent {
     let unknown_encoding = matches!(decoded, Err(NoBinary::UnknownEncoding));
     Sent { without_body: false, unknown_encoding }
-}
-
-/// An object's name (RFC 8474 §7): a letter for its kind, then what tells it from others.
-fn object_id(kind: char, octets: &[u8]) -> String {
-    octets.iter().fold(String::from(kind), |mut id, octet| {
-        let _ = write!(id, "{octet:02x}");
-        id
-    })
 }

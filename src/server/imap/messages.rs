@@ -206,9 +206,10 @@ pub(super) async fn transfer<D: Desk, S: Stream>(
     if uids.is_empty() {
         return Ok(Answer::ok("Nothing to do"));
     }
+    let to = target.folder.id;
     let (uid_validity, pairs) = match transfer {
-        Transfer::Copy => view.shelf.copy(view.folder, &uids, target.folder.id).await?,
-        Transfer::Move => view.shelf.move_messages(view.folder, &uids, target.folder.id).await?,
+        Transfer::Copy => view.shelf.copy_to(view.folder, &uids, &target.shelf, to).await?,
+        Transfer::Move => view.shelf.move_to(view.folder, &uids, &target.shelf, to).await?,
     };
     let done = Answer::ok("Done");
     if pairs.is_empty() {

@@ -4,10 +4,8 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
-use crate::domain::mailbox::MailboxId;
 use crate::domain::rights::Right;
 use crate::domain::rights::Rights;
-use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Numbering;
@@ -78,7 +76,9 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         if let (Some(first), false) = (first_unseen, dialect.rev2) {
             write::text(out, format_args!("* OK [UNSEEN {first}] First unread\r\n"));
         }
-        let (validity, next) = (folder.uid_validity, folder.uid_next.0);
+        let validity = folder.uid_validity;
+        // What came while the mailbox was opened has its number already.
+        let next = folder.uid_next.0.max(view.last_uid().saturating_add(1));
         write::text(out, format_args!("* OK [UIDVALIDITY {validity}] UIDs are valid\r\n"));
         write::text(out, format_args!("* OK [UIDNEXT {next}] Next UID\r\n"));
         let (permanent, code) = match view.access {
@@ -89,7 +89,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         // RFC 7162 §3.1.2.1: never 0 and never NOMODSEQ, for every mailbox keeps them.
         let highest = view.seen().0.max(1);
         write::text(out, format_args!("* OK [HIGHESTMODSEQ {highest}] Highest\r\n"));
-        let id = mailbox_id(view.shelf.id(), folder);
+        let id = view.shelf.mailbox_id(folder);
         write::text(out, format_args!("* OK [MAILBOXID ({id})] Its name for ever\r\n"));
         if dialect.rev2 {
             let attributes = folder.special_use.map_or("", SpecialUse::attribute);
@@ -210,12 +210,6 @@ pub(super) fn permit(rights: Rights, right: Right) -> Result<(), Halt> {
 fn may_change(rights: Rights) -> bool {
     use Right::*;
     [Insert, Expunge, KeepSeen, Write, DeleteMessages].into_iter().any(|right| rights.has(right))
-}
-
-/// MAILBOXID (RFC 8474 §4.1): a folder that is deleted and made again has another UIDVALIDITY.
-pub(super) fn mailbox_id(mailbox: MailboxId, folder: &Folder) -> String {
-    let whose: String = mailbox.as_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
-    format!("F{whose}-{}", folder.uid_validity)
 }
 
 fn every_system_flag() -> Flags {

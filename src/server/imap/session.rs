@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use tokio::time::timeout;
 
 use crate::domain::limits;
-use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::feature::Feature;
+use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -16,16 +16,20 @@ use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
-use crate::server::imap::append;
+use crate::server::imap::append::Filing;
 use crate::server::imap::capabilities;
 use crate::server::imap::capabilities::Offer;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
+use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::notify;
+use crate::server::imap::notify::Moment;
+use crate::server::imap::notify::Notices;
 use crate::server::imap::search;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
@@ -63,8 +67,10 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) state: State<D::Shelf>,
     pub(super) bad_commands: usize,
     pub(super) failed_logins: usize,
-    /// Room for the message that is on its way.
-    pub(super) room: Option<ClearPermit>,
+    /// Messages that are on their way.
+    pub(super) filing: Option<Filing<D::Shelf>>,
+    /// What is told unasked; `None` until the first NOTIFY.
+    pub(super) notices: Option<Box<Notices<D::Shelf>>>,
 }
 
 /// RFC 3501 §3
@@ -100,7 +106,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             state: State::Stranger,
             bad_commands: 0,
             failed_logins: 0,
-            room: None,
+            filing: None,
+            notices: None,
         }
     }
 
@@ -114,8 +121,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self) -> Ending<S> {
         loop {
-            let way = match self.line.step().await {
-                Ok(step) => self.take(step).await,
+            let way = match self.wait(Moment::Between).await {
+                Ok(Event::Step(step)) => self.take(step).await,
+                Ok(Event::Rung) => match self.tell_news(Moment::Between, &[]).await {
+                    // What cannot be read now is told later.
+                    Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
+                    Err(Halt::Gone(gone)) => Err(gone),
+                },
                 Err(gone) => Err(gone),
             };
             match way {
@@ -141,6 +153,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 Ok(Way::On)
             }
             Step::Message(announced) => self.decide(announced).await,
+            Step::Received(message) => {
+                self.receive(message).await;
+                Ok(Way::On)
+            }
             Step::Command(command) => self.obey(command).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
@@ -150,7 +166,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        Answer::bad(refused.reason.0).write(self.line.out(), refused.tag.as_ref());
+        self.filing = None;
+        let Bad(text, fault) = refused.reason;
+        let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
+        answer.write(self.line.out(), refused.tag.as_ref());
         match refused.next {
             Next::GoOn => self.after_bad(),
             Next::Close => self.bye("Too much is on its way to go on"),
@@ -179,6 +198,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         self.line.obey(&tag);
         self.notice_condstore(&body);
         let numbers = numbers_after(&body);
+        let own_names = notify::names_of(&body);
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
@@ -192,6 +212,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             }
             Body::Idle => self.idle().await,
             Body::Compress => return self.compress(&tag).await,
+            Body::Notify(wish) => self.notify(wish).await,
             // Each letter has a deadline, and there may be a million of them.
             fetch @ Body::Fetch(_) => self.perform(fetch).await,
             other => match timeout(limits::IMAP_COMMAND_TIMEOUT, self.perform(other)).await {
@@ -200,9 +221,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             },
         };
         // News come before the tagged line, so that a client that waits for it has them.
-        let told = match (&done, &mut self.state) {
-            (Ok(answer), State::Selected(_, view)) if !answer.is_bad() => {
-                view.tell(&mut self.line, numbers).await
+        let told = match &done {
+            Ok(answer) if !answer.is_bad() => {
+                self.tell_news(Moment::Command(numbers), &own_names).await
             }
             _ => Ok(()),
         };
@@ -240,6 +261,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Enable(names) => return self.enable(&names),
             Body::Unauthenticate => return self.unauthenticate(),
             Body::Close => return self.close().await,
+            Body::Append(_) | Body::Replace(_) => return self.file().await,
             Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
                 self.selected()?;
@@ -279,16 +301,16 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Status { mailbox, items } => {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
-            Body::Append(append) => {
-                let done = append::append(*desk, shelf, append).await;
-                self.room = None;
-                done
-            }
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
                 on_messages((*desk, shelf), line, view, with_messages).await
             }
         }
+    }
+
+    /// RFC 7162 §3.1
+    pub(super) fn knows_modseq(&self) -> bool {
+        self.line.dialect.condstore
     }
 
     pub(super) fn capabilities(&self) -> String {
@@ -299,6 +321,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     fn enable(&mut self, names: &[String]) -> Done {
         self.shelf()?;
         let enabled = self.line.dialect.enable(self.offer, names);
+        self.line.adopt_names();
         self.line.out().extend_from_slice(b"* ENABLED");
         for name in enabled {
             write::text(self.line.out(), format_args!(" {name}"));
@@ -363,7 +386,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     fn unauthenticate(&mut self) -> Done {
         self.shelf()?;
         self.state = State::Stranger;
-        self.room = None;
+        (self.filing, self.notices) = (None, None);
         self.line.logged_out();
         Ok(Answer::ok("Log in again").code(format!("CAPABILITY {}", self.capabilities())))
     }

@@ -42,6 +42,8 @@ pub(super) struct View<M: Shelf> {
     pub(super) access: Access,
     /// Rings when it may have changed.
     pub(super) bell: M::Bell,
+    /// Whether new marks are told unasked (NOTIFY may say no).
+    pub(super) tells_flags: bool,
     /// What the client knows of; the place of a UID is its sequence number.
     uids: UidSet,
     /// Gone from the mailbox, and the client does not know yet.
@@ -87,37 +89,22 @@ impl<M: Shelf> View<M> {
         let bell = shelf.watch();
         let folder = shelf.folder(id).await?;
         let rights = shelf.rights(id).await?;
-        let mut uids = UidSet::new();
-        let mut first_unseen = None;
-        let mut keywords = BTreeSet::new();
-        let mut next = Some(1);
-        while let Some(first) = next {
-            let rows = shelf.entries(id, first..=u32::MAX, limits::SCAN_ROWS_MAX).await?;
-            next = rows.last().and_then(|row| row.uid.0.checked_add(1));
-            for row in rows {
-                uids.insert(row.uid.0);
-                if !row.flags.seen && first_unseen.is_none() {
-                    first_unseen = Some(uids.len());
-                }
-                if keywords.len() < limits::KEYWORDS_MAX {
-                    keywords.extend(row.flags.keywords);
-                }
-            }
-        }
-        let seen = folder.highest_modseq;
+        let contents = shelf.contents(id).await?;
+        let first_unseen = contents.first_unseen();
         let view = Self {
             shelf,
             rights,
             folder: id,
             access,
             bell,
-            uids,
+            tells_flags: true,
+            uids: contents.uids.clone(),
             gone: UidSet::new(),
             saved: UidSet::new(),
-            seen,
+            seen: contents.modseq,
             told: BTreeMap::new(),
         };
-        Ok(Opened { view, folder, first_unseen, keywords })
+        Ok(Opened { view, folder, first_unseen, keywords: contents.keywords.clone() })
     }
 
     /// How many messages the client knows of.
@@ -263,9 +250,10 @@ impl<M: Shelf> View<M> {
         let changed = changes.touched.difference(&new).intersection(&self.uids);
         for page in pages(&changed, limits::SCAN_ROWS_MAX) {
             for entry in self.rows(&page).await? {
-                let was_told =
+                let is_known =
                     self.told.get(&entry.modseq).is_some_and(|uids| uids.contains(entry.uid.0));
-                if let (false, Some(sequence)) = (was_told, self.sequence_of(entry.uid)) {
+                let is_news = self.tells_flags && !is_known;
+                if let (true, Some(sequence)) = (is_news, self.sequence_of(entry.uid)) {
                     let dialect = line.dialect;
                     write_flags(line.out(), sequence, &entry, Numbering::Uid, dialect);
                     line.relieve().await?;
