@@ -1,14 +1,12 @@
 //! The dialogue of one connection: which command is allowed when, and what it sets off.
 use std::net::IpAddr;
 
-use tokio::time::timeout;
-
 use crate::domain::limits;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
-use crate::proto::imap::feature::Feature;
 use crate::proto::imap::cursor::Bad;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -96,9 +94,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         peer: Option<IpAddr>,
         count_login: LoginCount<'a>,
     ) -> Self {
+        let offer = desk.offer();
+        let mut line = line;
+        line.tells_progress = offer.has(Feature::InProgress);
         Self {
             desk,
-            offer: desk.offer(),
+            offer,
             line,
             safety,
             peer,
@@ -195,7 +196,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             refusal.write(self.line.out(), Some(&tag));
             return Ok(self.after_bad());
         }
-        self.line.obey(&tag);
+        // Each letter has a deadline, and there may be a million of them.
+        let is_bounded = !matches!(body, Body::Fetch(_));
+        self.line.obey(&tag, is_bounded);
         self.notice_condstore(&body);
         let numbers = numbers_after(&body);
         let own_names = notify::names_of(&body);
@@ -213,12 +216,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Idle => self.idle().await,
             Body::Compress => return self.compress(&tag).await,
             Body::Notify(wish) => self.notify(wish).await,
-            // Each letter has a deadline, and there may be a million of them.
-            fetch @ Body::Fetch(_) => self.perform(fetch).await,
-            other => match timeout(limits::IMAP_COMMAND_TIMEOUT, self.perform(other)).await {
-                Ok(done) => done,
-                Err(_) => return Err(Gone::Slow),
-            },
+            other => self.perform(other).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
