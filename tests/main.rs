@@ -5,6 +5,7 @@
 
 mod certs;
 mod cli;
+mod clients;
 mod exchange;
 mod house;
 mod imap;

@@ -45,6 +45,7 @@ const WORKING: &[Feature] = &[
     Feature::AppendLimit,
     Feature::Unauthenticate,
     Feature::Compress,
+    Feature::Notify,
 ];
 
 /// What one relay offers: what works, without what its operator switched off.

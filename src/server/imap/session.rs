@@ -153,9 +153,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.line.out().extend_from_slice(b"+ OK\r\n");
                 Ok(Way::On)
             }
-            Step::Message(announced) => self.decide(announced).await,
+            Step::Message(announced) => Box::pin(self.decide(announced)).await,
             Step::Received(message) => {
-                self.receive(message).await;
+                Box::pin(self.receive(message)).await;
                 Ok(Way::On)
             }
             Step::Command(command) => self.obey(command).await,
@@ -202,21 +202,23 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         self.notice_condstore(&body);
         let numbers = numbers_after(&body);
         let own_names = notify::names_of(&body);
+        // What a command needs lies in a box of its own: sessions that wait, in IDLE too, are
+        // thousands, and each would hold room for the largest command.
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
                 Answer::ok("Done").write(self.line.out(), Some(&tag));
                 return Ok(Way::HangUp);
             }
-            Body::StartTls => return self.start_tls(&tag).await,
-            Body::Login { name, password } => self.login(&name, &password).await,
+            Body::StartTls => return Box::pin(self.start_tls(&tag)).await,
+            Body::Login { name, password } => Box::pin(self.login(&name, &password)).await,
             Body::Authenticate { mechanism, initial } => {
-                self.authenticate(&mechanism, initial).await
+                Box::pin(self.authenticate(&mechanism, initial)).await
             }
             Body::Idle => self.idle().await,
-            Body::Compress => return self.compress(&tag).await,
-            Body::Notify(wish) => self.notify(wish).await,
-            other => self.perform(other).await,
+            Body::Compress => return Box::pin(self.compress(&tag)).await,
+            Body::Notify(wish) => Box::pin(self.notify(wish)).await,
+            other => Box::pin(self.perform(other)).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
