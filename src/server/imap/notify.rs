@@ -262,11 +262,9 @@ impl<M: Shelf> Notices<M> {
         self.books.push(Book::open(own.clone(), String::new()).await?);
         let reaches = |group: &EventGroup| match &group.mailboxes {
             NotifyMailboxes::Subscribed => true,
-            NotifyMailboxes::Subtree(names) | NotifyMailboxes::Mailboxes(names) => {
-                names.iter().any(|name| {
-                    is_or_is_below(OTHERS, name.as_str()) || name.as_str().is_empty()
-                })
-            }
+            NotifyMailboxes::Subtree(names) | NotifyMailboxes::Mailboxes(names) => names
+                .iter()
+                .any(|name| is_or_is_below(OTHERS, name.as_str()) || name.as_str().is_empty()),
             _ => false,
         };
         if self.groups.iter().any(reaches) {
