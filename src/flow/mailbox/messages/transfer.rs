@@ -43,7 +43,8 @@ impl OpenMailbox {
     }
 
     /// Copies into another mailbox, for whose reader everything is sealed anew; the content stays
-    /// as it lies, with one reference more. All or nothing, as [`OpenMailbox::copy`].
+    /// as it lies, with one reference more: the target opens it by its content key, not by its
+    /// OpenPGP key, to which it was never encrypted. All or nothing, as [`OpenMailbox::copy`].
     pub async fn copy_to(
         &self,
         from: FolderId,
@@ -304,7 +305,7 @@ impl OpenMailbox {
 
 /// Octets of a batch that a message takes to be copied or moved: its summary, its keywords (a
 /// sealed row holds them once), and rows and keys of a known length.
-fn weight(entry: &Entry, sealed_summary: &[u8]) -> usize {
+pub(in crate::flow::mailbox) fn weight(entry: &Entry, sealed_summary: &[u8]) -> usize {
     let keywords: usize = entry.flags.keywords.iter().map(|word| word.len() + 4).sum();
     sealed_summary.len() + keywords + entry.sealed_key.len() + 1_024
 }
