@@ -15,6 +15,7 @@ mod peers_inbound;
 mod postfix;
 mod powercut;
 mod queue;
+mod quota;
 mod reports;
 mod revocation;
 mod smtp;

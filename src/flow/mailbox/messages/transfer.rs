@@ -26,7 +26,7 @@ pub const COPIED_AT_ONCE: &str = "messages copied at once";
 /// A message on its way, with its sealed summary.
 type Sealed = (Entry, Vec<u8>);
 /// UIDVALIDITY of the target, and pairs of old and new numbers.
-type Placed = (u32, Vec<(Uid, Uid)>);
+type Pairs = (u32, Vec<(Uid, Uid)>);
 
 impl OpenMailbox {
     /// Copies; answers UIDVALIDITY of the target and (source, target) UID pairs. All or nothing
@@ -36,7 +36,7 @@ impl OpenMailbox {
         from: FolderId,
         uids: &[Uid],
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let sealed = self.gather(from, uids).await?;
         self.place_copies(&sealed, to).await
@@ -51,7 +51,7 @@ impl OpenMailbox {
         uids: &[Uid],
         target: &Self,
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         if target.slot.id == self.slot.id {
             return self.copy(from, uids, to).await;
         }
@@ -78,7 +78,7 @@ impl OpenMailbox {
         Ok(sealed)
     }
 
-    async fn place_copies(&self, sealed: &[Sealed], to: FolderId) -> Result<Placed, MailboxError> {
+    async fn place_copies(&self, sealed: &[Sealed], to: FolderId) -> Result<Pairs, MailboxError> {
         for _ in 0..ATTEMPTS_MAX {
             let mut contents = Batch::new();
             for (blob, count) in references(sealed.iter().map(|(entry, _)| entry)) {
@@ -110,7 +110,7 @@ impl OpenMailbox {
         from: FolderId,
         uids: &[Uid],
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let mut uid_validity = self.folder(to).await?.uid_validity;
         let mut pairs = Vec::with_capacity(uids.len());
@@ -137,7 +137,7 @@ impl OpenMailbox {
         uids: &[Uid],
         target: &Self,
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         if target.slot.id == self.slot.id {
             return self.move_messages(from, uids, to).await;
         }
@@ -239,7 +239,7 @@ impl OpenMailbox {
         to: FolderId,
         head: &mut Head,
         batch: &mut Batch,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let saved = self.shelf.clock.now();
         let mut pairs = Vec::with_capacity(sealed.len());
         for (entry, summary) in sealed {
