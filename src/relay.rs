@@ -21,6 +21,7 @@ use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
+use crate::flow::filter::Filters;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
@@ -253,6 +254,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         lanes,
         alerts: Alerts::default(),
         promise_bell: Notify::new(),
+        filters: Filters::default(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
         config,

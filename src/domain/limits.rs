@@ -428,3 +428,35 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+
+/// Octets of one Sieve script: several hundred rules. Sealed, it still fits a row.
+pub const SIEVE_SCRIPT_OCTETS_MAX: usize = 49_152;
+/// Sieve scripts of one mailbox; one of them is active.
+pub const SIEVE_SCRIPTS_MAX: usize = 16;
+/// Octets of a script's name (RFC 5804 §1.6 asks for 128 characters).
+pub const SIEVE_NAME_OCTETS_MAX: usize = 512;
+/// Blocks, and tests, inside each other in a Sieve script (RFC 5228 §2.10.5 asks for 15).
+pub const SIEVE_NESTING_MAX: usize = 32;
+/// Entries in one string list of a Sieve script.
+pub const SIEVE_LIST_MAX: usize = 1_000;
+/// Actions that one letter may cause: fileinto, keep, redirect.
+pub const SIEVE_ACTIONS_MAX: usize = 16;
+/// Work that one script may do on one letter, in octets looked at: less than half a second.
+pub const SIEVE_STEPS_MAX: u64 = 100_000_000;
+/// Octets that the value of a Sieve variable keeps (RFC 5229 §3 asks for 4,000 characters).
+pub const SIEVE_VARIABLE_OCTETS_MAX: usize = 16_384;
+/// Variables of a Sieve script (RFC 5229 §3 asks for 128).
+pub const SIEVE_VARIABLES_MAX: usize = 128;
+/// Compiled scripts that are kept in memory.
+pub const SIEVE_COMPILED_MAX: usize = 1_000;
+/// Octets of an automatic answer's text.
+pub const ANSWER_OCTETS_MAX: usize = 32_768;
+/// Octets of the subject that a script gives to its answers.
+pub const ANSWER_SUBJECT_OCTETS_MAX: usize = 1_000;
+/// Message-IDs of a conversation that an automatic answer names.
+pub const ANSWER_REFERENCES_MAX: usize = 10;
+/// Rows about senders who were answered that are looked at, and removed when they are over, with
+/// each answer.
+pub const ANSWERED_SWEPT_AT_ONCE: usize = 50;
+/// How often a change of a mailbox's scripts is built anew when others changed them under it.
+pub const SIEVE_ATTEMPTS_MAX: usize = 20;

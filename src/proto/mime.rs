@@ -4,7 +4,7 @@ pub mod header;
 pub mod summary;
 pub mod content;
 pub mod date;
-mod address;
+pub(crate) mod address;
 mod decode;
 mod describe;
 mod parameters;
