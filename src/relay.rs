@@ -326,6 +326,7 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
 struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
+    managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
 }
@@ -346,7 +347,13 @@ impl Doors {
         for (door, address) in [(ImapDoor::Imap, listen.imap), (ImapDoor::Imaps, listen.imaps)] {
             imap.extend(bind(address)?.map(|listener| (door, listener)));
         }
-        Ok(Self { smtp, imap, https: bind(listen.https)?, metrics: bind(listen.metrics)? })
+        Ok(Self {
+            smtp,
+            imap,
+            managesieve: bind(listen.managesieve)?,
+            https: bind(listen.https)?,
+            metrics: bind(listen.metrics)?,
+        })
     }
 
     fn open(self, office: &Arc<Office>, stop: &Stop, tasks: &mut JoinSet<()>) {
@@ -358,6 +365,10 @@ impl Doors {
         for (door, listener) in self.imap {
             let (office, stop) = shared();
             tasks.spawn(server::imap::serve(office, listener, door, stop).in_current_span());
+        }
+        if let Some(listener) = self.managesieve {
+            let (office, stop) = shared();
+            tasks.spawn(server::managesieve::serve(office, listener, stop).in_current_span());
         }
         if let Some(listener) = self.https {
             let (office, stop) = shared();

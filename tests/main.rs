@@ -17,6 +17,7 @@ mod powercut;
 mod queue;
 mod reports;
 mod revocation;
+mod sieve;
 mod smtp;
 mod store;
 mod stories;

@@ -56,12 +56,13 @@ pub(super) struct Demo {
 }
 
 /// The ports of an operator, above its base.
-pub(super) const PORTS: [(&str, u16); 7] = [
+pub(super) const PORTS: [(&str, u16); 8] = [
     ("submission", 587),
     ("submissions", 465),
     ("mx", 25),
     ("imap", 143),
     ("imaps", 993),
+    ("managesieve", 4190),
     ("https", 443),
     ("metrics", 90),
 ];
@@ -74,10 +75,10 @@ impl Demo {
             .with_context(|| format!("--data-dir {}", options.data_dir.display()))?;
         let folder = options.data_dir.canonicalize()?;
         anyhow::ensure!(
-            options.port_base <= u16::MAX - 2000,
-            "--port-base {}: at most {}, because ports up to N+1993 are used",
+            options.port_base <= u16::MAX - 5200,
+            "--port-base {}: at most {}, because ports up to N+5190 are used",
             options.port_base,
-            u16::MAX - 2000
+            u16::MAX - 5200
         );
         let operators = demo_operators()?;
         // The tour's rogue has a good certificate too: only the list tells them apart.

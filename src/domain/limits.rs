@@ -460,3 +460,19 @@ pub const ANSWER_REFERENCES_MAX: usize = 10;
 pub const ANSWERED_SWEPT_AT_ONCE: usize = 50;
 /// How often a change of a mailbox's scripts is built anew when others changed them under it.
 pub const SIEVE_ATTEMPTS_MAX: usize = 20;
+/// Octets of a ManageSieve command before login.
+pub const MANAGESIEVE_STRANGER_OCTETS_MAX: usize = 8_192;
+/// Octets of a ManageSieve command after login: a script, its name, and the words around them.
+pub const MANAGESIEVE_COMMAND_OCTETS_MAX: usize = SIEVE_SCRIPT_OCTETS_MAX + 4_096;
+/// Octets of a script that is too large and is read to its end, so that the client hears why.
+pub const MANAGESIEVE_SKIPPED_OCTETS_MAX: u64 = 4_194_304;
+/// Words of a ManageSieve command; no command has more than four.
+pub const MANAGESIEVE_WORDS_MAX: usize = 8;
+/// Bad commands before a ManageSieve client is sent away.
+pub const MANAGESIEVE_ERRORS_MAX: usize = 20;
+/// Time in which a ManageSieve client must log in.
+pub const MANAGESIEVE_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time in which a ManageSieve client must take an answer.
+pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time in which ManageSieve sessions may end after the relay was told to stop.
+pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);

@@ -55,6 +55,7 @@ pub use scripts::list;
 pub use scripts::put;
 pub use scripts::rename;
 pub use scripts::set_active;
+pub use scripts::warnings;
 pub use sorting::Sorted;
 pub use sorting::Sorting;
 

@@ -177,6 +177,11 @@ impl Script {
         run::run(&self.0, letter, around)
     }
 
+    /// The addresses that stand in it behind redirect.
+    pub fn redirects(&self) -> Vec<&Address> {
+        self.0.redirects()
+    }
+
     /// True when it looks into bodies, which takes memory.
     pub fn reads_bodies(&self) -> bool {
         self.0.reads_bodies

@@ -2,6 +2,7 @@
 //! it is stored.
 use std::sync::Arc;
 
+use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
@@ -67,6 +68,23 @@ pub fn check(text: &[u8]) -> Result<(), ScriptError> {
     }
     sieve::compile(text)?;
     Ok(())
+}
+
+/// What a script that can be run will not do: addresses that no letter may be sent on to.
+pub fn warnings(office: &Office, text: &[u8]) -> Option<String> {
+    let script = sieve::compile(text).ok()?;
+    let may_not = |to: &&Address| {
+        !office.is_trusted(to.domain()) || office.is_patient_domain(to.domain())
+    };
+    let refused: Vec<String> = script
+        .redirects()
+        .into_iter()
+        .filter(may_not)
+        .map(|to| format!("{}@{}", to.local_part(), to.domain().as_str()))
+        .collect();
+    (!refused.is_empty()).then(|| {
+        format!("letters are not sent on to {}: not in the trust space", refused.join(", "))
+    })
 }
 
 /// RFC 5804 §1.6: no control characters, no line and paragraph separators.

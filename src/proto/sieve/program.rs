@@ -11,6 +11,24 @@ pub(super) struct Program {
     pub(super) reads_bodies: bool,
 }
 
+impl Program {
+    /// The addresses that stand behind redirect, wherever that is.
+    pub(super) fn redirects(&self) -> Vec<&Address> {
+        let mut found = Vec::new();
+        let mut waiting: Vec<&Command> = self.commands.iter().collect();
+        while let Some(command) = waiting.pop() {
+            match command {
+                Command::If(branches) => {
+                    waiting.extend(branches.iter().flat_map(|(_, block)| block));
+                }
+                Command::Redirect { to: To::Address(address), .. } => found.push(address),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
 /// A text as written; with `${…}` in it when the script has variables.
 pub(super) type Text = String;
 
