@@ -428,3 +428,13 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+
+/// Entries of one list of rights. With the longest addresses they fit one row.
+pub const ACL_ENTRIES_MAX: usize = 150;
+/// Mailboxes of others that one login is shown. A service has a handful, a hospital's switchboard
+/// some dozens.
+pub const OTHERS_MAX: usize = 500;
+/// Subscriptions of one login to folders of others: they are one row.
+pub const SUBSCRIPTIONS_KEPT_MAX: usize = 1_500;
+/// Octets of subscribed names that are remembered beyond their folders; in the same row.
+pub const SUBSCRIBED_NAMES_OCTETS_MAX: usize = 25_000;

@@ -8,6 +8,9 @@
 //! | `M/<mailbox>/m/<folder><uid>` | message: marks, sealed keywords, size, blob, sealed content key |
 //! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
 //! | `M/<mailbox>/c/<modseq>` | change log |
+//! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
+//! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
+//! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -315,4 +318,21 @@ pub(super) fn duplicates_prefix(mailbox: &MailboxId) -> Vec<u8> {
 
 pub(super) fn duplicate_key(mailbox: &MailboxId, digest: &[u8; 32]) -> Vec<u8> {
     key(mailbox, b'd', &[digest])
+}
+
+/// The list of rights of a folder.
+pub(super) fn acl_key(mailbox: &MailboxId, folder: FolderId) -> Vec<u8> {
+    key(mailbox, b'a', &[&folder.0.to_be_bytes()])
+}
+
+pub(super) fn acl_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'a', &[])
+}
+
+pub(super) fn acl_names_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'A', &[])
+}
+
+pub(super) fn subscriptions_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'b', &[])
 }

@@ -85,6 +85,7 @@ impl From<MailboxError> for Halt {
                 Answer::no("ALREADYEXISTS", "A mailbox of that name exists")
             }
             MailboxError::FolderFixed => Answer::no("CANNOT", "This mailbox cannot be changed so"),
+            MailboxError::NotAllowed => Answer::no("NOPERM", "You have not the right to do that"),
             MailboxError::OverLimit(mailbox::COPIED_AT_ONCE) => {
                 Answer::no("LIMIT", "Too many messages to copy at once; copy fewer at a time")
             }

@@ -1,4 +1,5 @@
 //! SELECT and EXAMINE, and the ways out of a mailbox.
+use crate::domain::rights::Right;
 use crate::proto::imap::command::Access;
 use crate::proto::imap::flags;
 use crate::proto::imap::name::MailboxName;
@@ -6,7 +7,6 @@ use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::folders;
-use crate::server::imap::folders::Place;
 use crate::server::imap::line::Stream;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::State;
@@ -21,6 +21,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         self.unselect();
         let shelf = self.shelf()?;
         let place = folders::find(self.desk, shelf, mailbox).await?;
+        place.must(Right::Read)?;
         let opened = View::open(place.shelf, place.folder.id, access).await?;
         let folder = &opened.folder;
         let mut known = flags::print(&crate::domain::folder::Flags {
@@ -56,10 +57,9 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     pub(super) async fn delete(&mut self, mailbox: &MailboxName) -> Done {
         let shelf = self.shelf()?;
-        let Place { shelf, folder, .. } = folders::find(self.desk, shelf, mailbox).await?;
-        shelf.delete_folder(folder.id).await?;
+        let gone = folders::delete(self.desk, shelf, mailbox).await?;
         // Who deletes the mailbox that they have open need not be told that it is gone.
-        if self.selected().is_ok_and(|view| view.folder == folder.id) {
+        if self.selected().is_ok_and(|view| (view.shelf.id(), view.folder) == gone) {
             self.unselect();
         }
         Ok(Answer::ok("Deleted"))
