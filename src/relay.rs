@@ -22,6 +22,7 @@ use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
@@ -208,8 +209,18 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
-    let mailboxes =
-        Mailboxes::new(Arc::clone(&truth), blobs.clone(), Arc::clone(&keys), Arc::clone(&clock));
+    let rules = Rules {
+        quota_octets: config.mailboxes.quota_octets,
+        quota_messages: config.mailboxes.quota_messages,
+        retention: config.mailboxes.retention,
+    };
+    let mailboxes = Mailboxes::with_rules(
+        Arc::clone(&truth),
+        blobs.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&clock),
+        rules,
+    );
     let logins = Logins::new(
         Arc::clone(&accounts) as _,
         Arc::clone(&clock),
@@ -385,7 +396,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
     }
 }
 
-/// Forgets timelines and decisions that were kept for long enough.
+/// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
     loop {
         tokio::select! {
@@ -401,6 +412,11 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
                 Ok(rows) => tracing::info!(what, rows, "forgotten after trace.keep_days"),
                 Err(refusal) => tracing::warn!(what, %refusal, "cannot be forgotten now"),
             }
+        }
+        match office.mailboxes.collect_held().await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "gone after mailboxes.retention_seconds"),
+            Err(error) => tracing::warn!(%error, "expunged messages cannot be let go now"),
         }
     }
 }

@@ -438,3 +438,12 @@ pub const OTHERS_MAX: usize = 500;
 pub const SUBSCRIPTIONS_KEPT_MAX: usize = 1_500;
 /// Octets of subscribed names that are remembered beyond their folders; in the same row.
 pub const SUBSCRIBED_NAMES_OCTETS_MAX: usize = 25_000;
+/// Steps of a mailbox's change log that are kept. Clients that were away for more are told what
+/// changed from the messages themselves, which takes longer.
+pub const CHANGES_KEPT: u64 = 100_000;
+/// Octets of the sets of message numbers that are kept in memory for folders in use.
+pub const CONTENTS_OCTETS_MAX: usize = 67_108_864;
+/// Rows of expunged messages that one commit removes when their time has come.
+pub const HELD_SWEPT_AT_ONCE: usize = 200;
+/// Such commits in one sweep; the next sweep goes on.
+pub const HELD_SWEEPS_MAX: usize = 2_000;

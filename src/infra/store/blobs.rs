@@ -211,6 +211,16 @@ impl StagedBlob {
         self.id
     }
 
+    /// True when a file holds it already.
+    pub fn is_file(&self) -> bool {
+        self.row.place == Place::File
+    }
+
+    /// Octets of content that ride in the batch.
+    pub fn batch_octets(&self) -> usize {
+        self.inline.len()
+    }
+
     /// Adds the rows that make the blob exist with `references` (at least 1) to the batch.
     ///
     /// # Panics
