@@ -55,6 +55,8 @@ use crate::infra::store::redb::RedbStore;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
+use crate::server::pop3::Pop3Door;
+use crate::server::pop3::Pop3Locks;
 use crate::server::smtp::SmtpDoor;
 
 /// The spool's keys are wrapped for an owner that no mailbox can be.
@@ -213,6 +215,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
         retention: config.mailboxes.retention,
+        shared_seen: config.mailboxes.shared_seen,
     };
     let mailboxes = Mailboxes::with_rules(
         Arc::clone(&truth),
@@ -335,6 +338,7 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
 struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
+    pop3: Vec<(Pop3Door, TcpListener)>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
 }
@@ -355,7 +359,11 @@ impl Doors {
         for (door, address) in [(ImapDoor::Imap, listen.imap), (ImapDoor::Imaps, listen.imaps)] {
             imap.extend(bind(address)?.map(|listener| (door, listener)));
         }
-        Ok(Self { smtp, imap, https: bind(listen.https)?, metrics: bind(listen.metrics)? })
+        let mut pop3 = Vec::new();
+        for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
+            pop3.extend(bind(address)?.map(|listener| (door, listener)));
+        }
+        Ok(Self { smtp, imap, pop3, https: bind(listen.https)?, metrics: bind(listen.metrics)? })
     }
 
     fn open(self, office: &Arc<Office>, stop: &Stop, tasks: &mut JoinSet<()>) {
@@ -367,6 +375,12 @@ impl Doors {
         for (door, listener) in self.imap {
             let (office, stop) = shared();
             tasks.spawn(server::imap::serve(office, listener, door, stop).in_current_span());
+        }
+        let locks = Pop3Locks::default();
+        for (door, listener) in self.pop3 {
+            let (office, stop) = shared();
+            let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
+            tasks.spawn(serving.in_current_span());
         }
         if let Some(listener) = self.https {
             let (office, stop) = shared();

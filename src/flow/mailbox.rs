@@ -109,6 +109,9 @@ pub enum MailboxError {
     /// Whoever opened the mailbox has not the right for it (RFC 4314 §4).
     #[error("not allowed here")]
     NotAllowed,
+    /// Somebody else has claimed a message (see `readers::claims`).
+    #[error("somebody else works on it")]
+    Claimed,
     /// No message of that number (any more).
     #[error("no such message")]
     NoSuchMessage,

@@ -36,7 +36,15 @@ const STANDARD: [(&str, Option<SpecialUse>); 5] = [
 impl OpenMailbox {
     /// All folders that whoever opened the mailbox may know of, INBOX first, then by name.
     pub async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
-        self.visible(self.all_folders().await?).await
+        let visible = self.visible(self.all_folders().await?).await?;
+        if self.own_seen_of().is_none() {
+            return Ok(visible);
+        }
+        let mut folders = Vec::with_capacity(visible.len());
+        for folder in visible {
+            folders.push(self.folder_as_seen(folder).await?);
+        }
+        Ok(folders)
     }
 
     /// All folders, whoever asks.
@@ -75,7 +83,7 @@ impl OpenMailbox {
         let counters = head.folder(id).ok_or(MailboxError::NoSuchFolder)?;
         let row = self.shelf.store.get(&rows::folder_key(&self.slot.id, id)).await?;
         let name = row.and_then(|row| self.open_name(id, &row.value));
-        Ok(folder(counters, name.unwrap_or_else(|| placeholder(id.0))))
+        self.folder_as_seen(folder(counters, name.unwrap_or_else(|| placeholder(id.0)))).await
     }
 
     /// Creates a folder (and does not create missing parents).
@@ -163,7 +171,7 @@ impl OpenMailbox {
                 Ok(true)
             });
             if is_deleted.await? {
-                return Ok(());
+                return self.forget_marks(id).await;
             }
         }
         Err(MailboxError::FolderFixed)

@@ -7,7 +7,9 @@
 //!
 //! Identifiers are professional addresses in lower case, and `anyone`: everybody who logs in
 //! here. A `-` before one takes rights away (RFC 4314 §2).
+pub mod claims;
 mod grants;
+mod seen;
 mod subscriptions;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ use crate::proto::imap::command::RightsChange;
 pub use grants::Grant;
 pub use grants::Identifier;
 use grants::Lists;
+pub(super) use seen::SeenSets;
+pub use seen::permitted;
 pub use subscriptions::Kept;
 
 /// The list that counts for all folders of a mailbox lies under this number; no folder has it.

@@ -10,6 +10,7 @@
 //! | `M/<mailbox>/c/<modseq>` | change log; its oldest rows go as new ones come |
 //! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
 //! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
+//! | `M/<mailbox>/e/<reader><folder><chunk>` | what a reader has seen, see `readers::seen` |
 //! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
 //! | `held/<due><mailbox><folder><uid><chunk>` | expunged messages that a rule holds: row, then summary |
@@ -121,6 +122,8 @@ pub(super) enum ChangeKind {
     Gone,
     /// The folder itself: created, renamed, deleted.
     Folder,
+    /// What one reader marked as seen, or not, for themself alone.
+    SeenBy([u8; 16]),
 }
 
 impl Head {
@@ -421,4 +424,26 @@ pub(super) fn held_until(end: Timestamp) -> Range<Vec<u8>> {
 /// True when the key is of a held message's row, not of its summary.
 pub(super) fn is_held_message(key: &[u8]) -> bool {
     key.last() == Some(&0)
+}
+
+/// What a reader has seen of a folder.
+pub(super) fn seen_key(
+    mailbox: &MailboxId,
+    reader: &MailboxId,
+    folder: FolderId,
+    chunk: u32,
+) -> Vec<u8> {
+    let numbers = [folder.0.to_be_bytes(), chunk.to_be_bytes()].concat();
+    key(mailbox, b'e', &[reader.as_bytes(), &numbers])
+}
+
+pub(super) fn seen_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'e', &[])
+}
+
+/// The folder in such a key.
+pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
+    let (rest, _chunk) = key.split_last_chunk::<4>()?;
+    let (_, folder) = rest.split_last_chunk::<4>()?;
+    Some(FolderId(u32::from_be_bytes(*folder)))
 }

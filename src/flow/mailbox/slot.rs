@@ -9,6 +9,7 @@
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Shelf;
+use crate::flow::mailbox::readers::SeenSets;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::Head;
 use crate::infra::directory::Account;
@@ -37,6 +39,10 @@ pub(super) struct Slot {
     /// Held by whoever reads all rows of a folder to see what is in it.
     pub(super) walk: tokio::sync::Mutex<()>,
     pub(super) news: watch::Sender<u64>,
+    /// What its readers have seen, where each has an own `\Seen`.
+    pub(super) seen: Mutex<SeenSets>,
+    /// Grows when one of them marks something.
+    pub(super) seen_epoch: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -66,6 +72,8 @@ impl Slot {
             gate: tokio::sync::Mutex::new(()),
             walk: tokio::sync::Mutex::new(()),
             news: watch::Sender::new(0),
+            seen: Mutex::default(),
+            seen_epoch: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }

@@ -1,6 +1,4 @@
 //! SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314 §3).
-use crate::domain::folder::FlagChange;
-use crate::domain::folder::Flags;
 use crate::domain::rights::Right;
 use crate::domain::rights::Rights;
 use crate::flow::mailbox::readers::Identifier;
@@ -145,62 +143,4 @@ fn letters(rights: Rights) -> String {
         letters.push('d');
     }
     if letters.is_empty() { "\"\"".to_owned() } else { letters }
-}
-
-/// Marks that somebody with these rights may set, out of some (RFC 4314 §4).
-pub(super) fn allowed(rights: Rights, flags: &Flags) -> Flags {
-    let (seen, write, delete) =
-        (rights.has(Right::KeepSeen), rights.has(Right::Write), rights.has(Right::DeleteMessages));
-    Flags {
-        seen: flags.seen && seen,
-        deleted: flags.deleted && delete,
-        answered: flags.answered && write,
-        flagged: flags.flagged && write,
-        draft: flags.draft && write,
-        keywords: if write { flags.keywords.clone() } else { Default::default() },
-    }
-}
-
-/// What STORE may do of what was asked (RFC 4314 §4): the marks that these rights are for. `None`
-/// when they are for none of them.
-///
-/// `FLAGS` replaces the marks that may be set and leaves the others: it becomes the marks to add
-/// and those to remove.
-pub(super) fn allowed_changes(rights: Rights, change: &FlagChange) -> Option<Vec<FlagChange>> {
-    let all = [Right::KeepSeen, Right::Write, Right::DeleteMessages];
-    if all.into_iter().all(|right| rights.has(right)) {
-        return Some(vec![change.clone()]);
-    }
-    if !all.into_iter().any(|right| rights.has(right)) {
-        return None;
-    }
-    let is_some = |flags: &Flags| *flags != Flags::default();
-    match change {
-        FlagChange::Add(flags) => {
-            let allowed = allowed(rights, flags);
-            (is_some(&allowed) || !is_some(flags)).then(|| vec![FlagChange::Add(allowed)])
-        }
-        FlagChange::Remove(flags) => {
-            let allowed = allowed(rights, flags);
-            (is_some(&allowed) || !is_some(flags)).then(|| vec![FlagChange::Remove(allowed)])
-        }
-        FlagChange::Replace(flags) => {
-            let system = Flags {
-                seen: true,
-                answered: true,
-                flagged: true,
-                deleted: true,
-                draft: true,
-                ..Flags::default()
-            };
-            let wanted = allowed(rights, flags);
-            let mut gone = allowed(rights, &system);
-            gone.seen &= !wanted.seen;
-            gone.answered &= !wanted.answered;
-            gone.flagged &= !wanted.flagged;
-            gone.deleted &= !wanted.deleted;
-            gone.draft &= !wanted.draft;
-            Some(vec![FlagChange::Remove(gone), FlagChange::Add(wanted)])
-        }
-    }
 }

@@ -108,6 +108,7 @@ pub(super) const OTHERS: &str = "Other Users";
 pub(super) trait Shelf: Clone + Send + Sync {
     type Bell: Bell;
 
+    fn id(&self) -> MailboxId;
     fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
     fn folder(&self, id: FolderId) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
     fn create_folder(
@@ -182,7 +183,6 @@ pub(super) trait Shelf: Clone + Send + Sync {
     fn watch(&self) -> Self::Bell;
     fn rights(&self, folder: FolderId)
     -> impl Future<Output = Result<Rights, MailboxError>> + Send;
-    fn id(&self) -> MailboxId;
     fn owner(&self) -> &str;
     fn is_foreign(&self) -> bool;
     fn acl(
@@ -299,6 +299,9 @@ impl Bell for Watch {
 impl Shelf for OpenMailbox {
     type Bell = Watch;
 
+    fn id(&self) -> MailboxId {
+        self.id()
+    }
     async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
         self.folders().await
     }
@@ -384,9 +387,6 @@ impl Shelf for OpenMailbox {
     }
     async fn rights(&self, folder: FolderId) -> Result<Rights, MailboxError> {
         self.rights(folder).await
-    }
-    fn id(&self) -> MailboxId {
-        self.id()
     }
     fn owner(&self) -> &str {
         self.owner()

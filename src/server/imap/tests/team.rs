@@ -40,6 +40,7 @@ use crate::server::imap::session::Safety;
 use crate::server::imap::session::Session;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Other;
+use crate::server::imap::tests::LETTER;
 
 /// What a login calls the team's mailbox.
 const TEAM: &str = "Other Users/team@h.test";
@@ -182,6 +183,9 @@ impl Seat<'_> {
     /// it as well.
     pub(super) async fn ask(&mut self, body: Body) -> String {
         let tag = Tag::parse("t").unwrap();
+        if matches!(body, Body::Append(_) | Body::Replace(_)) {
+            self.session.message = Some(Secret::new(LETTER.as_bytes().to_vec()));
+        }
         let over = self.session.obey(Command { tag, body }).await.is_err();
         let octets = std::mem::take(self.session.line.out());
         let end = if over { "<closed>" } else { "" };

@@ -2,18 +2,18 @@
 use std::time::Duration;
 
 use crate::domain::rights::Rights;
-use crate::domain::secret::Secret;
 use crate::flow::mailbox::readers::Identifier;
 use crate::infra::clock::Clock;
 use crate::infra::store::Batch;
 use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Append;
-use crate::proto::imap::command::AppendStart;
+use crate::proto::imap::command::AppendMessage;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::List;
 use crate::proto::imap::command::Returns;
 use crate::proto::imap::command::Selection;
 use crate::proto::imap::command::StatusItem;
+use crate::proto::imap::name::Mode;
 use crate::proto::imap::name::Pattern;
 use crate::server::imap::tests::LETTER;
 use crate::server::imap::tests::team::Practice;
@@ -26,7 +26,7 @@ pub(super) fn plain_list(pattern: &str) -> Body {
     Body::List(List {
         selection: Selection::default(),
         reference: name(""),
-        patterns: vec![Pattern::from_wire(pattern.as_bytes()).unwrap()],
+        patterns: vec![Pattern::from_wire(pattern.as_bytes(), Mode::Utf7).unwrap()],
         returns: None,
         extended: false,
     })
@@ -38,8 +38,10 @@ pub(super) fn select(mailbox: &str) -> Body {
 }
 
 pub(super) fn append(mailbox: &str) -> Body {
-    let start = AppendStart { mailbox: name(mailbox), flags: Default::default(), date: None };
-    Body::Append(Append { start, message: Secret::new(LETTER.as_bytes().to_vec()) })
+    let octets = LETTER.len() as u64;
+    let (flags, date, form) = Default::default();
+    let messages = vec![AppendMessage { flags, date, form, octets }];
+    Body::Append(Append { mailbox: name(mailbox), messages })
 }
 
 pub(super) fn status(mailbox: &str, items: &[StatusItem]) -> Body {
@@ -132,7 +134,7 @@ async fn a_mailbox_of_others_is_found_listed_and_subscribed_by_who_may_look_it_u
     assert_eq!(rights, format!("* MYRIGHTS \"{inbox}\" lrs\r\nt OK Done\r\n"));
 
     let lsub =
-        || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"Other*").unwrap() };
+        || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"Other*", Mode::Utf7).unwrap() };
     a.ok(Body::Subscribe(name(&inbox))).await;
     assert_eq!(a.ok(lsub()).await, format!("* LSUB () \"/\" \"{inbox}\"\r\nt OK Done\r\n"));
     let mut b = practice.login("b@h.test").await;
@@ -155,7 +157,7 @@ async fn a_listing_tells_rights_and_status_of_what_may_be_read() {
     let list = Body::List(List {
         selection: Selection::default(),
         reference: name(""),
-        patterns: vec![Pattern::from_wire(b"Other Users/*").unwrap()],
+        patterns: vec![Pattern::from_wire(b"Other Users/*", Mode::Utf7).unwrap()],
         returns: Some(returns),
         extended: true,
     });
@@ -237,7 +239,7 @@ async fn a_subscribed_name_outlives_its_folder_and_follows_its_new_name() {
     }
     a.ok(Body::Rename { from: name("y"), to: name("z") }).await;
     a.ok(Body::Delete(name("x"))).await;
-    let lsub = || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"%").unwrap() };
+    let lsub = || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"%", Mode::Utf7).unwrap() };
     let answer = a.ok(lsub()).await;
     assert!(
         answer.contains("* LSUB (\\Noselect) \"/\" \"x\"\r\n* LSUB () \"/\" \"z\""),

@@ -5,6 +5,7 @@ use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::secret::Secret;
 use crate::proto::imap::command::Access;
+use crate::proto::imap::command::AppendMessage;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Echo;
 use crate::proto::imap::command::EventGroup;
@@ -15,6 +16,7 @@ use crate::proto::imap::command::Notify;
 use crate::proto::imap::command::NotifyEvent;
 use crate::proto::imap::command::NotifyMailboxes;
 use crate::proto::imap::command::Numbering;
+use crate::proto::imap::command::Replace;
 use crate::proto::imap::command::Returns;
 use crate::proto::imap::command::Search;
 use crate::proto::imap::command::Selection;
@@ -28,9 +30,12 @@ use crate::proto::imap::command::ThreadAlgorithm;
 use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::cursor::Piece;
 use crate::proto::imap::fetch::FetchItem;
+use crate::proto::imap::name::Mode;
 use crate::proto::imap::name::Pattern;
 use crate::proto::imap::search::SearchKey;
+use crate::proto::imap::sequence::Number;
 use crate::proto::imap::sequence::SequenceSet;
+use crate::server::imap::tests::LETTER;
 use crate::server::imap::tests::team::Practice;
 use crate::server::imap::tests::team::TEAM;
 use crate::server::imap::tests::team::lists::append;
@@ -41,7 +46,7 @@ use crate::server::imap::tests::team::name;
 use crate::server::imap::tests::team::set_acl;
 
 /// Commands that [`number`] knows.
-const COMMANDS: usize = 44;
+const COMMANDS: usize = 46;
 
 /// Each command's number. A new command does not compile until it has one here, and then fails
 /// the test below until it has a row in [`rows`].
@@ -90,7 +95,9 @@ fn number(body: &Body) -> usize {
         Body::GetQuota(_) => 40,
         Body::GetQuotaRoot(_) => 41,
         Body::SetQuota { .. } => 42,
-        Body::GetMetadata { .. } | Body::SetMetadata { .. } => 43,
+        Body::GetMetadata { .. } => 43,
+        Body::SetMetadata { .. } => 44,
+        Body::Replace(_) => 45,
     }
 }
 
@@ -99,13 +106,18 @@ fn set() -> SequenceSet {
     SequenceSet::parse(&mut Cursor::new(&pieces)).unwrap()
 }
 
+fn message() -> AppendMessage {
+    let (flags, date, form) = Default::default();
+    AppendMessage { flags, date, form, octets: LETTER.len() as u64 }
+}
+
 fn search() -> Search {
     Search { by: Numbering::Uid, returns: None, charset: None, key: SearchKey::And(Vec::new()) }
 }
 
 /// Every command, with this mailbox wherever it takes one.
 fn rows(mailbox: &str) -> Vec<Body> {
-    let pattern = || Pattern::from_wire(mailbox.as_bytes()).unwrap();
+    let pattern = || Pattern::from_wire(mailbox.as_bytes(), Mode::Utf7).unwrap();
     let identifier = || "b@h.test".to_owned();
     let items = StatusItem::ALL;
     let notify = |mailboxes| {
@@ -151,15 +163,21 @@ fn rows(mailbox: &str) -> Vec<Body> {
         Body::List(List {
             selection: Selection { subscribed: true, special_use: false, recursive: true },
             reference: name(""),
-            patterns: vec![pattern(), Pattern::from_wire(b"%").unwrap()],
+            patterns: vec![pattern(), Pattern::from_wire(b"%", Mode::Utf7).unwrap()],
             returns: Some(returns),
             extended: true,
         }),
         Body::Lsub { reference: name(""), pattern: pattern() },
-        Body::Lsub { reference: name(mailbox), pattern: Pattern::from_wire(b"*").unwrap() },
+        Body::Lsub { reference: name(mailbox), pattern: Pattern::from_wire(b"*", Mode::Utf7).unwrap() },
         Body::Namespace,
         status(mailbox, &items),
         append(mailbox),
+        Body::Replace(Replace {
+            by,
+            replaced: Number::Value(1),
+            mailbox: name(mailbox),
+            message: message(),
+        }),
         Body::Check,
         Body::UidExpunge(set()),
         Body::Search(search()),
