@@ -428,6 +428,14 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+/// How often a long IMAP command tells how far it got (RFC 9585 §3).
+pub const IMAP_PROGRESS_PAUSE: Duration = Duration::from_secs(10);
+/// UIDs that one response names as ranges at most, so that no line grows with the mailbox.
+pub const IMAP_RANGES_PER_LINE_MAX: usize = 500;
+/// Time that one IMAP command may take, but for FETCH, which has a deadline for each letter, and IDLE.
+pub const IMAP_COMMAND_TIMEOUT: Duration = Duration::from_secs(1_800);
+/// Decoded parts (BINARY, BINARY.SIZE) that one FETCH may ask for; each costs a pass over the letter.
+pub const IMAP_BINARY_ITEMS_MAX: usize = 100;
 /// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
 /// responses may be longer.
 pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
@@ -480,6 +488,12 @@ pub const ACL_ENTRIES_MAX: usize = 150;
 pub const OTHERS_MAX: usize = 500;
 /// Subscriptions of one login to folders of others: they are one row.
 pub const SUBSCRIPTIONS_KEPT_MAX: usize = 1_500;
+/// Octets of one annotation's value.
+pub const ANNOTATION_OCTETS_MAX: usize = 10_240;
+/// Annotations of one folder, shared or one reader's.
+pub const ANNOTATIONS_MAX: usize = 100;
+/// Octets of all of these: they are one row.
+pub const ANNOTATIONS_OCTETS_MAX: usize = 50_000;
 /// Octets of subscribed names that are remembered beyond their folders; in the same row.
 pub const SUBSCRIBED_NAMES_OCTETS_MAX: usize = 25_000;
 /// Steps of a mailbox's change log that are kept. Clients that were away for more are told what

@@ -7,6 +7,7 @@
 //!
 //! Identifiers are professional addresses in lower case, and `anyone`: everybody who logs in
 //! here. A `-` before one takes rights away (RFC 4314 §2).
+mod annotations;
 pub mod claims;
 mod grants;
 mod seen;
@@ -33,6 +34,10 @@ use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::proto::imap::command::RightsChange;
 
+pub use annotations::Annotations;
+pub use annotations::Scope;
+pub use annotations::TOO_MANY;
+pub use annotations::VALUE_TOO_LONG;
 pub use grants::Grant;
 pub use grants::Identifier;
 use grants::Lists;

@@ -10,6 +10,7 @@
 //! | `M/<mailbox>/c/<modseq>` | change log; its oldest rows go as new ones come |
 //! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
 //! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
+//! | `M/<mailbox>/n/<folder><reader>` | sealed annotations; reader 0: everybody's |
 //! | `M/<mailbox>/e/<reader><folder><chunk>` | what a reader has seen, see `readers::seen` |
 //! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
@@ -446,4 +447,8 @@ pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
     let (rest, _chunk) = key.split_last_chunk::<4>()?;
     let (_, folder) = rest.split_last_chunk::<4>()?;
     Some(FolderId(u32::from_be_bytes(*folder)))
+}
+
+pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
 }

@@ -14,7 +14,6 @@ use crate::domain::rights::Rights;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::command::StatusItem;
-use crate::proto::imap::name;
 use crate::proto::imap::name::DELIMITER;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::write;
@@ -165,7 +164,7 @@ pub(super) async fn create<D: Desk>(
     create_parents(shelf, &folders, path).await?;
     let folder = shelf.create_folder(path.as_str(), special_use).await?;
     // RFC 8474 §4.1
-    let id = mailbox_id(shelf.id(), folder.id);
+    let id = shelf.mailbox_id(&folder);
     Ok(Answer::ok("Created").code(format!("MAILBOXID ({id})")))
 }
 
@@ -335,17 +334,6 @@ fn cannot_be_named() -> Halt {
     Answer::no("CANNOT", "A mailbox cannot have that name").into()
 }
 
-/// The name of a folder that stays the same when it is renamed (RFC 8474 §4). A folder has it in
-/// the eyes of everybody who may see it.
-pub(super) fn mailbox_id(mailbox: MailboxId, folder: FolderId) -> String {
-    let mut id = String::with_capacity(43);
-    id.push('F');
-    for octet in mailbox.as_bytes() {
-        id.push_str(&format!("{octet:02x}"));
-    }
-    format!("{id}-{}", folder.0)
-}
-
 /// STATUS
 pub(super) async fn status<D: Desk, S: Stream>(
     desk: &D,
@@ -357,7 +345,7 @@ pub(super) async fn status<D: Desk, S: Stream>(
     let place = find(desk, own, mailbox).await?;
     place.must(Right::Read)?;
     let facts = Facts::of(desk, &place.shelf, &place.folder, items).await?;
-    write_status(line.out(), &place.name, &place.folder, &facts, items);
+    write_status(line, &place.name, &place.folder, &facts, items);
     Ok(Answer::ok("Done"))
 }
 
@@ -377,7 +365,7 @@ impl Facts {
         items: &[StatusItem],
     ) -> Result<Self, MailboxError> {
         let mut facts = Self {
-            id: mailbox_id(shelf.id(), folder.id),
+            id: shelf.mailbox_id(folder),
             append_limit: desk.message_octets_max(),
             deleted: 0,
             deleted_octets: 0,
@@ -400,15 +388,17 @@ impl Facts {
     }
 }
 
-fn write_status(
-    out: &mut Vec<u8>,
+fn write_status<S: Stream>(
+    line: &mut Line<S>,
     name: &str,
     folder: &Folder,
     facts: &Facts,
     items: &[StatusItem],
 ) {
+    let dialect = line.dialect;
+    let out = line.out();
     out.extend_from_slice(b"* STATUS ");
-    write::string(out, name::encode(name).as_bytes());
+    dialect.write_name(out, name);
     out.extend_from_slice(b" (");
     for (index, item) in items.iter().enumerate() {
         let value = match item {
@@ -418,7 +408,8 @@ fn write_status(
             StatusItem::UidValidity => u64::from(folder.uid_validity),
             StatusItem::Unseen => u64::from(folder.unseen),
             StatusItem::Size => folder.octets,
-            StatusItem::HighestModSeq => folder.highest_modseq.0,
+            // RFC 7162 §3.1.7: never 0.
+            StatusItem::HighestModSeq => folder.highest_modseq.0.max(1),
             StatusItem::AppendLimit => facts.append_limit,
             StatusItem::Deleted => facts.deleted,
             StatusItem::DeletedStorage => facts.deleted_octets,

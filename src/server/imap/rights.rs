@@ -3,7 +3,6 @@ use crate::domain::rights::Right;
 use crate::domain::rights::Rights;
 use crate::flow::mailbox::readers::Identifier;
 use crate::proto::imap::command::RightsChange;
-use crate::proto::imap::name;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
@@ -53,9 +52,10 @@ pub(super) async fn get<D: Desk, S: Stream>(
 ) -> Done {
     let place = administered(desk, own, mailbox).await?;
     let grants = place.shelf.acl(place.folder.id).await?;
+    let dialect = line.dialect;
     let out = line.out();
     out.extend_from_slice(b"* ACL ");
-    write::string(out, name::encode(&place.name).as_bytes());
+    dialect.write_name(out, &place.name);
     for grant in grants {
         out.push(b' ');
         write::string(out, grant.identifier.to_string().as_bytes());
@@ -77,9 +77,10 @@ pub(super) async fn list<D: Desk, S: Stream>(
     let identifier = known(desk, written)?;
     let is_owner = !identifier.is_negative()
         && identifier.address().is_some_and(|one| one.lookup_form() == place.shelf.owner());
+    let dialect = line.dialect;
     let out = line.out();
     out.extend_from_slice(b"* LISTRIGHTS ");
-    write::string(out, name::encode(&place.name).as_bytes());
+    dialect.write_name(out, &place.name);
     out.push(b' ');
     // RFC 4314 §3.7: the identifier as the client wrote it.
     write::string(out, written.as_bytes());
@@ -100,14 +101,16 @@ pub(super) async fn mine<D: Desk, S: Stream>(
     mailbox: &MailboxName,
 ) -> Done {
     let place = folders::find(desk, own, mailbox).await?;
-    write_my_rights(line.out(), &place.name, place.rights);
+    write_my_rights(line, &place.name, place.rights);
     Ok(Answer::ok("Done"))
 }
 
 /// The response of MYRIGHTS, and of LIST with it.
-pub(super) fn write_my_rights(out: &mut Vec<u8>, name: &str, rights: Rights) {
+pub(super) fn write_my_rights<S: Stream>(line: &mut Line<S>, name: &str, rights: Rights) {
+    let dialect = line.dialect;
+    let out = line.out();
     out.extend_from_slice(b"* MYRIGHTS ");
-    write::string(out, name::encode(name).as_bytes());
+    dialect.write_name(out, name);
     write::text(out, format_args!(" {}\r\n", letters(rights)));
 }
 

@@ -113,9 +113,10 @@ fn compare(stage: &Stage, actors: &[Actor], truth: &Truth, phase: u128) {
     assert!(wrong.is_empty(), "phase {phase}:\n{}", wrong.join("\n"));
     for actor in actors {
         let Some((mailbox, view)) = actor.selected() else { continue };
-        let folder = truth.folders.iter().find(|((of, _), folder)| {
-            *of == mailbox && folder.uid_validity == view.uid_validity
-        });
+        let folder = truth
+            .folders
+            .iter()
+            .find(|((of, _), folder)| *of == mailbox && folder.uid_validity == view.uid_validity);
         let Some((_, folder)) = folder else {
             panic!("phase {phase}: {} is gone, and still selected\n{}", view.name, actor.history());
         };

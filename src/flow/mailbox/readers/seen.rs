@@ -148,12 +148,10 @@ impl OpenMailbox {
                     after.entry(uid.0 / CHUNK).or_default().insert(uid.0, mark);
                 }
                 for (chunk, marks) in &after {
-                    let row = Row(
-                        marks
-                            .iter()
-                            .map(|(uid, mark)| ((uid % CHUNK) as u16, mark.seen, mark.modseq))
-                            .collect(),
-                    );
+                    let row = Row(marks
+                        .iter()
+                        .map(|(uid, mark)| ((uid % CHUNK) as u16, mark.seen, mark.modseq))
+                        .collect());
                     let key = rows::seen_key(&self.slot.id, &reader, folder, *chunk);
                     batch.put(key, rows::encode(&row));
                 }
@@ -271,7 +269,8 @@ impl OpenMailbox {
         loop {
             let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
             let mut batch = store::Batch::new();
-            for (key, _) in page.rows.iter().filter(|(key, _)| rows::seen_folder(key) == Some(folder))
+            for (key, _) in
+                page.rows.iter().filter(|(key, _)| rows::seen_folder(key) == Some(folder))
             {
                 batch.delete(key.to_vec());
             }

@@ -10,7 +10,6 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::readers;
 use crate::proto::imap::command::List;
 use crate::proto::imap::command::Selection;
-use crate::proto::imap::name;
 use crate::proto::imap::name::DELIMITER;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::name::Pattern;
@@ -65,17 +64,17 @@ pub(in crate::server::imap) async fn list<D: Desk, S: Stream>(
     let known = known(desk, own, &patterns).await?;
     let returns = list.returns.clone().unwrap_or_default();
     for listed in listing(&known, &patterns, list) {
-        listed.write(line.out(), "LIST");
+        listed.write(line, "LIST");
         if let Some(there) = listed.known.and_then(|known| known.there.as_ref()) {
             // RFC 5819 §2: no STATUS for what cannot be selected.
             if !returns.status.is_empty() && there.rights.has(Right::Read) {
                 let facts = Facts::of(desk, &there.shelf, &there.folder, &returns.status).await?;
                 let (folder, items) = (&there.folder, &returns.status);
-                write_status(line.out(), listed.name, folder, &facts, items);
+                write_status(line, listed.name, folder, &facts, items);
             }
             // RFC 8440 §4: of every mailbox that is listed and exists.
             if returns.my_rights && readers::can_see(there.rights) {
-                rights::write_my_rights(line.out(), listed.name, there.rights);
+                rights::write_my_rights(line, listed.name, there.rights);
             }
         }
         line.relieve().await?;
@@ -111,7 +110,7 @@ pub(in crate::server::imap) async fn lsub<D: Desk, S: Stream>(
         let attributes = if can_be_selected { Vec::new() } else { vec!["\\Noselect"] };
         let listed: Listed<'_, D::Shelf> =
             Listed { name, attributes, child_info: Vec::new(), known: None };
-        listed.write(line.out(), "LSUB");
+        listed.write(line, "LSUB");
     }
     Ok(Answer::ok("Done"))
 }
@@ -227,10 +226,12 @@ fn listing<'a, M>(all: &'a [Known<M>], patterns: &[Pattern], list: &List) -> Vec
 }
 
 impl<M> Listed<'_, M> {
-    fn write(&self, out: &mut Vec<u8>, response: &str) {
+    fn write<S: Stream>(&self, line: &mut Line<S>, response: &str) {
+        let dialect = line.dialect;
+        let out = line.out();
         let attributes = self.attributes.join(" ");
         write::text(out, format_args!("* {response} ({attributes}) \"{DELIMITER}\" "));
-        write::string(out, name::encode(self.name).as_bytes());
+        dialect.write_name(out, self.name);
         if !self.child_info.is_empty() {
             let quoted: Vec<String> =
                 self.child_info.iter().map(|option| format!("\"{option}\"")).collect();

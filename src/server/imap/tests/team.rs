@@ -34,6 +34,7 @@ use crate::proto::imap::command::Command;
 use crate::proto::imap::command::RightsChange;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::name::MailboxName;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
 use crate::server::imap::session::Safety;
@@ -83,6 +84,10 @@ impl Desk for ManyDesk {
 
     fn message_octets_max(&self) -> u64 {
         100_000
+    }
+
+    fn offer(&self) -> Offer {
+        Offer::everything(self.message_octets_max())
     }
 
     fn times(&self) -> Times {

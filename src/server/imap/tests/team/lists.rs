@@ -133,8 +133,10 @@ async fn a_mailbox_of_others_is_found_listed_and_subscribed_by_who_may_look_it_u
     let rights = a.ok(Body::MyRights(name(&inbox))).await;
     assert_eq!(rights, format!("* MYRIGHTS \"{inbox}\" lrs\r\nt OK Done\r\n"));
 
-    let lsub =
-        || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"Other*", Mode::Utf7).unwrap() };
+    let lsub = || Body::Lsub {
+        reference: name(""),
+        pattern: Pattern::from_wire(b"Other*", Mode::Utf7).unwrap(),
+    };
     a.ok(Body::Subscribe(name(&inbox))).await;
     assert_eq!(a.ok(lsub()).await, format!("* LSUB () \"/\" \"{inbox}\"\r\nt OK Done\r\n"));
     let mut b = practice.login("b@h.test").await;
@@ -239,7 +241,10 @@ async fn a_subscribed_name_outlives_its_folder_and_follows_its_new_name() {
     }
     a.ok(Body::Rename { from: name("y"), to: name("z") }).await;
     a.ok(Body::Delete(name("x"))).await;
-    let lsub = || Body::Lsub { reference: name(""), pattern: Pattern::from_wire(b"%", Mode::Utf7).unwrap() };
+    let lsub = || Body::Lsub {
+        reference: name(""),
+        pattern: Pattern::from_wire(b"%", Mode::Utf7).unwrap(),
+    };
     let answer = a.ok(lsub()).await;
     assert!(
         answer.contains("* LSUB (\\Noselect) \"/\" \"x\"\r\n* LSUB () \"/\" \"z\""),

@@ -168,7 +168,10 @@ fn rows(mailbox: &str) -> Vec<Body> {
             extended: true,
         }),
         Body::Lsub { reference: name(""), pattern: pattern() },
-        Body::Lsub { reference: name(mailbox), pattern: Pattern::from_wire(b"*", Mode::Utf7).unwrap() },
+        Body::Lsub {
+            reference: name(mailbox),
+            pattern: Pattern::from_wire(b"*", Mode::Utf7).unwrap(),
+        },
         Body::Namespace,
         status(mailbox, &items),
         append(mailbox),
