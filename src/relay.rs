@@ -216,6 +216,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
         retention: config.mailboxes.retention,
+        shared_seen: config.mailboxes.shared_seen,
     };
     let mailboxes = Mailboxes::with_rules(
         Arc::clone(&truth),

@@ -481,6 +481,21 @@ pub const IMAP_APPEND_MESSAGES_MAX: usize = 100;
 /// Octets of all messages that one APPEND brings: a few of the largest, or a hundred usual ones.
 pub const IMAP_APPEND_OCTETS_MAX: u64 = 104_857_600;
 
+/// Entries of one list of rights. With the longest addresses they fit one row.
+pub const ACL_ENTRIES_MAX: usize = 150;
+/// Mailboxes of others that one login is shown. A service has a handful, a hospital's switchboard
+/// some dozens.
+pub const OTHERS_MAX: usize = 500;
+/// Subscriptions of one login to folders of others: they are one row.
+pub const SUBSCRIPTIONS_KEPT_MAX: usize = 1_500;
+/// Octets of one annotation's value.
+pub const ANNOTATION_OCTETS_MAX: usize = 10_240;
+/// Annotations of one folder, shared or one reader's.
+pub const ANNOTATIONS_MAX: usize = 100;
+/// Octets of all of these: they are one row.
+pub const ANNOTATIONS_OCTETS_MAX: usize = 50_000;
+/// Octets of subscribed names that are remembered beyond their folders; in the same row.
+pub const SUBSCRIBED_NAMES_OCTETS_MAX: usize = 25_000;
 /// Steps of a mailbox's change log that are kept. Clients that were away for more are told what
 /// changed from the messages themselves, which takes longer.
 pub const CHANGES_KEPT: u64 = 100_000;
