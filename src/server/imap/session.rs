@@ -228,7 +228,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             _ => Ok(()),
         };
         let answer = match (done, told) {
-            (Err(Halt::Gone(gone)), _) | (_, Err(Halt::Gone(gone))) => return Err(gone),
+            (Err(Halt::Gone(gone)), _) => return Err(gone),
+            // What the command did is done. A client that is not told files its letter again.
+            (Ok(answer), Err(Halt::Gone(gone))) => {
+                answer.write(self.line.out(), Some(&tag));
+                return Err(gone);
+            }
             (Err(Halt::Refused(answer)), _) => answer,
             (Ok(answer), Ok(())) if answer.wants_modseq() => self.with_modseq(answer),
             // What the command did is done, even if the news cannot be read now.

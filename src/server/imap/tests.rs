@@ -1,4 +1,5 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
+mod clients;
 mod condstore;
 mod damage;
 mod enabling;
