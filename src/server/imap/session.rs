@@ -69,7 +69,7 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) bad_commands: usize,
     pub(super) failed_logins: usize,
     /// Messages that are on their way.
-    pub(super) filing: Option<Filing<D::Shelf>>,
+    pub(super) filing: Option<Box<Filing<D::Shelf>>>,
     /// What is told unasked; `None` until the first NOTIFY.
     pub(super) notices: Option<Box<Notices<D::Shelf>>>,
 }
