@@ -15,7 +15,7 @@ pub mod matching; // does a letter answer a search?
 pub mod name; // mailbox names and patterns
 pub mod parse; // tokens to commands
 pub mod print; // commands to octets
-pub mod response; // responses that several doors of the session write
+pub mod response; // responses that several commands share
 pub mod reader; // octets to commands, within budgets
 pub mod search; // what SEARCH may ask
 pub mod section; // BODY[section]<partial>

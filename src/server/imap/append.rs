@@ -102,7 +102,8 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     /// What the grammar allows and this session does not.
     fn check_form(&self, announced: &Announced) -> Result<(), Answer> {
-        let must = |feature, why| if self.offer.has(feature) { Ok(()) } else { Err(Answer::bad(why)) };
+        let must =
+            |feature, why| if self.offer.has(feature) { Ok(()) } else { Err(Answer::bad(why)) };
         if announced.index > 0 {
             must(Feature::MultiAppend, "APPEND takes one message")?;
         }
@@ -147,7 +148,9 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         }
         let uid = match (replaced.by, replaced.number) {
             (_, Number::Last) => Some(view.last_uid()).filter(|uid| *uid > 0),
-            (Numbering::Uid, Number::Value(uid)) => Some(uid).filter(|uid| view.uids().contains(*uid)),
+            (Numbering::Uid, Number::Value(uid)) => {
+                Some(uid).filter(|uid| view.uids().contains(*uid))
+            }
             (Numbering::Sequence, Number::Value(place)) => view.uid_at(place),
         };
         match (uid, replaced.by) {

@@ -15,6 +15,7 @@ use crate::server::imap::session::Safety;
 /// What works here; only this is ever told or understood.
 const WORKING: &[Feature] = &[
     Feature::Imap4Rev1,
+    Feature::Imap4Rev2,
     Feature::SaslIr,
     Feature::LiteralPlus,
     Feature::Id,
@@ -74,6 +75,12 @@ impl Offer {
         Self { features, message_octets_max }
     }
 
+    /// All that has a name, whether it works already or not.
+    #[cfg(test)]
+    pub(super) fn everything(message_octets_max: u64) -> Self {
+        Self { features: (1 << Feature::ALL.len()) - 1, message_octets_max }
+    }
+
     /// Whether a feature is offered.
     pub(super) fn has(self, feature: Feature) -> bool {
         self.features & bit(feature) != 0
@@ -126,12 +133,14 @@ const IN_CLEAR: &[Feature] = &[
 ];
 
 /// Features that mean nothing without another.
-const BASES: [(Feature, Feature); 12] = [
+const BASES: [(Feature, Feature); 14] = [
+    (Feature::SearchRes, Feature::Esearch),
+    (Feature::Imap4Rev2, Feature::Esearch),
+    (Feature::Imap4Rev2, Feature::SearchRes),
     (Feature::Condstore, Feature::Enable),
     (Feature::Qresync, Feature::Condstore),
     (Feature::Utf8Accept, Feature::Enable),
     (Feature::CreateSpecialUse, Feature::SpecialUse),
-    (Feature::SearchRes, Feature::Esearch),
     (Feature::Esort, Feature::Sort),
     (Feature::SortDisplay, Feature::Sort),
     (Feature::QuotaStorage, Feature::Quota),

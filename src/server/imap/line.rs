@@ -73,10 +73,21 @@ pub(super) enum Event {
     Rung,
 }
 
+/// A command on its way.
+struct Obeyed {
+    tag: Tag,
+    /// When its client next hears how far it got.
+    next: Instant,
+    /// When it has taken too long.
+    until: Option<Instant>,
+}
+
 /// One connection.
 pub(super) struct Line<S> {
     /// How the client is spoken to.
     pub(super) dialect: Dialect,
+    /// Whether long commands tell how far they got (RFC 9585).
+    pub(super) tells_progress: bool,
     stream: Wire<S>,
     reader: Reader,
     input: BytesMut,
@@ -87,8 +98,8 @@ pub(super) struct Line<S> {
     login_until: Option<Instant>,
     /// When the command that has begun must have ended.
     begun_until: Option<Instant>,
-    /// The command that is being obeyed, and when its client next hears how far it got.
-    obeyed: Option<(Tag, Instant)>,
+    /// The command that is being obeyed.
+    obeyed: Option<Obeyed>,
 }
 
 impl<S: Stream> Line<S> {
@@ -96,6 +107,7 @@ impl<S: Stream> Line<S> {
     pub(super) fn new(stream: S, stop: Stop, times: Times) -> Self {
         Self {
             dialect: Dialect::default(),
+            tells_progress: false,
             stream: Wire::new(stream),
             reader: Reader::new(Budget::BEFORE_LOGIN),
             input: BytesMut::new(),
@@ -143,29 +155,38 @@ impl<S: Stream> Line<S> {
         self.stream.is_compressed()
     }
 
-    /// A command begins: [`Line::progress`] names it.
-    pub(super) fn obey(&mut self, tag: &Tag) {
-        self.obeyed = Some((tag.clone(), from_now(limits::IMAP_PROGRESS_PAUSE)));
+    /// A command begins: [`Line::progress`] names it, and ends it when it may not take for ever.
+    pub(super) fn obey(&mut self, tag: &Tag, is_bounded: bool) {
+        self.obeyed = Some(Obeyed {
+            tag: tag.clone(),
+            next: from_now(limits::IMAP_PROGRESS_PAUSE),
+            until: is_bounded.then(|| from_now(limits::IMAP_COMMAND_TIMEOUT)),
+        });
     }
 
     /// Tells now and then how far a long command got (RFC 9585 §3). Call it once a page of rows;
     /// what is counted is the caller's choice, as long as `done` grows towards `all`.
     pub(super) async fn progress(&mut self, done: u32, all: u32) -> Result<(), Gone> {
         let now = from_now(Duration::ZERO);
-        match &mut self.obeyed {
-            Some((tag, next)) if *next <= now => {
-                *next = from_now(limits::IMAP_PROGRESS_PAUSE);
-                // The grammar has no goal of 0, and nothing beyond the goal.
-                let all = all.max(1);
-                let (done, tag) = (done.min(all), tag.as_str());
-                write::text(
-                    &mut self.output,
-                    format_args!("* OK [INPROGRESS (\"{tag}\" {done} {all})] Still at it\r\n"),
-                );
-                self.flush().await
-            }
-            _ => Ok(()),
+        let Some(obeyed) = &mut self.obeyed else { return Ok(()) };
+        if obeyed.until.is_some_and(|until| until <= now) {
+            return Err(Gone::Slow);
         }
+        if obeyed.next > now {
+            return Ok(());
+        }
+        obeyed.next = from_now(limits::IMAP_PROGRESS_PAUSE);
+        if !self.tells_progress {
+            return Ok(());
+        }
+        // The grammar has no goal of 0, and nothing beyond the goal.
+        let all = all.max(1);
+        let (done, tag) = (done.min(all), obeyed.tag.as_str());
+        write::text(
+            &mut self.output,
+            format_args!("* OK [INPROGRESS (\"{tag}\" {done} {all})] Still at it\r\n"),
+        );
+        self.flush().await
     }
 
     /// True when octets have arrived that nobody has read.

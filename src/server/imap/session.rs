@@ -1,14 +1,12 @@
 //! The dialogue of one connection: which command is allowed when, and what it sets off.
 use std::net::IpAddr;
 
-use tokio::time::timeout;
-
 use crate::domain::limits;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
-use crate::proto::imap::feature::Feature;
 use crate::proto::imap::cursor::Bad;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -96,9 +94,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         peer: Option<IpAddr>,
         count_login: LoginCount<'a>,
     ) -> Self {
+        let offer = desk.offer();
+        let mut line = line;
+        line.tells_progress = offer.has(Feature::InProgress);
         Self {
             desk,
-            offer: desk.offer(),
+            offer,
             line,
             safety,
             peer,
@@ -195,7 +196,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             refusal.write(self.line.out(), Some(&tag));
             return Ok(self.after_bad());
         }
-        self.line.obey(&tag);
+        // Each letter has a deadline, and there may be a million of them.
+        let is_bounded = !matches!(body, Body::Fetch(_));
+        self.line.obey(&tag, is_bounded);
         self.notice_condstore(&body);
         let numbers = numbers_after(&body);
         let own_names = notify::names_of(&body);
@@ -215,15 +218,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Idle => self.idle().await,
             Body::Compress => return Box::pin(self.compress(&tag)).await,
             Body::Notify(wish) => Box::pin(self.notify(wish)).await,
-            // Each letter has a deadline, and there may be a million of them.
-            fetch @ Body::Fetch(_) => Box::pin(self.perform(fetch)).await,
-            other => {
-                let performing = Box::pin(self.perform(other));
-                match timeout(limits::IMAP_COMMAND_TIMEOUT, performing).await {
-                    Ok(done) => done,
-                    Err(_) => return Err(Gone::Slow),
-                }
-            }
+            other => Box::pin(self.perform(other)).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
@@ -233,7 +228,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             _ => Ok(()),
         };
         let answer = match (done, told) {
-            (Err(Halt::Gone(gone)), _) | (_, Err(Halt::Gone(gone))) => return Err(gone),
+            (Err(Halt::Gone(gone)), _) => return Err(gone),
+            // What the command did is done. A client that is not told files its letter again.
+            (Ok(answer), Err(Halt::Gone(gone))) => {
+                answer.write(self.line.out(), Some(&tag));
+                return Err(gone);
+            }
             (Err(Halt::Refused(answer)), _) => answer,
             (Ok(answer), Ok(())) if answer.wants_modseq() => self.with_modseq(answer),
             // What the command did is done, even if the news cannot be read now.

@@ -1,6 +1,12 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
+mod clients;
+mod condstore;
 mod damage;
+mod enabling;
+mod filing;
+mod items;
 mod notify;
+mod qresync;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +37,7 @@ use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::store::simulated::SimulatedStore;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
 use crate::server::imap::session::Ending;
@@ -64,6 +71,7 @@ struct OneDesk {
     memory: ClearMemory,
     reading: ClearMemory,
     times: Times,
+    offer: Offer,
 }
 
 impl Desk for OneDesk {
@@ -98,6 +106,10 @@ impl Desk for OneDesk {
 
     fn times(&self) -> Times {
         self.times
+    }
+
+    fn offer(&self) -> Offer {
+        self.offer
     }
 
     async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
@@ -142,7 +154,8 @@ impl House {
         let memory = ClearMemory::new(10_000_000);
         let (stop, stopped) = Stop::new();
         let reading = ClearMemory::new(10_000_000);
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times });
+        let offer = Offer::everything(MESSAGE_OCTETS_MAX);
+        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times, offer });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 
