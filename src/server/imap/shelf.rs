@@ -154,6 +154,11 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         entry: &Entry,
     ) -> impl Future<Output = Result<Arc<Summary>, MailboxError>> + Send;
+    fn summaries(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<Vec<Arc<Summary>>, MailboxError>> + Send;
     fn content(
         &self,
         entry: &Entry,
@@ -385,6 +390,13 @@ impl Shelf for OpenMailbox {
     }
     async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> {
         self.summary(folder, entry).await
+    }
+    async fn summaries(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> Result<Vec<Arc<Summary>>, MailboxError> {
+        self.summaries(folder, entries).await
     }
     async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
         self.content(entry).await
