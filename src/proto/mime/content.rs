@@ -113,6 +113,17 @@ pub fn decoded_part<'l>(letter: &'l [u8], part: &Part) -> Cow<'l, [u8]> {
     decode::transfer(&part.encoding, body(letter, part))
 }
 
+/// The text of one part as UTF-8, decoded; HTML as it is written.
+pub fn part_text(letter: &[u8], part: &Part) -> String {
+    text_of(letter, part, usize::MAX)
+}
+
+/// The text of one part as people read it: HTML without its marks.
+pub fn readable_part(letter: &[u8], part: &Part) -> String {
+    let text = part_text(letter, part);
+    if part.subtype == "html" { html_to_text(&text) } else { text }
+}
+
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
 pub fn decoded_header(raw: &[u8]) -> String {
     words::decode(&header::unfold(raw))

@@ -20,6 +20,7 @@ use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
+use crate::server::imap::view;
 use crate::server::imap::view::View;
 
 /// Rows that are read at once.
@@ -41,8 +42,8 @@ pub(super) async fn search<D: Desk, S: Stream>(
     }
     let query = Query::new(key, view.exists(), view.last_uid());
     let mut found = Vec::new();
-    for page in view.uids().chunks(ROWS) {
-        for entry in view.rows(page).await? {
+    for page in view::pages(view.uids(), ROWS) {
+        for entry in view.rows(&page).await? {
             let Some(sequence) = view.sequence_of(entry.uid) else { continue };
             if answers(desk, view, &query, &entry, sequence).await? {
                 found.push(if by == Numbering::Uid { entry.uid.0 } else { sequence });
