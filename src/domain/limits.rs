@@ -428,3 +428,24 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+
+/// Messages that one SORT or THREAD puts in order; each takes some hundred octets meanwhile.
+pub const ORDERED_MESSAGES_MAX: usize = 250_000;
+/// Octets of a text by which SORT compares; what differs only behind them counts as equal.
+pub const SORT_KEY_OCTETS_MAX: usize = 512;
+/// Octets of all texts of one SORT: those of 250,000 real subjects are a quarter of it.
+pub const SORT_TEXTS_OCTETS_MAX: usize = 33_554_432;
+/// Different Message-IDs of one THREAD, of the messages and of those that they answer.
+pub const THREAD_IDS_MAX: usize = 1_000_000;
+/// Steps that one THREAD takes to see that no message becomes its own ancestor.
+pub const THREAD_STEPS_MAX: usize = 50_000_000;
+/// How often a client whose command takes long hears that it goes on (RFC 9585 §3).
+pub const IMAP_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Octets of letters that one search opens before it lets another search have the processor.
+pub const SEARCHED_OCTETS_AT_ONCE: u64 = 262_144;
+/// Rows or summaries that one search looks at before it lets another search have the processor.
+pub const SEARCHED_ROWS_AT_ONCE: usize = 512;
+/// Octets of a row of the search index before it is sealed; one holds some 20 to 60 letters.
+pub const INDEX_ROW_OCTETS_MAX: usize = 24_576;
+/// Signatures that are gathered before they are written to the search index.
+pub const INDEX_LEARNT_AT_ONCE: usize = 256;

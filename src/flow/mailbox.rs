@@ -6,6 +6,7 @@
 mod deposit;
 mod folders;
 mod head;
+pub mod index;
 mod messages;
 mod rows;
 mod slot;
@@ -66,6 +67,7 @@ struct Shelf {
     keys: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
+    index: index::Workshop,
 }
 
 /// One mailbox whose keys are unlocked. Cheap to clone; the keys are wiped with the last clone.
@@ -178,7 +180,8 @@ impl Mailboxes {
         keys: Arc<Keyring>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots: Mutex::default() }) }
+        let (slots, index) = (Mutex::default(), index::Workshop::default());
+        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots, index }) }
     }
 
     /// Opens an account's mailbox.

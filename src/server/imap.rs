@@ -8,6 +8,7 @@ mod idle; // news as they come
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod messages; // commands on messages
+mod progress;
 mod search; // SEARCH
 mod select; // SELECT, EXAMINE, CLOSE
 mod session; // the dialogue

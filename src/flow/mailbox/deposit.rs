@@ -19,6 +19,7 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Shelf;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::messages;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::slot::Slot;
@@ -139,6 +140,10 @@ impl Shelf {
             match committing.await {
                 Ok(()) => {
                     slots.iter().for_each(|(slot, _)| slot.announce());
+                    let now = self.clock.now();
+                    for deposit in deposits {
+                        self.index.keeper.noticed(&deposit.mailbox.slot, now, News::Changed);
+                    }
                     self.sweep_duplicates(deposits).await;
                     return Ok(placed);
                 }

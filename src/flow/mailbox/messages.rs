@@ -16,6 +16,7 @@ use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
 use crate::flow::mailbox::rows::ChangeRow;
@@ -352,7 +353,9 @@ impl OpenMailbox {
 
     /// Removes messages, durably, with their contents where nobody else refers to them.
     async fn remove(&self, folder: FolderId, doomed: &[Entry]) -> Result<(), MailboxError> {
+        let now = self.shelf.clock.now();
         for some in doomed.chunks(MESSAGES_AT_ONCE) {
+            self.shelf.index.keeper.noticed(&self.slot, now, News::Changed);
             'again: {
                 for _ in 0..super::ATTEMPTS_MAX {
                     let mut releases = Batch::new();
@@ -493,7 +496,7 @@ impl OpenMailbox {
         Ok(entries)
     }
 
-    async fn sealed_summary(&self, folder: FolderId, uid: Uid) -> Result<Vec<u8>, MailboxError> {
+    pub(super) async fn sealed_summary(&self, folder: FolderId, uid: Uid) -> Result<Vec<u8>, MailboxError> {
         let range = store::prefix(&rows::summary_prefix(&self.slot.id, folder, uid));
         let page = self.shelf.store.scan(range, usize::from(u8::MAX)).await?;
         Ok(page.rows.iter().flat_map(|(_, row)| row.value.iter().copied()).collect())

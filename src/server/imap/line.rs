@@ -195,6 +195,25 @@ impl<S: Stream> Line<S> {
         }
     }
 
+    /// Whether the client still is there, without waiting. What it says meanwhile is kept.
+    pub(super) async fn still_there(&mut self) -> Result<(), Gone> {
+        if self.stop.is_stopping() {
+            return Err(Gone::Stopping);
+        }
+        if self.input.len() >= INPUT_OCTETS {
+            return Ok(());
+        }
+        self.input.reserve(INPUT_OCTETS);
+        tokio::select! {
+            biased;
+            read = self.stream.read_buf(&mut self.input) => match read {
+                Ok(0) | Err(_) => Err(Gone::Peer),
+                Ok(_) => Ok(()),
+            },
+            () = std::future::ready(()) => Ok(()),
+        }
+    }
+
     fn deadline(&mut self) -> (Instant, Gone) {
         let (until, gone) = if self.reader.is_begun() {
             let line = from_now(self.times.line);

@@ -5,6 +5,7 @@ use crate::domain::limits;
 use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
+use crate::proto::imap::command::Tag;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -21,6 +22,7 @@ use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
 use crate::server::imap::search;
+use crate::server::imap::search::Asker;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::Numbers;
@@ -76,7 +78,9 @@ pub(super) enum Way {
 
 /// RFC 3501 §7.2.1; all of it works, and what is not here does not.
 const EXTENSIONS: &str = "SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS MOVE UNSELECT \
-                          SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE";
+                          SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE \
+                          ESEARCH SEARCHRES WITHIN SORT SORT=DISPLAY ESORT PARTIAL \
+                          THREAD=REFERENCES THREAD=ORDEREDSUBJECT";
 
 impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// A stranger's session.
@@ -181,7 +185,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.authenticate(&mechanism, initial).await
             }
             Body::Idle => self.idle().await,
-            other => self.perform(other).await,
+            other => self.perform(&tag, other).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match (&done, &mut self.state) {
@@ -203,7 +207,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         if answer.is_bad() { Ok(self.after_bad()) } else { Ok(Way::On) }
     }
 
-    async fn perform(&mut self, body: Body) -> Done {
+    async fn perform(&mut self, tag: &Tag, body: Body) -> Done {
         let Self { desk, line, state, .. } = self;
         match body {
             Body::Capability => {
@@ -270,7 +274,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             }
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
-                on_messages((*desk, shelf), line, view, with_messages).await
+                let asker = Asker { tag, rev2: false, utf8: false };
+                on_messages((*desk, shelf), line, view, &asker, with_messages).await
             }
         }
     }
@@ -312,6 +317,7 @@ async fn on_messages<D: Desk, S: Stream>(
     (desk, own): (&D, &D::Shelf),
     line: &mut Line<S>,
     view: &mut View<D::Shelf>,
+    asker: &Asker<'_>,
     body: Body,
 ) -> Done {
     match body {
@@ -319,7 +325,9 @@ async fn on_messages<D: Desk, S: Stream>(
         Body::Check => Ok(Answer::ok("Done")),
         Body::Expunge => messages::expunge(line, view, None).await,
         Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
-        Body::Search(search) => search::search(desk, line, view, &search).await,
+        Body::Search(search) => search::search(desk, line, view, &search, asker).await,
+        Body::Sort(sort) => search::sort(desk, line, view, &sort, asker).await,
+        Body::Thread(thread) => search::thread(desk, line, view, &thread, asker).await,
         Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
         Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
+use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::rights::Rights;
 use crate::flow::mailbox::Entry;
@@ -39,6 +40,8 @@ pub(super) struct View<M: Shelf> {
     pub(super) access: Access,
     /// Rings when it may have changed.
     pub(super) bell: M::Bell,
+    /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
+    pub(super) saved: UidSet,
     /// UIDs in ascending order; the place is the sequence number less one.
     uids: Vec<u32>,
     /// Gone from the mailbox, and the client does not know yet.
@@ -106,6 +109,7 @@ impl<M: Shelf> View<M> {
             folder: id,
             access,
             bell,
+            saved: UidSet::new(),
             uids,
             gone: BTreeSet::new(),
             seen,
@@ -136,6 +140,9 @@ impl<M: Shelf> View<M> {
 
     /// The UIDs, ascending, that a set names.
     pub(super) fn named(&self, by: Numbering, set: &SequenceSet) -> Result<Vec<u32>, Answer> {
+        if set.is_saved() {
+            return Ok(self.saved.iter().collect());
+        }
         match by {
             // RFC 3501 §6.4.8: a UID that names nothing is ignored without any error.
             Numbering::Uid => {
@@ -268,6 +275,7 @@ impl<M: Shelf> View<M> {
         }
         if told > 0 {
             self.uids.retain(|uid| !gone.contains(uid));
+            gone.iter().for_each(|uid| drop(self.saved.remove(*uid)));
         }
         Ok(())
     }
