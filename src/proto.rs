@@ -3,6 +3,7 @@ pub mod dsn;
 pub mod extraction;
 pub mod imap;
 pub mod mime;
+pub mod pop3;
 pub mod receipt;
 pub mod smtp;
 pub mod trust_list;

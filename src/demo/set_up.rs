@@ -56,12 +56,14 @@ pub(super) struct Demo {
 }
 
 /// The ports of an operator, above its base.
-pub(super) const PORTS: [(&str, u16); 7] = [
+pub(super) const PORTS: [(&str, u16); 9] = [
     ("submission", 587),
     ("submissions", 465),
     ("mx", 25),
     ("imap", 143),
     ("imaps", 993),
+    ("pop3", 110),
+    ("pop3s", 995),
     ("https", 443),
     ("metrics", 90),
 ];
@@ -75,7 +77,7 @@ impl Demo {
         let folder = options.data_dir.canonicalize()?;
         anyhow::ensure!(
             options.port_base <= u16::MAX - 2000,
-            "--port-base {}: at most {}, because ports up to N+1993 are used",
+            "--port-base {}: at most {}, because ports up to N+1995 are used",
             options.port_base,
             u16::MAX - 2000
         );

@@ -3,12 +3,17 @@
 //!
 //! Deliveries only append, so they never wait for each other's disk sync (see `slot`). Whoever
 //! reads rows in order to change them passes the mailbox's gate one at a time.
+mod append;
+mod contents;
 mod deposit;
 mod folders;
 mod head;
 pub mod index;
+mod ids;
 mod messages;
+mod retention;
 mod rows;
+mod rules;
 mod slot;
 
 use std::collections::HashMap;
@@ -31,6 +36,7 @@ use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox::contents::Shown;
 use crate::flow::mailbox::rows::Head;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::clock::Clock;
@@ -45,10 +51,15 @@ use crate::infra::store::Store;
 use crate::infra::store::StoreError;
 use crate::infra::store::blobs::Blobs;
 
+pub use append::Staged;
+pub use contents::Contents;
 pub use deposit::Deposit;
 pub use deposit::Letter;
 pub use deposit::Placed;
 pub use messages::COPIED_AT_ONCE;
+pub use rules::Room;
+pub use rules::Rules;
+pub use rules::Usage;
 
 /// Mailboxes kept in memory with their keys; beyond it, those that nobody uses are let go.
 const SLOTS_MAX: usize = 10_000;
@@ -66,8 +77,10 @@ struct Shelf {
     blobs: Blobs,
     keys: Arc<Keyring>,
     clock: Arc<dyn Clock>,
+    rules: Rules,
     slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
     index: index::Workshop,
+    contents: Mutex<Shown>,
 }
 
 /// One mailbox whose keys are unlocked. Cheap to clone; the keys are wiped with the last clone.
@@ -98,9 +111,23 @@ pub enum MailboxError {
     /// The sealed text of this message is damaged or of an unknown key; the others are fine.
     #[error("this message cannot be opened: {0}")]
     Unreadable(String),
+    /// The mailbox has no room for it.
+    #[error("the mailbox is full")]
+    OverQuota,
     /// The world failed (store, keys); temporary.
     #[error("temporary failure: {0}")]
     Temporary(Refusal),
+}
+
+impl MailboxError {
+    /// What it means for a letter at a door.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::OverQuota => Refusal::MailboxFull,
+            Self::Temporary(refusal) => *refusal,
+            _ => Refusal::StoreFailed,
+        }
+    }
 }
 
 /// A folder as it stands.
@@ -173,15 +200,33 @@ pub struct NewMessage {
 }
 
 impl Mailboxes {
-    /// The mailboxes in this store.
+    /// The mailboxes in this store, without rules.
     pub fn new(
         store: Arc<dyn Store>,
         blobs: Blobs,
         keys: Arc<Keyring>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (slots, index) = (Mutex::default(), index::Workshop::default());
-        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots, index }) }
+        Self::with_rules(store, blobs, keys, clock, Rules::default())
+    }
+
+    /// The mailboxes in this store.
+    pub fn with_rules(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        keys: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+    ) -> Self {
+        let (slots, contents) = (Mutex::default(), Mutex::default());
+        let index = index::Workshop::default();
+        let shelf = Shelf { store, blobs, keys, clock, rules, slots, contents, index };
+        Self { shelf: Arc::new(shelf) }
+    }
+
+    /// True when mailboxes are limited: only then a door needs to ask for room.
+    pub fn has_quota(&self) -> bool {
+        self.shelf.rules.has_quota()
     }
 
     /// Opens an account's mailbox.
@@ -212,6 +257,10 @@ impl Mailboxes {
 impl Shelf {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MailboxId, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contents(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,6 +14,8 @@ pub mod folded; // letters ready to be searched, and their signatures
 pub mod matching; // does a letter answer a search?
 pub mod name; // mailbox names and patterns
 pub mod parse; // tokens to commands
+pub mod print; // commands to octets
+pub mod response; // responses that several doors of the session write
 pub mod reader; // octets to commands, within budgets
 pub mod search; // what SEARCH may ask
 pub mod section; // BODY[section]<partial>

@@ -11,6 +11,7 @@ mod messages; // commands on messages
 mod progress;
 mod search; // SEARCH
 mod select; // SELECT, EXAMINE, CLOSE
+mod notify; // news of all mailboxes
 mod session; // the dialogue
 mod shelf; // what sessions ask of the flow
 mod view; // sequence numbers

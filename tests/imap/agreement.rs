@@ -75,7 +75,7 @@ fn split(session: &[u8]) -> Vec<(Vec<u8>, Option<Command>)> {
                 reader.accept_message();
                 continue;
             }
-            Some(Step::Continue) => continue,
+            Some(Step::Continue | Step::Received(_)) => continue,
             Some(Step::Line(_)) => {
                 start = at;
                 continue;

@@ -234,17 +234,29 @@ impl OpenMailbox {
     ) -> ModSeq {
         while uids.len() > UIDS_PER_CHANGE {
             let rest = uids.split_off(UIDS_PER_CHANGE);
-            let row = ChangeRow { folder: id.0, kind, uids };
-            batch.put(rows::change_key(&self.slot.id, head.step()), rows::encode(&row));
+            self.log_step(head, &ChangeRow { folder: id.0, kind, uids }, batch);
             uids = rest;
         }
-        let modseq = head.step();
+        let modseq = self.log_step(head, &ChangeRow { folder: id.0, kind, uids }, batch);
         if let Some(folder) = head.folder_mut(id) {
             folder.modseq = modseq;
         }
-        let row = ChangeRow { folder: id.0, kind, uids };
-        batch.put(rows::change_key(&self.slot.id, modseq), rows::encode(&row));
         ModSeq(modseq)
+    }
+
+    /// One row of the change log. As many rows go at its other end, or it would grow for ever;
+    /// whoever asks for what they told is answered from the messages (see `messages::changes`).
+    fn log_step(&self, head: &mut Head, row: &ChangeRow, batch: &mut Batch) -> u64 {
+        let modseq = head.step();
+        batch.put(rows::change_key(&self.slot.id, modseq), rows::encode(row));
+        // Two for one, so that a log over its limit shrinks.
+        for _ in 0..2 {
+            if modseq - head.floor > limits::CHANGES_KEPT {
+                head.floor += 1;
+                batch.delete(rows::change_key(&self.slot.id, head.floor));
+            }
+        }
+        modseq
     }
 }
 

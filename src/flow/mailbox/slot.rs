@@ -28,6 +28,8 @@ pub(super) struct Slot {
     pub(super) certificate: Certificate,
     /// Held by whoever reads message rows in order to change them.
     pub(super) gate: tokio::sync::Mutex<()>,
+    /// Held by whoever reads all rows of a folder to see what is in it.
+    pub(super) walk: tokio::sync::Mutex<()>,
     pub(super) news: watch::Sender<u64>,
     state: Mutex<State>,
 }
@@ -50,6 +52,7 @@ impl Slot {
             keys,
             certificate,
             gate: tokio::sync::Mutex::new(()),
+            walk: tokio::sync::Mutex::new(()),
             news: watch::Sender::new(0),
             state: Mutex::default(),
         }

@@ -34,7 +34,6 @@ use crate::infra::directory::Account;
 use crate::infra::keys::Keyring;
 use crate::infra::store;
 use crate::infra::store::Batch;
-use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::Write;
 use crate::infra::store::blobs::Blobs;
@@ -91,7 +90,7 @@ impl World {
         copies: u32,
         summary: &[u8],
         identity: Option<&[u8]>,
-    ) -> Result<Vec<Placed>, CommitError> {
+    ) -> Result<Vec<Placed>, MailboxError> {
         let mailbox = self.open().await;
         let mut sealer = self.keys.seal_to(&[mailbox.certificate().clone()]).unwrap();
         sealer.write(b"Subject: a\r\n\r\nb\r\n").unwrap();

@@ -7,8 +7,9 @@ use crate::proto::imap::cursor::Cursor;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-const NOT_A_DATE: Bad = Bad("a date such as 1-Feb-2026 was expected");
-const NOT_A_DATE_TIME: Bad = Bad("a date-time such as \" 1-Feb-2026 09:30:00 +0100\" was expected");
+const NOT_A_DATE: Bad = Bad::form("a date such as 1-Feb-2026 was expected");
+const NOT_A_DATE_TIME: Bad =
+    Bad::form("a date-time such as \" 1-Feb-2026 09:30:00 +0100\" was expected");
 
 /// `date`: `1-Feb-2026`, perhaps in quotes.
 pub fn date(cursor: &mut Cursor<'_>) -> Result<Day, Bad> {

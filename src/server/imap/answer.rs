@@ -97,6 +97,7 @@ impl From<MailboxError> for Halt {
             MailboxError::Unreadable(_) => {
                 Answer::no("UNAVAILABLE", "A message cannot be opened; the others can")
             }
+            MailboxError::OverQuota => refused(Refusal::MailboxFull),
             MailboxError::Temporary(refusal) => refused(refusal),
         })
     }

@@ -36,6 +36,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             Err(Halt::Gone(gone)) => return Err(gone),
             Err(Halt::Refused(answer)) => answer,
         };
+        (self.room, self.message) = (None, None);
         decision.write(self.line.out(), Some(&announced.tag));
         match self.line.refuse_message(octets_max) {
             Next::Close => Ok(self.bye("Too much is on its way to go on")),
@@ -50,6 +51,9 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         octets_max: u64,
     ) -> Result<ClearPermit, Halt> {
         let shelf = self.shelf()?;
+        if announced.index > 0 || announced.replaced.is_some() {
+            return Err(Answer::bad("One message for each APPEND").into());
+        }
         if announced.octets > octets_max {
             return Err(Answer::no("TOOBIG", "The message is too large").into());
         }
@@ -59,8 +63,15 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 }
 
 /// APPEND.
-pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) -> Done {
-    let Append { start, message } = append;
+pub(super) async fn append<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    append: Append,
+    message: Option<Secret<Vec<u8>>>,
+) -> Done {
+    let (Some(start), Some(message)) = (append.messages.into_iter().next(), message) else {
+        return Err(Answer::bad("A message was expected").into());
+    };
     messages::check_keywords(&start.flags)?;
     if message.expose().is_empty() {
         return Err(Answer::no("CANNOT", "An empty message cannot be kept").into());
@@ -69,7 +80,7 @@ pub(super) async fn append<D: Desk>(desk: &D, own: &D::Shelf, append: Append) ->
     if message.expose().contains(&0) {
         return Err(Answer::no("CANNOT", "A message cannot hold NUL").into());
     }
-    let target = folders::find_target(desk, own, &start.mailbox).await?;
+    let target = folders::find_target(desk, own, &append.mailbox).await?;
     let content = with_whole_line_ends(message);
     let new = NewMessage { content, flags: start.flags, internal_date: start.date };
     let (uid_validity, uid) = target.shelf.append(target.folder.id, new).await?;

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
-use zeroize::Zeroize;
 
 use crate::domain::limits;
+use crate::domain::secret::Wipe;
 use crate::infra::net::Stop;
 use crate::proto::imap::reader::Budget;
 use crate::proto::imap::reader::Next;
@@ -22,6 +22,8 @@ use crate::server::imap::shelf::Bell;
 
 /// Octets of output that are gathered before they are sent.
 const OUTPUT_OCTETS: usize = 65_536;
+/// Octets of input that are asked for while nothing is on its way: most commands fit.
+const FIRST_INPUT_OCTETS: usize = 512;
 /// Octets of input that are asked for at once; a TLS record has 16 KiB.
 const INPUT_OCTETS: usize = 4_096;
 /// The same in the message of an APPEND.
@@ -149,7 +151,7 @@ impl<S: Stream> Line<S> {
             while !self.input.is_empty() {
                 let (used, step) = self.reader.feed(&self.input);
                 // What was read may have been a password or a letter.
-                self.input[..used].zeroize();
+                self.input[..used].wipe();
                 let _ = self.input.split_to(used);
                 if let Some(step) = step {
                     if !self.reader.is_begun() {
@@ -171,11 +173,16 @@ impl<S: Stream> Line<S> {
     /// Reads more; true when the bell came first.
     async fn fill<B: Bell>(&mut self, bell: &mut Option<&mut B>) -> Result<bool, Gone> {
         let (until, gone) = self.deadline();
-        let wanted = if self.reader.is_in_message() { MESSAGE_INPUT_OCTETS } else { INPUT_OCTETS };
+        let wanted = match (self.reader.is_in_message(), self.reader.is_begun()) {
+            (true, _) => MESSAGE_INPUT_OCTETS,
+            (false, true) => INPUT_OCTETS,
+            (false, false) => FIRST_INPUT_OCTETS,
+        };
+        // A session that only waits holds no buffers: ten thousand of them do.
         if self.input.is_empty() {
-            // A session that only waits holds no buffer.
             self.input = BytesMut::new();
         }
+        self.output = Vec::new();
         self.input.reserve(wanted);
         let rung = async {
             match bell {
@@ -242,6 +249,8 @@ impl<S: Stream> Line<S> {
     /// Sends many octets without gathering them.
     pub(super) async fn put(&mut self, octets: &[u8]) -> Result<(), Gone> {
         if self.output.len() + octets.len() < OUTPUT_OCTETS {
+            // All at once: growing would copy, and leave copies of letters behind.
+            self.output.reserve(OUTPUT_OCTETS - self.output.len());
             self.output.extend_from_slice(octets);
             return Ok(());
         }
@@ -263,10 +272,8 @@ impl<S: Stream> Line<S> {
 
     async fn send_output(&mut self) -> Result<(), Gone> {
         let sent = in_time(self.stream.write_all(&self.output)).await;
-        // Clear text of letters was in there. The buffer is given back as well, so that a
-        // thousand idle sessions do not keep a thousand of them.
-        self.output.zeroize();
-        self.output = Vec::new();
+        // Clear text of letters was in there.
+        self.output.wipe();
         sent
     }
 

@@ -2,10 +2,12 @@
 use std::net::IpAddr;
 
 use crate::domain::limits;
+use crate::domain::secret::Secret;
 use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
+use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -16,11 +18,15 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::append;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
+use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::notify;
+use crate::server::imap::notify::Moment;
+use crate::server::imap::notify::Notices;
 use crate::server::imap::search;
 use crate::server::imap::search::Asker;
 use crate::server::imap::shelf::Desk;
@@ -60,6 +66,10 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) failed_logins: usize,
     /// Room for the message that is on its way.
     pub(super) room: Option<ClearPermit>,
+    /// What is told unasked; `None` until the first NOTIFY.
+    pub(super) notices: Option<Box<Notices<D::Shelf>>>,
+    /// The message of an APPEND whose command has not ended yet.
+    pub(super) message: Option<Secret<Vec<u8>>>,
 }
 
 /// RFC 3501 §3
@@ -101,6 +111,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             bad_commands: 0,
             failed_logins: 0,
             room: None,
+            notices: None,
+            message: None,
         }
     }
 
@@ -114,8 +126,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self) -> Ending<S> {
         loop {
-            let way = match self.line.step().await {
-                Ok(step) => self.take(step).await,
+            let way = match self.wait(Moment::Between).await {
+                Ok(Event::Step(step)) => self.take(step).await,
+                Ok(Event::Rung) => match self.tell_news(Moment::Between, &[]).await {
+                    // What cannot be read now is told later.
+                    Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
+                    Err(Halt::Gone(gone)) => Err(gone),
+                },
                 Err(gone) => Err(gone),
             };
             match way {
@@ -141,6 +158,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 Ok(Way::On)
             }
             Step::Message(announced) => self.decide(announced).await,
+            Step::Received(message) => {
+                self.message = Some(message);
+                Ok(Way::On)
+            }
             Step::Command(command) => self.obey(command).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
@@ -150,7 +171,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        Answer::bad(refused.reason.0).write(self.line.out(), refused.tag.as_ref());
+        (self.room, self.message) = (None, None);
+        let Bad(text, fault) = refused.reason;
+        let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
+        answer.write(self.line.out(), refused.tag.as_ref());
         match refused.next {
             Next::GoOn => self.after_bad(),
             Next::Close => self.bye("Too much is on its way to go on"),
@@ -173,6 +197,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
         let numbers = numbers_after(&body);
+        let own_names = notify::names_of(&body);
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
@@ -185,12 +210,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.authenticate(&mechanism, initial).await
             }
             Body::Idle => self.idle().await,
+            Body::Notify(wish) => self.notify(wish).await,
             other => self.perform(&tag, other).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
-        let told = match (&done, &mut self.state) {
-            (Ok(answer), State::Selected(_, view)) if !answer.is_bad() => {
-                view.tell(&mut self.line, numbers).await
+        let told = match &done {
+            Ok(answer) if !answer.is_bad() => {
+                self.tell_news(Moment::Command(numbers), &own_names).await
             }
             _ => Ok(()),
         };
@@ -268,7 +294,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
             Body::Append(append) => {
-                let done = append::append(*desk, shelf, append).await;
+                let message = self.message.take();
+                let done = append::append(*desk, shelf, append, message).await;
                 self.room = None;
                 done
             }
@@ -278,6 +305,10 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 on_messages((*desk, shelf), line, view, &asker, with_messages).await
             }
         }
+    }
+
+    pub(super) fn knows_modseq(&self) -> bool {
+        false
     }
 
     pub(super) fn capabilities(&self) -> String {

@@ -12,6 +12,7 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
@@ -90,6 +91,7 @@ pub(super) const OTHERS: &str = "Other Users";
 pub(super) trait Shelf: Clone + Send + Sync {
     type Bell: Bell;
 
+    fn id(&self) -> MailboxId;
     fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
     fn folder(&self, id: FolderId) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
     fn create_folder(
@@ -246,6 +248,9 @@ impl Bell for Watch {
 impl Shelf for OpenMailbox {
     type Bell = Watch;
 
+    fn id(&self) -> MailboxId {
+        self.id()
+    }
     async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
         self.folders().await
     }

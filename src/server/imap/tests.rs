@@ -1,5 +1,6 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
 mod damage;
+mod notify;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -147,7 +148,12 @@ impl House {
 
     /// A client that has read the greeting.
     async fn connect(&self, safety: Safety) -> Client {
-        let (near, far) = tokio::io::duplex(1 << 20);
+        self.connect_through(safety, 1 << 20).await
+    }
+
+    /// The same with so much room between both ends.
+    async fn connect_through(&self, safety: Safety, octets: usize) -> Client {
+        let (near, far) = tokio::io::duplex(octets);
         let (desk, stop) = (Arc::clone(&self.desk), self.stopped.clone());
         tokio::spawn(async move {
             let line = Line::new(far, stop, desk.times());

@@ -42,6 +42,8 @@ pub(super) struct View<M: Shelf> {
     pub(super) bell: M::Bell,
     /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
     pub(super) saved: UidSet,
+    /// Whether new marks are told unasked (NOTIFY may say no).
+    pub(super) tells_flags: bool,
     /// UIDs in ascending order; the place is the sequence number less one.
     uids: Vec<u32>,
     /// Gone from the mailbox, and the client does not know yet.
@@ -110,6 +112,7 @@ impl<M: Shelf> View<M> {
             access,
             bell,
             saved: UidSet::new(),
+            tells_flags: true,
             uids,
             gone: BTreeSet::new(),
             seen,
@@ -242,7 +245,8 @@ impl<M: Shelf> View<M> {
         for page in changed.chunks(limits::SCAN_ROWS_MAX) {
             for entry in self.rows(page).await? {
                 let was_told = self.told.remove(&entry.uid.0) == Some(entry.modseq);
-                if let (false, Some(sequence)) = (was_told, self.sequence_of(entry.uid)) {
+                let is_news = self.tells_flags && !was_told;
+                if let (true, Some(sequence)) = (is_news, self.sequence_of(entry.uid)) {
                     write_flags(line.out(), sequence, &entry, Numbering::Uid);
                     line.relieve().await?;
                 }
