@@ -25,9 +25,7 @@ use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::messages;
-use crate::flow::mailbox::rows;
 use crate::infra::keys::MailboxKeys;
-use crate::infra::store;
 use crate::proto::imap::folded::Signature;
 use crate::proto::imap::folded::SignatureKey;
 use crate::proto::mime::summary;
@@ -116,41 +114,13 @@ impl OpenMailbox {
     }
 
     /// The summaries of these messages (ascending), still sealed.
-    pub async fn sealed_summaries(
+    pub async fn summaries_to_open(
         &self,
         folder: FolderId,
         entries: &[Entry],
     ) -> Result<SealedSummaries, MailboxError> {
-        let keys = self.slot.keys.clone();
-        let mut sealed = vec![Vec::new(); entries.len()];
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return Ok(SealedSummaries { sealed, keys });
-        };
-        // Many in a row are one sweep, a few far apart single reads.
-        if (last.uid.0 - first.uid.0) as usize > entries.len().saturating_mul(4) {
-            for (place, entry) in entries.iter().enumerate() {
-                sealed[place] = self.sealed_summary(folder, entry.uid).await?;
-            }
-            return Ok(SealedSummaries { sealed, keys });
-        }
-        let prefix = |entry: &Entry| rows::summary_prefix(&self.slot.id, folder, entry.uid);
-        let mut range = prefix(first)..store::prefix(&prefix(last)).end;
-        loop {
-            let page = self.shelf.store.scan(range.clone(), entries.len().max(16)).await?;
-            for (key, row) in &page.rows {
-                let place = rows::summary_uid_of(key).and_then(|uid| {
-                    entries.binary_search_by_key(&uid, |entry| entry.uid).ok()
-                });
-                if let Some(place) = place {
-                    sealed[place].extend_from_slice(&row.value);
-                }
-            }
-            match page.rows.last() {
-                Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-                _ => break,
-            }
-        }
-        Ok(SealedSummaries { sealed, keys })
+        let sealed = self.sealed_summaries(folder, entries).await?;
+        Ok(SealedSummaries { sealed, keys: self.slot.keys.clone() })
     }
 
     /// The key of this mailbox's signatures.

@@ -395,11 +395,6 @@ pub(super) fn leaf_of(key: &[u8]) -> Option<BlobId> {
     Some(BlobId::from_bytes(key[last..].try_into().ok()?))
 }
 
-/// The UID of a summary's key, before the number of its chunk.
-pub(super) fn summary_uid_of(key: &[u8]) -> Option<Uid> {
-    uid_of(key.get(..key.len().checked_sub(1)?)?)
-}
-
 const HELD: &[u8] = b"held/";
 
 /// A held message's row, chunk 0, or a chunk of its summary.

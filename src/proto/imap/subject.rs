@@ -24,23 +24,15 @@ pub fn base(decoded: &str) -> BaseSubject {
             let Some(shorter) = without_end(rest, "(fwd)") else { break };
             (rest, is_reply) = (shorter, true);
         }
-        // (5)
-        loop {
-            let before = rest.len();
-            // (3)
-            rest = rest.trim_start_matches(' ');
-            if let Some(shorter) = without_leader(rest) {
-                (rest, is_reply) = (shorter, true);
-            }
-            // (4)
-            if let Some(shorter) = without_blob(rest)
-                && !shorter.is_empty()
-            {
-                rest = shorter;
-            }
-            if rest.len() == before {
-                break;
-            }
+        // (3) and (5)
+        rest = rest.trim_start_matches(' ');
+        while let Some(shorter) = without_leader(rest) {
+            (rest, is_reply) = (shorter.trim_start_matches(' '), true);
+        }
+        // (4) What is no leader now is none without its first blobs either, so there is no need to
+        // look again.
+        while let Some(shorter) = without_blob(rest).filter(|shorter| !shorter.is_empty()) {
+            rest = shorter;
         }
         // (6)
         match without_start(rest, "[fwd:").and_then(|inner| inner.strip_suffix(']')) {

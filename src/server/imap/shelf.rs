@@ -175,7 +175,7 @@ pub(super) trait Shelf: Clone + Send + Sync {
         &self,
         entry: &Entry,
     ) -> impl Future<Output = Result<SealedLetter, MailboxError>> + Send;
-    fn sealed_summaries(
+    fn summaries_to_open(
         &self,
         folder: FolderId,
         entries: &[Entry],
@@ -349,12 +349,12 @@ impl Shelf for OpenMailbox {
     async fn sealed_letter(&self, entry: &Entry) -> Result<SealedLetter, MailboxError> {
         self.sealed_letter(entry).await
     }
-    async fn sealed_summaries(
+    async fn summaries_to_open(
         &self,
         folder: FolderId,
         entries: &[Entry],
     ) -> Result<SealedSummaries, MailboxError> {
-        self.sealed_summaries(folder, entries).await
+        self.summaries_to_open(folder, entries).await
     }
     fn signature_key(&self) -> SignatureKey {
         self.signature_key()

@@ -1,5 +1,6 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
 mod damage;
+mod searching;
 mod notify;
 
 use std::net::IpAddr;
@@ -660,7 +661,7 @@ async fn searches_ask_rows_envelopes_and_letters() {
     }
     check(
         &mut client,
-        "a SEARCH CHARSET KOI8-R ALL",
+        "a SEARCH CHARSET X-UNKNOWN ALL",
         "a NO [BADCHARSET (UTF-8 US-ASCII)] Unknown charset\n",
     )
     .await;

@@ -279,7 +279,7 @@ impl<M: Shelf> View<M> {
         }
         if told > 0 {
             self.uids.retain(|uid| !gone.contains(uid));
-            gone.iter().for_each(|uid| drop(self.saved.remove(*uid)));
+            self.saved = self.saved.difference(&gone.iter().copied().collect());
         }
         Ok(())
     }

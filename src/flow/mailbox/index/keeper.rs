@@ -142,7 +142,7 @@ impl OpenMailbox {
     /// Brings the search index up to date: every letter that can be opened has its signature,
     /// and no other has. Answers how many were learnt.
     pub async fn catch_up(&self, pace: Pace) -> Result<usize, MailboxError> {
-        let live = self.contents().await?;
+        let live = self.all_contents().await?;
         let mut is_known = vec![false; live.len()];
         let mut leaf = leaves::first(self).await?;
         while let Some(here) = leaf {
@@ -214,7 +214,7 @@ impl OpenMailbox {
     }
 
     /// All contents of all folders, ascending, each once.
-    async fn contents(&self) -> Result<Vec<BlobId>, MailboxError> {
+    async fn all_contents(&self) -> Result<Vec<BlobId>, MailboxError> {
         let mut contents = Vec::new();
         let mut range = store::prefix(&rows::messages_prefix(&self.slot.id));
         loop {

@@ -63,6 +63,8 @@ pub(super) struct Found {
 struct Candidate {
     entry: Entry,
     sequence: u32,
+    /// EMAILID and THREADID, where they are asked for.
+    ids: [String; 2],
     summary: Option<Summary>,
     is_indexed: bool,
 }
@@ -138,9 +140,14 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
         rows: Vec<Entry>,
         at: usize,
     ) -> Result<Vec<Match>, Halt> {
+        let asks_ids = query.asks_ids();
         let numbered = rows.into_iter().filter_map(|entry| {
             let sequence = self.view.sequence_of(entry.uid)?;
-            Some(Candidate { entry, sequence, summary: None, is_indexed: false })
+            let ids = match asks_ids {
+                true => [entry.email_id(), entry.thread_id()],
+                false => Default::default(),
+            };
+            Some(Candidate { entry, sequence, ids, summary: None, is_indexed: false })
         });
         let (mut found, mut open) = sift(query, numbered.collect());
         if !open.is_empty() && query.asks_envelopes() {
@@ -177,7 +184,7 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
     ) -> Result<(Vec<Match>, Vec<Candidate>), Halt> {
         let shelf = &self.view.shelf;
         let entries: Vec<Entry> = open.iter().map(|candidate| candidate.entry.clone()).collect();
-        let sealed = shelf.sealed_summaries(self.view.folder, &entries).await?;
+        let sealed = shelf.summaries_to_open(self.view.folder, &entries).await?;
         let query = Arc::clone(query);
         let asked = shelf.aside(move || {
             for (place, candidate) in open.iter_mut().enumerate() {
@@ -278,8 +285,8 @@ impl Candidate {
             saved: entry.saved,
             size: entry.size,
             modseq: entry.modseq,
-            blob: entry.blob,
-            thread: entry.thread,
+            email_id: &self.ids[0],
+            thread_id: &self.ids[1],
             envelope: summary.map_or(Known::NotYet, |summary| Known::Yes(&summary.envelope)),
             header_forms: summary.map(|summary| summary.header_forms).unwrap_or_default(),
             signature: None,

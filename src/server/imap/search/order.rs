@@ -92,7 +92,7 @@ async fn gathered<D: Desk, S: Stream, G: Send + 'static>(
     for (number, uids) in uids.chunks(limits::SEARCHED_ROWS_AT_ONCE).enumerate() {
         let entries = view.rows(uids).await?;
         let summaries = match with_summaries {
-            true => Some(view.shelf.sealed_summaries(view.folder, &entries).await?),
+            true => Some(view.shelf.summaries_to_open(view.folder, &entries).await?),
             false => None,
         };
         let Some(mut taken) = gatherer.take() else { break };
