@@ -113,6 +113,11 @@ pub fn decoded_part<'l>(letter: &'l [u8], part: &Part) -> Cow<'l, [u8]> {
     decode::transfer(&part.encoding, body(letter, part))
 }
 
+/// Octets of a charset as UTF-8; `None` when nobody here knows the charset.
+pub fn charset_text(charset: &[u8], octets: &[u8]) -> Option<String> {
+    decode::known_text(charset, octets)
+}
+
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
 pub fn decoded_header(raw: &[u8]) -> String {
     words::decode(&header::unfold(raw))

@@ -1,9 +1,11 @@
 //! What a session asks of the flow: one narrow trait for the office and one for an open
 //! mailbox, so that sessions can be tested over memory.
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::domain::envelope::BlobId;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
@@ -15,6 +17,7 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
@@ -24,8 +27,12 @@ use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Staged;
 use crate::flow::mailbox::Watch;
+use crate::flow::mailbox::index::SealedLetter;
+use crate::flow::mailbox::index::SealedSummaries;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::proto::imap::folded::Signature;
+use crate::proto::imap::folded::SignatureKey;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Times;
@@ -187,6 +194,27 @@ pub(super) trait Shelf: Clone + Send + Sync {
     fn watch(&self) -> Self::Bell;
     fn rights(&self, folder: FolderId)
     -> impl Future<Output = Result<Rights, MailboxError>> + Send;
+    fn now(&self) -> Timestamp;
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, MailboxError>> + Send;
+    fn sealed_letter(
+        &self,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<SealedLetter, MailboxError>> + Send;
+    fn summaries_to_open(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<SealedSummaries, MailboxError>> + Send;
+    fn signature_key(&self) -> SignatureKey;
+    fn signatures(
+        &self,
+        contents: &[BlobId],
+    ) -> impl Future<Output = Result<HashMap<BlobId, Signature>, MailboxError>> + Send;
+    fn learn(&self, learnt: Vec<(BlobId, Signature)>) -> impl Future<Output = ()> + Send;
+    fn was_searched(&self);
 }
 
 impl Desk for Arc<Office> {
@@ -365,5 +393,39 @@ impl Shelf for OpenMailbox {
     }
     async fn rights(&self, folder: FolderId) -> Result<Rights, MailboxError> {
         self.rights(folder).await
+    }
+    fn now(&self) -> Timestamp {
+        self.now()
+    }
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, MailboxError> {
+        self.aside(work).await
+    }
+    async fn sealed_letter(&self, entry: &Entry) -> Result<SealedLetter, MailboxError> {
+        self.sealed_letter(entry).await
+    }
+    async fn summaries_to_open(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> Result<SealedSummaries, MailboxError> {
+        self.summaries_to_open(folder, entries).await
+    }
+    fn signature_key(&self) -> SignatureKey {
+        self.signature_key()
+    }
+    async fn signatures(
+        &self,
+        contents: &[BlobId],
+    ) -> Result<HashMap<BlobId, Signature>, MailboxError> {
+        self.signatures(contents).await
+    }
+    async fn learn(&self, learnt: Vec<(BlobId, Signature)>) {
+        self.learn(learnt).await;
+    }
+    fn was_searched(&self) {
+        self.was_searched();
     }
 }
