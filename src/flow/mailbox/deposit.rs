@@ -17,6 +17,7 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Room;
 use crate::flow::mailbox::Shelf;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::ids;
 use crate::flow::mailbox::messages;
 use crate::flow::mailbox::rows;
@@ -170,6 +171,10 @@ impl Shelf {
             match committing.await {
                 Ok(()) => {
                     slots.iter().for_each(|(slot, _)| slot.announce());
+                    let now = self.clock.now();
+                    for deposit in deposits {
+                        self.index.keeper.noticed(&deposit.mailbox.slot, now, News::Changed);
+                    }
                     self.sweep_duplicates(deposits).await;
                     return Ok(placed);
                 }

@@ -316,10 +316,6 @@ impl OpenMailbox {
         Ok(all)
     }
 
-    fn now(&self) -> Timestamp {
-        self.shelf.clock.now()
-    }
-
     async fn lists_of(&self, folder: FolderId) -> Result<Lists, MailboxError> {
         let mut lists = Lists::default();
         for id in [EVERY_FOLDER, folder] {

@@ -5,6 +5,7 @@ mod damage;
 mod enabling;
 mod filing;
 mod items;
+mod searching;
 mod notify;
 mod qresync;
 mod team;
@@ -675,7 +676,7 @@ async fn searches_ask_rows_envelopes_and_letters() {
     }
     check(
         &mut client,
-        "a SEARCH CHARSET KOI8-R ALL",
+        "a SEARCH CHARSET X-UNKNOWN ALL",
         "a NO [BADCHARSET (UTF-8 US-ASCII)] Unknown charset\n",
     )
     .await;
