@@ -55,6 +55,7 @@ use authenticate::Authenticated;
 pub use dispatch::run as dispatch;
 use office::Office;
 use policy::Approved;
+use policy::Cleared;
 use queue::Queued;
 use route::next_hop;
 use seal::Sealed;
@@ -115,9 +116,13 @@ async fn finish_with(
         summary: sealed.summary(),
         internal_date: sealed.accepted_at(),
     };
+    let room = room_for(sealed.cleared());
     let placings = filter::place(office, &sealed).await;
-    let deposits =
-        deliver::into_mailboxes(sealed.homes(), &placings, &letter, sealed.identity());
+    let deposits: Vec<mailbox::Deposit> =
+        deliver::into_mailboxes(sealed.homes(), &placings, &letter, sealed.identity())
+            .into_iter()
+            .map(|deposit| deposit.with_room(room))
+            .collect();
     let approved = sealed.cleared().approved().iter();
     let elsewhere: Vec<Recipient> = approved
         .filter(|approved| approved.home().is_none())
@@ -164,6 +169,18 @@ async fn finish_with(
         warn_sender(office, to, &warning).await;
     }
     Ok(queued)
+}
+
+/// How much full mailboxes bend for a letter. Whoever was full at RCPT is not among its recipients
+/// (`policy::approve`); what is left is a letter that turned out larger than it said.
+fn room_for(cleared: &Cleared) -> mailbox::Room {
+    match cleared.approved().len() {
+        // The owner must hear what became of their own letters, and nobody would hear of a report
+        // that was refused.
+        _ if cleared.is_from_the_house() => mailbox::Room::Any,
+        1 => mailbox::Room::Strict,
+        _ => mailbox::Room::OneMore,
+    }
 }
 
 /// A warning that cannot be written costs nobody a letter: that one is durable already.

@@ -4,6 +4,7 @@ pub mod extraction;
 pub mod imap;
 pub mod mime;
 pub mod managesieve;
+pub mod pop3;
 pub mod receipt;
 pub mod sieve;
 pub mod smtp;

@@ -23,6 +23,7 @@ use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
@@ -55,6 +56,8 @@ use crate::infra::store::redb::RedbStore;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
+use crate::server::pop3::Pop3Door;
+use crate::server::pop3::Pop3Locks;
 use crate::server::smtp::SmtpDoor;
 
 /// The spool's keys are wrapped for an owner that no mailbox can be.
@@ -209,8 +212,19 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
-    let mailboxes =
-        Mailboxes::new(Arc::clone(&truth), blobs.clone(), Arc::clone(&keys), Arc::clone(&clock));
+    let rules = Rules {
+        quota_octets: config.mailboxes.quota_octets,
+        quota_messages: config.mailboxes.quota_messages,
+        retention: config.mailboxes.retention,
+        shared_seen: config.mailboxes.shared_seen,
+    };
+    let mailboxes = Mailboxes::with_rules(
+        Arc::clone(&truth),
+        blobs.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&clock),
+        rules,
+    );
     let logins = Logins::new(
         Arc::clone(&accounts) as _,
         Arc::clone(&clock),
@@ -326,6 +340,7 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
 struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
+    pop3: Vec<(Pop3Door, TcpListener)>,
     managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
@@ -347,9 +362,14 @@ impl Doors {
         for (door, address) in [(ImapDoor::Imap, listen.imap), (ImapDoor::Imaps, listen.imaps)] {
             imap.extend(bind(address)?.map(|listener| (door, listener)));
         }
+        let mut pop3 = Vec::new();
+        for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
+            pop3.extend(bind(address)?.map(|listener| (door, listener)));
+        }
         Ok(Self {
             smtp,
             imap,
+            pop3,
             managesieve: bind(listen.managesieve)?,
             https: bind(listen.https)?,
             metrics: bind(listen.metrics)?,
@@ -365,6 +385,12 @@ impl Doors {
         for (door, listener) in self.imap {
             let (office, stop) = shared();
             tasks.spawn(server::imap::serve(office, listener, door, stop).in_current_span());
+        }
+        let locks = Pop3Locks::default();
+        for (door, listener) in self.pop3 {
+            let (office, stop) = shared();
+            let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
+            tasks.spawn(serving.in_current_span());
         }
         if let Some(listener) = self.managesieve {
             let (office, stop) = shared();
@@ -398,7 +424,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
     }
 }
 
-/// Forgets timelines and decisions that were kept for long enough.
+/// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
     loop {
         tokio::select! {
@@ -414,6 +440,11 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
                 Ok(rows) => tracing::info!(what, rows, "forgotten after trace.keep_days"),
                 Err(refusal) => tracing::warn!(what, %refusal, "cannot be forgotten now"),
             }
+        }
+        match office.mailboxes.collect_held().await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "gone after mailboxes.retention_seconds"),
+            Err(error) => tracing::warn!(%error, "expunged messages cannot be let go now"),
         }
     }
 }

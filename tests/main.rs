@@ -5,6 +5,7 @@
 
 mod certs;
 mod cli;
+mod clients;
 mod exchange;
 mod house;
 mod imap;
@@ -12,9 +13,11 @@ mod mime;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
+mod pop3;
 mod postfix;
 mod powercut;
 mod queue;
+mod quota;
 mod reports;
 mod revocation;
 mod sieve;

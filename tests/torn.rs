@@ -16,12 +16,12 @@ use vaguemestre::domain::secret::Secret;
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::mailbox::Deposit;
 use vaguemestre::flow::mailbox::Letter;
+use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::mailbox::Mailboxes;
 use vaguemestre::infra::clock::ManualClock;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::keys::Keyring;
 use vaguemestre::infra::store::Batch;
-use vaguemestre::infra::store::CommitError;
 use vaguemestre::infra::store::Store;
 use vaguemestre::infra::store::blobs::Blobs;
 use vaguemestre::infra::store::simulated::SimulatedStore;
@@ -79,7 +79,7 @@ impl House {
         blobs: &Blobs,
         id: &str,
         octets: usize,
-    ) -> Result<(), CommitError> {
+    ) -> Result<(), MailboxError> {
         let content = letters::letter("a@x.test", "b@x.test", id, octets);
         let mut homes = Vec::new();
         for account in &self.accounts {
@@ -91,7 +91,7 @@ impl House {
         let sealed = sealer.finish().unwrap();
         let blob = BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let staged = blobs.stage(blob, Bytes::from(sealed.ciphertext)).await;
-        let staged = staged.map_err(|error| CommitError::Engine(error.to_string()))?;
+        let staged = staged.map_err(MailboxError::from)?;
         let letter = Letter {
             blob,
             content_key: &sealed.content_key,

@@ -56,12 +56,14 @@ pub(super) struct Demo {
 }
 
 /// The ports of an operator, above its base.
-pub(super) const PORTS: [(&str, u16); 8] = [
+pub(super) const PORTS: [(&str, u16); 10] = [
     ("submission", 587),
     ("submissions", 465),
     ("mx", 25),
     ("imap", 143),
     ("imaps", 993),
+    ("pop3", 110),
+    ("pop3s", 995),
     ("managesieve", 4190),
     ("https", 443),
     ("metrics", 90),

@@ -428,6 +428,83 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
+/// How often a long IMAP command tells how far it got (RFC 9585 §3).
+pub const IMAP_PROGRESS_PAUSE: Duration = Duration::from_secs(10);
+/// UIDs that one response names as ranges at most, so that no line grows with the mailbox.
+pub const IMAP_RANGES_PER_LINE_MAX: usize = 500;
+/// Time that one IMAP command may take, but for FETCH, which has a deadline for each letter, and IDLE.
+pub const IMAP_COMMAND_TIMEOUT: Duration = Duration::from_secs(1_800);
+/// Decoded parts (BINARY, BINARY.SIZE) that one FETCH may ask for; each costs a pass over the letter.
+pub const IMAP_BINARY_ITEMS_MAX: usize = 100;
+/// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
+/// responses may be longer.
+pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
+/// Time in which a POP3 client must have logged in.
+pub const POP3_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Autologout of a POP3 session (RFC 1939 §3 asks for at least ten minutes).
+pub const POP3_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Commands that are none, after which a POP3 session ends.
+pub const POP3_ERRORS_MAX: usize = 20;
+/// Messages that one POP3 session sees, the oldest ones: more would be a listing of megabytes.
+pub const POP3_MESSAGES_MAX: usize = 100_000;
+/// Time that open POP3 sessions get when the relay stops.
+pub const POP3_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Folders, of all mailboxes that a login sees, that one NOTIFY may watch. Each takes a row of a
+/// few hundred octets in the session's memory.
+pub const IMAP_NOTIFY_FOLDERS_MAX: usize = 5_000;
+/// Literals in one command before login: a name and a password need two.
+pub const IMAP_LITERALS_BEFORE_LOGIN_MAX: usize = 4;
+/// Literals in one command; a search for an odd text has a handful.
+pub const IMAP_LITERALS_MAX: usize = 100;
+/// Keys of one search. Programs that look for many Message-IDs at once ask for some dozens.
+pub const IMAP_SEARCH_KEYS_MAX: usize = 1_000;
+/// Ranges of all sets of one command; a client that lists the gaps of a large folder has thousands.
+pub const IMAP_RANGES_MAX: usize = 10_000;
+/// Things that one FETCH asks of each message; the longest macro has five.
+pub const IMAP_FETCH_ITEMS_MAX: usize = 100;
+/// Mailboxes that one NOTIFY names.
+pub const IMAP_NOTIFY_MAILBOXES_MAX: usize = 500;
+/// Entries that one GETMETADATA or SETMETADATA names.
+pub const IMAP_METADATA_ENTRIES_MAX: usize = 100;
+/// Octets of the name of such an entry.
+pub const IMAP_METADATA_NAME_OCTETS_MAX: usize = 256;
+/// Patterns of one LIST; a client that restricts itself has three or four.
+pub const IMAP_PATTERNS_MAX: usize = 100;
+/// Capabilities that one ENABLE names; there are not twenty that can be enabled.
+pub const IMAP_ENABLE_NAMES_MAX: usize = 50;
+/// Resources that one SETQUOTA limits; four are defined.
+pub const IMAP_QUOTA_RESOURCES_MAX: usize = 16;
+/// Keys of one order; nine are defined, and each may be reversed.
+pub const IMAP_SORT_KEYS_MAX: usize = 18;
+/// Messages that one APPEND brings (MULTIAPPEND): none of them is there before the last has come.
+pub const IMAP_APPEND_MESSAGES_MAX: usize = 100;
+/// Octets of all messages that one APPEND brings: a few of the largest, or a hundred usual ones.
+pub const IMAP_APPEND_OCTETS_MAX: u64 = 104_857_600;
+
+/// Entries of one list of rights. With the longest addresses they fit one row.
+pub const ACL_ENTRIES_MAX: usize = 150;
+/// Mailboxes of others that one login is shown. A service has a handful, a hospital's switchboard
+/// some dozens.
+pub const OTHERS_MAX: usize = 500;
+/// Subscriptions of one login to folders of others: they are one row.
+pub const SUBSCRIPTIONS_KEPT_MAX: usize = 1_500;
+/// Octets of one annotation's value.
+pub const ANNOTATION_OCTETS_MAX: usize = 10_240;
+/// Annotations of one folder, shared or one reader's.
+pub const ANNOTATIONS_MAX: usize = 100;
+/// Octets of all of these: they are one row.
+pub const ANNOTATIONS_OCTETS_MAX: usize = 50_000;
+/// Octets of subscribed names that are remembered beyond their folders; in the same row.
+pub const SUBSCRIBED_NAMES_OCTETS_MAX: usize = 25_000;
+/// Steps of a mailbox's change log that are kept. Clients that were away for more are told what
+/// changed from the messages themselves, which takes longer.
+pub const CHANGES_KEPT: u64 = 100_000;
+/// Octets of the sets of message numbers that are kept in memory for folders in use.
+pub const CONTENTS_OCTETS_MAX: usize = 67_108_864;
+/// Rows of expunged messages that one commit removes when their time has come.
+pub const HELD_SWEPT_AT_ONCE: usize = 200;
+/// Such commits in one sweep; the next sweep goes on.
+pub const HELD_SWEEPS_MAX: usize = 2_000;
 
 /// Octets of one Sieve script: several hundred rules. Sealed, it still fits a row.
 pub const SIEVE_SCRIPT_OCTETS_MAX: usize = 49_152;

@@ -3,11 +3,17 @@
 //!
 //! Deliveries only append, so they never wait for each other's disk sync (see `slot`). Whoever
 //! reads rows in order to change them passes the mailbox's gate one at a time.
+mod append;
+mod contents;
 mod deposit;
 mod folders;
 mod head;
+mod ids;
 mod messages;
+pub mod readers;
+mod retention;
 mod rows;
+mod rules;
 mod slot;
 
 use std::collections::HashMap;
@@ -26,10 +32,11 @@ use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::mailbox::contents::Shown;
+use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::Head;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::clock::Clock;
@@ -44,10 +51,15 @@ use crate::infra::store::Store;
 use crate::infra::store::StoreError;
 use crate::infra::store::blobs::Blobs;
 
+pub use append::Staged;
+pub use contents::Contents;
 pub use deposit::Deposit;
 pub use deposit::Letter;
 pub use deposit::Placed;
 pub use messages::COPIED_AT_ONCE;
+pub use rules::Room;
+pub use rules::Rules;
+pub use rules::Usage;
 
 /// Mailboxes kept in memory with their keys; beyond it, those that nobody uses are let go.
 const SLOTS_MAX: usize = 10_000;
@@ -65,7 +77,9 @@ struct Shelf {
     blobs: Blobs,
     keys: Arc<Keyring>,
     clock: Arc<dyn Clock>,
+    rules: Rules,
     slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
+    contents: Mutex<Shown>,
 }
 
 /// One mailbox whose keys are unlocked. Cheap to clone; the keys are wiped with the last clone.
@@ -73,6 +87,8 @@ struct Shelf {
 pub struct OpenMailbox {
     shelf: Arc<Shelf>,
     slot: Arc<Slot>,
+    /// Whoever opened it, when that is not its owner.
+    reader: Option<Arc<Reader>>,
 }
 
 /// Why a mailbox did not do what was asked.
@@ -90,15 +106,35 @@ pub enum MailboxError {
     /// Over `limits::FOLDERS_MAX`, the name's length, or the keywords' limits.
     #[error("over a limit: {0}")]
     OverLimit(&'static str),
+    /// Whoever opened the mailbox has not the right for it (RFC 4314 §4).
+    #[error("not allowed here")]
+    NotAllowed,
+    /// Somebody else has claimed a message (see `readers::claims`).
+    #[error("somebody else works on it")]
+    Claimed,
     /// No message of that number (any more).
     #[error("no such message")]
     NoSuchMessage,
     /// The sealed text of this message is damaged or of an unknown key; the others are fine.
     #[error("this message cannot be opened: {0}")]
     Unreadable(String),
+    /// The mailbox has no room for it.
+    #[error("the mailbox is full")]
+    OverQuota,
     /// The world failed (store, keys); temporary.
     #[error("temporary failure: {0}")]
     Temporary(Refusal),
+}
+
+impl MailboxError {
+    /// What it means for a letter at a door.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::OverQuota => Refusal::MailboxFull,
+            Self::Temporary(refusal) => *refusal,
+            _ => Refusal::StoreFailed,
+        }
+    }
 }
 
 /// A folder as it stands.
@@ -171,21 +207,42 @@ pub struct NewMessage {
 }
 
 impl Mailboxes {
-    /// The mailboxes in this store.
+    /// The mailboxes in this store, without rules.
     pub fn new(
         store: Arc<dyn Store>,
         blobs: Blobs,
         keys: Arc<Keyring>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, slots: Mutex::default() }) }
+        Self::with_rules(store, blobs, keys, clock, Rules::default())
+    }
+
+    /// The mailboxes in this store.
+    pub fn with_rules(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        keys: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+    ) -> Self {
+        let (slots, contents) = (Mutex::default(), Mutex::default());
+        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, rules, slots, contents }) }
+    }
+
+    /// True when mailboxes are limited: only then a door needs to ask for room.
+    pub fn has_quota(&self) -> bool {
+        self.shelf.rules.has_quota()
     }
 
     /// Opens an account's mailbox.
     pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> {
         let shelf = Arc::clone(&self.shelf);
         if let Some(slot) = shelf.lock().get(&account.id) {
-            return Ok(OpenMailbox { slot: Arc::clone(slot), shelf: Arc::clone(&shelf) });
+            return Ok(OpenMailbox {
+                slot: Arc::clone(slot),
+                shelf: Arc::clone(&shelf),
+                reader: None,
+            });
         }
         let keys = shelf.keys.unlock(&account.id, &account.wrapped_keys)?;
         let certificate = shelf.keys.certificate(&account.certificate)?;
@@ -194,10 +251,10 @@ impl Mailboxes {
             if slots.len() >= SLOTS_MAX {
                 slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
-            let fresh = || Arc::new(Slot::new(account.id, keys, certificate));
+            let fresh = || Arc::new(Slot::new(account, keys, certificate));
             Arc::clone(slots.entry(account.id).or_insert_with(fresh))
         };
-        Ok(OpenMailbox { shelf, slot })
+        Ok(OpenMailbox { shelf, slot, reader: None })
     }
 
     /// Gives a new account its folders; false, and nothing is done, when it has them.
@@ -209,6 +266,10 @@ impl Mailboxes {
 impl Shelf {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MailboxId, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contents(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,11 +287,6 @@ impl OpenMailbox {
     /// The unlocked keys.
     pub fn keys(&self) -> &MailboxKeys {
         &self.slot.keys
-    }
-
-    /// What whoever opened the mailbox may do in a folder.
-    pub async fn rights(&self, _folder: FolderId) -> Result<Rights, MailboxError> {
-        Ok(Rights::ALL)
     }
 
     /// Resolves at the next change of the mailbox after the watch was made or last resolved.

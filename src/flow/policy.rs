@@ -61,6 +61,9 @@ pub async fn approve(
     check_patient_answers_only(office, by, address).await?;
     let home =
         if office.hosts(address.domain()) { Some(resident(office, address).await?) } else { None };
+    if let Some(home) = &home {
+        check_room(office, by, home).await?;
+    }
     Ok(Approved { recipient, home })
 }
 
@@ -139,6 +142,20 @@ async fn resident(office: &Office, address: &Address) -> Result<Account, Refusal
             Err(Refusal::DependencyFailed)
         }
     }
+}
+
+/// A full mailbox says so while the sender can still write to the others. The relay's own reports
+/// pass: they tell the owner what became of their letters, and nobody would hear of their end.
+async fn check_room(office: &Office, by: &Authenticated, home: &Account) -> Result<(), Refusal> {
+    if !office.mailboxes.has_quota() || by.accepted().door() == Door::House {
+        return Ok(());
+    }
+    let mailbox = office.mailboxes.open(home).await.map_err(|error| {
+        tracing::error!(%error, "a recipient's keys do not open");
+        Refusal::RecipientKeyMissing
+    })?;
+    let size = by.parameters().size.unwrap_or(0);
+    mailbox.check_room(size).await.map_err(|error| error.refusal())
 }
 
 /// All recipients are known: the content may come. The same mailbox twice counts once.

@@ -37,7 +37,6 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
-use crate::flow::mailbox;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Placed;
 use crate::flow::office::Office;
@@ -217,7 +216,7 @@ pub async fn commit(
     }
     let placed = outcome.map_err(|error| {
         tracing::error!(%error, letter = %queue_id, "a letter could not be committed");
-        mailbox::commit_refusal(&error)
+        error.refusal()
     })?;
     for recipient in elsewhere {
         office.lanes.came(queue_id, recipient.address.domain().as_str());

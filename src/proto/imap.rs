@@ -4,14 +4,18 @@
 //! budget. Commands are the nouns of [`command`]. What a response says of a letter is written
 //! by [`structure`] and [`section`]; what a search asks of it is answered by [`matching`].
 //! Nothing here knows a socket, a clock or a database.
+pub mod binary; // parts without their transfer encoding
 pub mod command; // what a client may ask
 pub mod cursor; // tokens
 pub mod date; // dates
+pub mod feature; // what CAPABILITY can name
 pub mod fetch; // what FETCH may ask
 pub mod flags; // marks
 pub mod matching; // does a letter answer a search?
 pub mod name; // mailbox names and patterns
 pub mod parse; // tokens to commands
+pub mod print; // commands to octets
+pub mod response; // responses that several commands share
 pub mod reader; // octets to commands, within budgets
 pub mod search; // what SEARCH may ask
 pub mod section; // BODY[section]<partial>

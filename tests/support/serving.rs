@@ -261,6 +261,11 @@ impl Serving<'_> {
         assert!(output.status.success(), "{}", super::running::said(&output));
     }
 
+    #[allow(dead_code, reason = "programs ask, benchmarks do not")]
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.space.pki.ca_file()
+    }
+
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         client::trusting(&self.space.pki.ca_file()).unwrap()
     }

@@ -7,23 +7,21 @@ use crate::domain::envelope::BlobId;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
-use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
-use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::Room;
 use crate::flow::mailbox::Shelf;
+use crate::flow::mailbox::ids;
 use crate::flow::mailbox::messages;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::keys::ContentKey;
-use crate::infra::keys::KeyError;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
@@ -37,6 +35,7 @@ pub struct Deposit {
     entry: Entry,
     sealed_summary: Vec<u8>,
     digest: Option<[u8; 32]>,
+    room: Room,
     /// Other folders of the mailbox where the same letter lies as well.
     more: Vec<(FolderId, Flags)>,
     /// Other rows of the same commit that name its content.
@@ -100,7 +99,7 @@ impl Deposit {
             uid: Uid(0),
             internal_date: letter.internal_date,
             saved: mailbox.shelf.clock.now(),
-            thread: ThreadId([0; 8]),
+            thread: ids::thread(keys, letter.summary, &letter.blob),
             size: letter.size,
             flags,
             modseq: ModSeq(0),
@@ -109,8 +108,14 @@ impl Deposit {
         };
         let sealed_summary = keys.seal_index(&messages::summary_context(&entry), letter.summary);
         let digest = identity.map(|octets| keys.digest(octets));
-        let (more, held) = (Vec::new(), 0);
-        Self { mailbox: mailbox.clone(), folder, entry, sealed_summary, digest, more, held }
+        let (more, held, room) = (Vec::new(), 0, Room::OneMore);
+        Self { mailbox: mailbox.clone(), folder, entry, sealed_summary, digest, room, more, held }
+    }
+
+    /// How much the mailbox bends for it; by default [`Room::OneMore`].
+    #[must_use]
+    pub fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// The letter lies in these folders as well.
@@ -136,15 +141,16 @@ impl Deposit {
 
 impl Mailboxes {
     /// Commits deposits and `build`'s batch together; durable when this returns. `build` is
-    /// told which deposits are new, and may be called again after a conflict.
+    /// told which deposits are new, and may be called again after a conflict. When one mailbox is
+    /// full, nothing is committed ([`MailboxError::OverQuota`]).
     pub async fn commit(
         &self,
         deposits: &[Deposit],
         build: impl FnMut(&[bool]) -> Result<Batch, CommitError>,
-    ) -> Result<Vec<Placed>, CommitError> {
+    ) -> Result<Vec<Placed>, MailboxError> {
         self.shelf.commit(deposits, build).await.map_err(|failure| match failure {
-            Failure::Commit(error) => error,
-            Failure::Mailbox(error) => CommitError::Engine(error.to_string()),
+            Failure::Commit(error) => error.into(),
+            Failure::Mailbox(error) => error,
         })
     }
 }
@@ -269,6 +275,9 @@ impl Shelf {
                     .map(|(folder, flags)| (existing(*folder, &head), flags.clone()))
                     .collect();
                 let mut put = |folder: FolderId, entry: Entry| {
+                    self.rules
+                        .check_letter(&head, entry.size, deposit.room)
+                        .map_err(Failure::Mailbox)?;
                     deposit
                         .mailbox
                         .put_message(folder, entry, &summaries[place], &mut head, batch)
@@ -295,54 +304,6 @@ impl Shelf {
         // Submitted before any lock is let go: the order of heads is the order of commits.
         let committing = self.store.submit(std::mem::take(batch));
         Ok(Some((placed, slots, committing)))
-    }
-}
-
-impl OpenMailbox {
-    /// Files a message durably (Sent, Drafts…); answers UIDVALIDITY and UID.
-    pub async fn append(
-        &self,
-        folder: FolderId,
-        message: NewMessage,
-    ) -> Result<(u32, Uid), MailboxError> {
-        self.folder(folder).await?;
-        messages::check_keywords(&message.flags)?;
-        let content = message.content;
-        let size = content.expose().len() as u64;
-        let (keyring, certificate) =
-            (std::sync::Arc::clone(&self.shelf.keys), self.slot.certificate.clone());
-        // Sealing megabytes takes tens of milliseconds: not on a thread that serves others.
-        let sealing = tokio::task::spawn_blocking(move || seal(&keyring, certificate, &content));
-        let (sealed, summary) =
-            sealing.await.map_err(|_| MailboxError::Unreadable("sealing stopped".to_owned()))??;
-        let blob = BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
-        let staged = self.shelf.blobs.stage(blob, sealed.ciphertext.into()).await?;
-        let letter = Letter {
-            blob,
-            content_key: &sealed.content_key,
-            size,
-            summary: &summary,
-            internal_date: message.internal_date.unwrap_or_else(|| self.shelf.clock.now()),
-        };
-        let deposit = Deposit::new(self, folder, &letter, message.flags, None);
-        let placed = self
-            .shelf
-            .commit(std::slice::from_ref(&deposit), |_| {
-                let mut batch = Batch::new();
-                staged.ride(&mut batch, 1);
-                Ok(batch)
-            })
-            .await;
-        match placed.as_deref().map(<[Placed]>::first) {
-            Ok(Some(Placed::At { uid_validity, uid })) => return Ok((*uid_validity, *uid)),
-            // Its file would lie there until the next start.
-            Ok(_) | Err(_) => self.shelf.blobs.discard(staged).await,
-        }
-        Err(match placed {
-            Ok(_) => MailboxError::NoSuchFolder,
-            Err(Failure::Mailbox(error)) => error,
-            Err(Failure::Commit(error)) => error.into(),
-        })
     }
 }
 
@@ -402,17 +363,4 @@ impl Deposit {
         let summary = summary::encode(&messages::safe_summary(&self.entry));
         self.mailbox.slot.keys.seal_index(&context, &summary)
     }
-}
-
-type SealedMessage = (crate::infra::keys::SealedContent, Vec<u8>);
-
-fn seal(
-    keyring: &crate::infra::keys::Keyring,
-    certificate: crate::infra::keys::Certificate,
-    content: &Secret<Vec<u8>>,
-) -> Result<SealedMessage, KeyError> {
-    let mut sealer = keyring.seal_to(&[certificate])?;
-    sealer.write(content.expose())?;
-    let sealed = sealer.finish()?;
-    Ok((sealed, summary::encode(&summary::summarise(content.expose()))))
 }

@@ -62,6 +62,8 @@ impl Shelf {
     async fn count_anew(&self, slot: &Slot) -> Result<Head, MailboxError> {
         let id = &slot.id;
         let log = rows::change_key(id, 0)..rows::changes_end(id);
+        let first = self.store.scan(log.clone(), 1).await?;
+        let first = first.rows.first().and_then(|(key, _)| rows::modseq_of(key));
         let last = self.store.scan_back(log, 1).await?;
         let last = last.rows.first().and_then(|(key, _)| rows::modseq_of(key));
         let modseq = last.unwrap_or(0) + 1;
@@ -107,6 +109,7 @@ impl Shelf {
         let folders: Vec<FolderHead> = folders.into_values().collect();
         Ok(Head {
             modseq,
+            floor: first.map_or(modseq, |first| first.saturating_sub(1)),
             next_folder: folders.last().map_or(0, |folder| folder.id),
             last_uid_validity: folders.iter().map(|folder| folder.uid_validity).max().unwrap_or(0),
             folders,

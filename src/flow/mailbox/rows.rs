@@ -7,8 +7,14 @@
 //! | `M/<mailbox>/f/<folder>` | sealed name, special use, subscription |
 //! | `M/<mailbox>/m/<folder><uid>` | message: marks, sealed keywords, size, blob, sealed content key |
 //! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
-//! | `M/<mailbox>/c/<modseq>` | change log |
+//! | `M/<mailbox>/c/<modseq>` | change log; its oldest rows go as new ones come |
+//! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
+//! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
+//! | `M/<mailbox>/n/<folder><reader>` | sealed annotations; reader 0: everybody's |
+//! | `M/<mailbox>/e/<reader><folder><chunk>` | what a reader has seen, see `readers::seen` |
+//! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
+//! | `held/<due><mailbox><folder><uid><chunk>` | expunged messages that a rule holds: row, then summary |
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -30,12 +36,16 @@ use crate::flow::mailbox::Entry;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store::row;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// A row holds at most 64 KiB; longer summaries take several.
 pub(super) const SUMMARY_CHUNK_OCTETS: usize = 60_000;
 
+/// Bits of a message's marks; the others are named where they are written.
+const SEEN: u8 = 1;
+const DELETED: u8 = 1 << 3;
+
 /// The content of a message whose row is damaged: there never is one of that name.
-const NO_CONTENT: BlobId = BlobId::from_bytes([0; 16]);
+pub(super) const NO_CONTENT: BlobId = BlobId::from_bytes([0; 16]);
 /// A row with them must still fit; rows have a few hundred octets.
 const DAMAGED_OCTETS_KEPT: usize = 16_384;
 
@@ -43,6 +53,8 @@ const DAMAGED_OCTETS_KEPT: usize = 16_384;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) modseq: u64,
+    /// Steps of the change log up to this one are forgotten.
+    pub(super) floor: u64,
     pub(super) next_folder: u32,
     pub(super) last_uid_validity: u32,
     pub(super) folders: Vec<FolderHead>,
@@ -82,6 +94,19 @@ pub(super) struct MessageRow {
     pub(super) sealed_key: Vec<u8>,
 }
 
+/// The beginning of a [`MessageRow`]: what can be told of a message at a glance, without a copy.
+#[derive(Deserialize)]
+pub(super) struct Glance<'a> {
+    _internal_date: u64,
+    _saved: u64,
+    _thread: [u8; 8],
+    _size: u64,
+    pub(super) modseq: u64,
+    flags: u8,
+    keywords: &'a [u8],
+    blob: [u8; 16],
+}
+
 /// One step of the change log; one step may touch many messages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ChangeRow {
@@ -98,6 +123,8 @@ pub(super) enum ChangeKind {
     Gone,
     /// The folder itself: created, renamed, deleted.
     Folder,
+    /// What one reader marked as seen, or not, for themself alone.
+    SeenBy([u8; 16]),
 }
 
 impl Head {
@@ -114,6 +141,31 @@ impl Head {
         self.modseq += 1;
         self.modseq
     }
+}
+
+impl Glance<'_> {
+    pub(super) fn is_seen(&self) -> bool {
+        self.flags & SEEN != 0
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.flags & DELETED != 0
+    }
+
+    /// The user's own words; none when they are damaged.
+    pub(super) fn keywords(&self, keys: &MailboxKeys) -> BTreeSet<String> {
+        open_keywords(keys, &self.blob(), self.keywords).unwrap_or_default()
+    }
+
+    pub(super) fn blob(&self) -> BlobId {
+        BlobId::from_bytes(self.blob)
+    }
+}
+
+/// Looks at a message's row; `None` when it is damaged.
+pub(super) fn glance(value: &[u8]) -> Option<Glance<'_>> {
+    let (&FORMAT, row) = value.split_first()? else { return None };
+    postcard::take_from_bytes(row).ok().map(|(glance, _)| glance)
 }
 
 impl MessageRow {
@@ -297,6 +349,23 @@ pub(super) fn summary_key(mailbox: &MailboxId, folder: FolderId, uid: Uid, chunk
     key(mailbox, b's', &[&folder.0.to_be_bytes(), &uid.0.to_be_bytes(), &[chunk]])
 }
 
+/// Summaries of the messages with `first <= uid <= last`.
+pub(super) fn summary_range(
+    mailbox: &MailboxId,
+    folder: FolderId,
+    first: u32,
+    last: u32,
+) -> Range<Vec<u8>> {
+    let mut end = summary_key(mailbox, folder, Uid(last), u8::MAX);
+    end.push(0);
+    summary_key(mailbox, folder, Uid(first), 0)..end
+}
+
+/// The UID in a summary's key.
+pub(super) fn summary_uid(key: &[u8]) -> Option<Uid> {
+    uid_of(key.get(..key.len().checked_sub(1)?)?)
+}
+
 pub(super) fn summary_prefix(mailbox: &MailboxId, folder: FolderId, uid: Uid) -> Vec<u8> {
     key(mailbox, b's', &[&folder.0.to_be_bytes(), &uid.0.to_be_bytes()])
 }
@@ -315,4 +384,71 @@ pub(super) fn duplicates_prefix(mailbox: &MailboxId) -> Vec<u8> {
 
 pub(super) fn duplicate_key(mailbox: &MailboxId, digest: &[u8; 32]) -> Vec<u8> {
     key(mailbox, b'd', &[digest])
+}
+
+/// The list of rights of a folder.
+pub(super) fn acl_key(mailbox: &MailboxId, folder: FolderId) -> Vec<u8> {
+    key(mailbox, b'a', &[&folder.0.to_be_bytes()])
+}
+
+pub(super) fn acl_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'a', &[])
+}
+
+pub(super) fn acl_names_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'A', &[])
+}
+
+pub(super) fn subscriptions_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'b', &[])
+}
+
+const HELD: &[u8] = b"held/";
+
+/// A held message's row, chunk 0, or a chunk of its summary.
+pub(super) fn held_key(
+    due: Timestamp,
+    mailbox: &MailboxId,
+    folder: FolderId,
+    uid: Uid,
+    chunk: u8,
+) -> Vec<u8> {
+    let numbers = [folder.0.to_be_bytes(), uid.0.to_be_bytes()].concat();
+    [HELD, &due.as_millis().to_be_bytes(), mailbox.as_bytes(), &numbers, &[chunk]].concat()
+}
+
+/// All held rows that are due before `end`.
+pub(super) fn held_until(end: Timestamp) -> Range<Vec<u8>> {
+    HELD.to_vec()..[HELD, &end.as_millis().to_be_bytes()].concat()
+}
+
+/// True when the key is of a held message's row, not of its summary.
+pub(super) fn is_held_message(key: &[u8]) -> bool {
+    key.last() == Some(&0)
+}
+
+/// What a reader has seen of a folder.
+pub(super) fn seen_key(
+    mailbox: &MailboxId,
+    reader: &MailboxId,
+    folder: FolderId,
+    chunk: u32,
+) -> Vec<u8> {
+    let numbers = [folder.0.to_be_bytes(), chunk.to_be_bytes()].concat();
+    key(mailbox, b'e', &[reader.as_bytes(), &numbers])
+}
+
+pub(super) fn seen_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'e', &[])
+}
+
+/// The folder in such a key.
+pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
+    let (rest, _chunk) = key.split_last_chunk::<4>()?;
+    let (_, folder) = rest.split_last_chunk::<4>()?;
+    Some(FolderId(u32::from_be_bytes(*folder)))
+}
+
+pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
 }

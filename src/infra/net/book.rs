@@ -27,8 +27,8 @@ use crate::infra::net::people_tls;
 use crate::infra::net::towards_operators_tls;
 
 /// The doors where people log in, by the names under which they ask for their TLS.
-const PEOPLE_DOORS: [&str; 6] =
-    ["submission", "submissions", "imap", "imaps", "managesieve", "https"];
+const PEOPLE_DOORS: [&str; 8] =
+    ["submission", "submissions", "imap", "imaps", "pop3", "pop3s", "managesieve", "https"];
 /// What is spoken behind TLS at the door of pages. Mail doors name no protocol.
 const HTTPS: &str = "https";
 const HTTP_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];

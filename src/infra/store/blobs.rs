@@ -83,6 +83,21 @@ impl Blobs {
 
     /// The whole content.
     pub async fn read(&self, id: BlobId) -> Result<Bytes, StoreError> {
+        let (row, content) = self.read_sealed(id).await?;
+        if row::checksum(&content) != row.checksum {
+            return Err(damaged(id, "its checksum is not the one that was written"));
+        }
+        Ok(content)
+    }
+
+    /// The whole content, without comparing its checksum: for whoever opens it at once, and so
+    /// checks its seal, which finds every damage that the checksum finds. The checksum would
+    /// take a third of the time of opening.
+    pub async fn read_to_open(&self, id: BlobId) -> Result<Bytes, StoreError> {
+        self.read_sealed(id).await.map(|(_, content)| content)
+    }
+
+    async fn read_sealed(&self, id: BlobId) -> Result<(Row, Bytes), StoreError> {
         // One scan brings the row and all chunks, of one moment.
         let page = self.store.scan(prefix(&key(id)), usize::from(u8::MAX) + 2).await?;
         let (row, _) = first_row(id, &page)?;
@@ -100,10 +115,7 @@ impl Blobs {
         if content.len() as u64 != row.length {
             return Err(damaged(id, "its length is not the one that was written"));
         }
-        if row::checksum(&content) != row.checksum {
-            return Err(damaged(id, "its checksum is not the one that was written"));
-        }
-        Ok(content)
+        Ok((row, content))
     }
 
     /// Adds `count` references in `batch`; the blob must have one already, in the store or by an
@@ -209,6 +221,16 @@ impl StagedBlob {
     /// Its name.
     pub fn id(&self) -> BlobId {
         self.id
+    }
+
+    /// True when a file holds it already.
+    pub fn is_file(&self) -> bool {
+        self.row.place == Place::File
+    }
+
+    /// Octets of content that ride in the batch.
+    pub fn batch_octets(&self) -> usize {
+        self.inline.len()
     }
 
     /// Adds the rows that make the blob exist with `references` (at least 1) to the batch.

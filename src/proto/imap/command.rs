@@ -9,15 +9,12 @@ use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::proto::imap::cursor;
-use crate::proto::imap::date;
 use crate::proto::imap::fetch::FetchItem;
-use crate::proto::imap::flags;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::name::Pattern;
-use crate::proto::imap::search;
 use crate::proto::imap::search::SearchKey;
+use crate::proto::imap::sequence::Number;
 use crate::proto::imap::sequence::SequenceSet;
-use crate::proto::imap::write;
 
 /// What a client calls a command, to find its answer. Safe to send back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +78,8 @@ pub enum Body {
         items: Vec<StatusItem>,
     },
     Append(Append),
+    /// RFC 8508 §3.1
+    Replace(Replace),
     Idle,
     Check,
     Close,
@@ -479,13 +478,51 @@ pub struct AppendStart {
     pub date: Option<Timestamp>,
 }
 
-/// APPEND.
-#[derive(Debug)]
+/// APPEND, at its end: its messages were handed over as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// Where to and how.
-    pub start: AppendStart,
-    /// The whole message, in clear.
-    pub message: Secret<Vec<u8>>,
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// At least one, in the order in which they came (RFC 3502 §3).
+    pub messages: Vec<AppendMessage>,
+}
+
+/// REPLACE, at its end: its message was handed over when it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// What `replaced` counts.
+    pub by: Numbering,
+    /// The message that goes away.
+    pub replaced: Number,
+    /// Where the new one comes.
+    pub mailbox: MailboxName,
+    /// The new one.
+    pub message: AppendMessage,
+}
+
+/// What an APPEND or REPLACE says of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendMessage {
+    /// Its marks.
+    pub flags: Flags,
+    /// Its internal date.
+    pub date: Option<Timestamp>,
+    /// How it is sent.
+    pub form: MessageForm,
+    /// How long it is.
+    pub octets: u64,
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessageForm {
+    /// As a literal: without NUL.
+    #[default]
+    Literal,
+    /// As a `literal8`: octets of any kind (RFC 3516 §4.4).
+    Binary,
+    /// As `UTF8 (literal8)`: its header may hold UTF-8 (RFC 6855 §4).
+    Utf8,
 }
 
 impl Tag {
@@ -535,6 +572,65 @@ impl StatusItem {
     }
 }
 
+impl SortKey {
+    /// All, in the order of RFC 5256 §3 and RFC 5957 §3.
+    pub const ALL: [Self; 9] = [
+        Self::Arrival,
+        Self::Cc,
+        Self::Date,
+        Self::From,
+        Self::Size,
+        Self::Subject,
+        Self::To,
+        Self::DisplayFrom,
+        Self::DisplayTo,
+    ];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arrival => "ARRIVAL",
+            Self::Cc => "CC",
+            Self::Date => "DATE",
+            Self::From => "FROM",
+            Self::Size => "SIZE",
+            Self::Subject => "SUBJECT",
+            Self::To => "TO",
+            Self::DisplayFrom => "DISPLAYFROM",
+            Self::DisplayTo => "DISPLAYTO",
+        }
+    }
+}
+
+impl NotifyEvent {
+    /// Its name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::MessageNew(_) => "MessageNew",
+            Self::MessageExpunge => "MessageExpunge",
+            Self::FlagChange => "FlagChange",
+            Self::AnnotationChange => "AnnotationChange",
+            Self::MailboxName => "MailboxName",
+            Self::SubscriptionChange => "SubscriptionChange",
+            Self::MailboxMetadataChange => "MailboxMetadataChange",
+            Self::ServerMetadataChange => "ServerMetadataChange",
+        }
+    }
+}
+
+impl ThreadAlgorithm {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::OrderedSubject, Self::References];
+
+    /// Its name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OrderedSubject => "ORDEREDSUBJECT",
+            Self::References => "REFERENCES",
+        }
+    }
+}
+
 impl Body {
     /// The command's name, for logs and tests; never an argument.
     pub fn name(&self) -> &'static str {
@@ -559,6 +655,7 @@ impl Body {
             Self::Namespace => "NAMESPACE",
             Self::Status { .. } => "STATUS",
             Self::Append(_) => "APPEND",
+            Self::Replace(_) => "REPLACE",
             Self::Idle => "IDLE",
             Self::Check => "CHECK",
             Self::Close => "CLOSE",
@@ -585,174 +682,6 @@ impl Body {
             Self::GetMetadata { .. } => "GETMETADATA",
             Self::SetMetadata { .. } => "SETMETADATA",
         }
-    }
-}
-
-impl Command {
-    /// The command as a client with LITERAL+ sends it, CRLF included. Secrets are in it.
-    pub fn print(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        write::text(&mut out, format_args!("{} ", self.tag.as_str()));
-        self.body.print(&mut out);
-        out.extend_from_slice(b"\r\n");
-        out
-    }
-}
-
-impl Body {
-    fn print(&self, out: &mut Vec<u8>) {
-        let uid = match self {
-            Self::Search(Search { by, .. })
-            | Self::Sort(Sort { search: Search { by, .. }, .. })
-            | Self::Thread(Thread { search: Search { by, .. }, .. })
-            | Self::Fetch(Fetch { by, .. })
-            | Self::Store(Store { by, .. })
-            | Self::Copy { by, .. }
-            | Self::Move { by, .. } => *by == Numbering::Uid,
-            Self::UidExpunge(_) => true,
-            _ => false,
-        };
-        if uid {
-            out.extend_from_slice(b"UID ");
-        }
-        out.extend_from_slice(self.name().as_bytes());
-        match self {
-            Self::Capability
-            | Self::Noop
-            | Self::Logout
-            | Self::StartTls
-            | Self::Namespace
-            | Self::Idle
-            | Self::Check
-            | Self::Close
-            | Self::Unselect
-            | Self::Expunge => {}
-            Self::Id => out.extend_from_slice(b" NIL"),
-            Self::Enable(names) => write::text(out, format_args!(" {}", names.join(" "))),
-            Self::Authenticate { mechanism, initial } => {
-                write::text(out, format_args!(" {mechanism}"));
-                if let Some(initial) = initial {
-                    out.push(b' ');
-                    out.extend_from_slice(initial.expose());
-                }
-            }
-            Self::Login { name, password } => {
-                argument(out, name.as_bytes());
-                argument(out, password.expose().as_bytes());
-            }
-            Self::Select { mailbox, .. }
-            | Self::Delete(mailbox)
-            | Self::Subscribe(mailbox)
-            | Self::Unsubscribe(mailbox) => argument(out, mailbox.to_wire().as_bytes()),
-            Self::Create { mailbox, special_use } => {
-                argument(out, mailbox.to_wire().as_bytes());
-                if !special_use.is_empty() {
-                    let uses: Vec<&str> = special_use.iter().map(|use_| use_.attribute()).collect();
-                    write::text(out, format_args!(" (USE ({}))", uses.join(" ")));
-                }
-            }
-            Self::Rename { from, to } => {
-                argument(out, from.to_wire().as_bytes());
-                argument(out, to.to_wire().as_bytes());
-            }
-            Self::List(list) => list.print(out),
-            Self::Lsub { reference, pattern } => {
-                argument(out, reference.to_wire().as_bytes());
-                argument(out, pattern.to_wire().as_bytes());
-            }
-            Self::Status { mailbox, items } => {
-                argument(out, mailbox.to_wire().as_bytes());
-                write::text(out, format_args!(" ({})", status_names(items)));
-            }
-            Self::Append(append) => append.print(out),
-            Self::UidExpunge(set) => write::text(out, format_args!(" {set}")),
-            Self::Search(Search { charset, key, .. }) => {
-                if let Some(charset) = charset {
-                    out.extend_from_slice(b" CHARSET");
-                    argument(out, charset);
-                }
-                out.push(b' ');
-                key.print(out);
-            }
-            Self::Fetch(Fetch { set, items, .. }) => {
-                write::text(out, format_args!(" {set} "));
-                for (index, item) in items.iter().enumerate() {
-                    out.push(if index == 0 { b'(' } else { b' ' });
-                    item.print(out);
-                }
-                out.push(b')');
-            }
-            Self::Store(Store { set, change, echo, .. }) => {
-                let (sign, flags) = match change {
-                    FlagChange::Replace(flags) => ("", flags),
-                    FlagChange::Add(flags) => ("+", flags),
-                    FlagChange::Remove(flags) => ("-", flags),
-                };
-                let silent = if *echo == Echo::Silent { ".SILENT" } else { "" };
-                let flags = flags::print(flags);
-                write::text(out, format_args!(" {set} {sign}FLAGS{silent} {flags}"));
-            }
-            Self::Copy { set, mailbox, .. } | Self::Move { set, mailbox, .. } => {
-                write::text(out, format_args!(" {set}"));
-                argument(out, mailbox.to_wire().as_bytes());
-            }
-            _ => {}
-        }
-    }
-}
-
-impl List {
-    fn print(&self, out: &mut Vec<u8>) {
-        let options = |options: &[(bool, &'static str)]| {
-            let set: Vec<&str> =
-                options.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
-            set.join(" ")
-        };
-        let selection = options(&[
-            (self.selection.subscribed, "SUBSCRIBED"),
-            (self.selection.special_use, "SPECIAL-USE"),
-            (self.selection.recursive, "RECURSIVEMATCH"),
-        ]);
-        // An empty selection in parentheses makes any LIST an extended one.
-        if self.extended {
-            write::text(out, format_args!(" ({selection})"));
-        }
-        argument(out, self.reference.to_wire().as_bytes());
-        if let [pattern] = &self.patterns[..] {
-            argument(out, pattern.to_wire().as_bytes());
-        } else {
-            for (index, pattern) in self.patterns.iter().enumerate() {
-                out.extend_from_slice(if index == 0 { b" (" } else { b" " });
-                search::write_argument(out, pattern.to_wire().as_bytes());
-            }
-            out.push(b')');
-        }
-        if let Some(returns) = &self.returns {
-            let mut words = options(&[
-                (returns.subscribed, "SUBSCRIBED"),
-                (returns.children, "CHILDREN"),
-                (returns.special_use, "SPECIAL-USE"),
-            ]);
-            if !returns.status.is_empty() {
-                let space = if words.is_empty() { "" } else { " " };
-                words = format!("{words}{space}STATUS ({})", status_names(&returns.status));
-            }
-            write::text(out, format_args!(" RETURN ({words})"));
-        }
-    }
-}
-
-impl Append {
-    fn print(&self, out: &mut Vec<u8>) {
-        argument(out, self.start.mailbox.to_wire().as_bytes());
-        if self.start.flags != Flags::default() {
-            write::text(out, format_args!(" {}", flags::print(&self.start.flags)));
-        }
-        if let Some(moment) = self.start.date {
-            write::text(out, format_args!(" \"{}\"", date::print_date_time(moment)));
-        }
-        write::text(out, format_args!(" {{{}+}}\r\n", self.message.expose().len()));
-        out.extend_from_slice(self.message.expose());
     }
 }
 
@@ -787,16 +716,6 @@ pub fn plain(base64: &[u8]) -> Result<(String, Secret<String>), BadPlain> {
         return Err(BadPlain::OtherIdentity);
     }
     Ok((name.to_owned(), Secret::new(password.to_owned())))
-}
-
-fn status_names(items: &[StatusItem]) -> String {
-    let names: Vec<&str> = items.iter().map(|item| item.name()).collect();
-    names.join(" ")
-}
-
-fn argument(out: &mut Vec<u8>, value: &[u8]) {
-    out.push(b' ');
-    search::write_argument(out, value);
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Tokens of a command (RFC 3501 §9): a cursor over text pieces and literals.
 use zeroize::Zeroize;
 
+use crate::domain::limits;
+use crate::proto::imap::name::Mode;
+
 /// A command as it came: lines without their CRLF and literal announcements, and literals.
 /// Wiped when dropped, because LOGIN is a command too.
 #[derive(Clone, PartialEq, Eq)]
@@ -9,32 +12,110 @@ pub enum Piece {
     Text(Vec<u8>),
     /// Octets of a literal.
     Literal(Vec<u8>),
+    /// Octets of a `literal8` (RFC 3516 §4.1), which may hold NUL.
+    Literal8(Vec<u8>),
+}
+
+impl Piece {
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        match self {
+            Self::Text(octets) | Self::Literal(octets) | Self::Literal8(octets) => octets,
+        }
+    }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
         match self {
-            Self::Text(octets) | Self::Literal(octets) => octets.zeroize(),
+            Self::Text(octets) | Self::Literal(octets) | Self::Literal8(octets) => {
+                octets.zeroize();
+            }
         }
     }
 }
 
-/// What is wrong with a command, for the text of a BAD response.
+/// What is wrong with a command, for the text of a response, and which response it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Bad(pub &'static str);
+pub struct Bad(pub &'static str, pub Fault);
+
+/// How a command is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is none: BAD.
+    Form,
+    /// It is one, but more than we take: NO [LIMIT] (RFC 5530 §3).
+    Limit,
+    /// It asks for an event that nobody knows here: NO [BADEVENT] (RFC 5465 §5).
+    Event,
+    /// It holds a message or value that is too large: NO [TOOBIG] (RFC 7889 §3).
+    TooBig,
+}
+
+impl Fault {
+    /// The response code of the NO; `None` for BAD.
+    pub const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Form => None,
+            Self::Limit => Some("LIMIT"),
+            Self::TooBig => Some("TOOBIG"),
+            Self::Event => Some(
+                "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange \
+                 MailboxMetadataChange ServerMetadataChange)",
+            ),
+        }
+    }
+}
+
+impl Bad {
+    /// Not what the grammar says.
+    pub const fn form(expected: &'static str) -> Self {
+        Self(expected, Fault::Form)
+    }
+
+    /// Right, but too much of it.
+    pub const fn limit(text: &'static str) -> Self {
+        Self(text, Fault::Limit)
+    }
+}
 
 /// Walks over the pieces of one command. Every method either takes a whole token or answers
 /// [`Bad`] and the command is given up, so a half-taken token does not matter.
 pub struct Cursor<'a> {
     pieces: &'a [Piece],
     at: usize,
+    mode: Mode,
+    keys: usize,
+    ranges: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// Stands before the first octet.
     pub fn new(pieces: &'a [Piece]) -> Self {
-        Self { pieces, at: 0 }
+        Self::in_mode(pieces, Mode::default())
+    }
+
+    /// The same, in a session in which mailbox names are written so.
+    pub fn in_mode(pieces: &'a [Piece], mode: Mode) -> Self {
+        Self { pieces, at: 0, mode, keys: 0, ranges: 0 }
+    }
+
+    /// How mailbox names are written.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Counts a search key of the command.
+    pub fn count_key(&mut self) -> Result<(), Bad> {
+        self.keys += 1;
+        at_most(self.keys, limits::IMAP_SEARCH_KEYS_MAX, "a search has too many keys")
+    }
+
+    /// Counts a range of a set of the command.
+    pub fn count_range(&mut self) -> Result<(), Bad> {
+        self.ranges += 1;
+        at_most(self.ranges, limits::IMAP_RANGES_MAX, "a set has too many ranges")
     }
 
     /// True when nothing is left.
@@ -58,7 +139,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes `octet`, which must be next.
     pub fn expect(&mut self, octet: u8, otherwise: &'static str) -> Result<(), Bad> {
-        if self.eat(octet) { Ok(()) } else { Err(Bad(otherwise)) }
+        if self.eat(octet) { Ok(()) } else { Err(Bad::form(otherwise)) }
     }
 
     /// Exactly one space: RFC 3501 §9 note 1 allows no more.
@@ -68,15 +149,18 @@ impl<'a> Cursor<'a> {
 
     /// Nothing may follow.
     pub fn end(&self) -> Result<(), Bad> {
-        if self.is_at_end() { Ok(()) } else { Err(Bad("unexpected text after the command")) }
+        if self.is_at_end() { Ok(()) } else { Err(Bad::form("unexpected text after the command")) }
+    }
+
+    /// True when `word`, in whatever case, is next.
+    pub fn is_next(&self, word: &str) -> bool {
+        let next = self.rest().get(..word.len());
+        next.is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     /// Takes `word`, in whatever case, if it is next.
     pub fn eat_word(&mut self, word: &str) -> bool {
-        let is_next = self
-            .rest()
-            .get(..word.len())
-            .is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()));
+        let is_next = self.is_next(word);
         if is_next {
             self.at += word.len();
         }
@@ -105,14 +189,23 @@ impl<'a> Cursor<'a> {
     pub fn number(&mut self) -> Result<u32, Bad> {
         word(self.take_while(|octet| octet.is_ascii_digit()), "a number was expected")?
             .parse()
-            .map_err(|_| Bad("a number is over 4294967295"))
+            .map_err(|_| Bad::form("a number is over 4294967295"))
+    }
+
+    /// `number64`: 63 bits without sign, as quotas and mod-sequences have (RFC 7162 §7).
+    pub fn number64(&mut self) -> Result<u64, Bad> {
+        word(self.take_while(|octet| octet.is_ascii_digit()), "a number was expected")?
+            .parse()
+            .ok()
+            .filter(|number| *number <= i64::MAX as u64)
+            .ok_or(Bad::form("a number is over 9223372036854775807"))
     }
 
     /// `nz-number`.
     pub fn nonzero(&mut self) -> Result<u32, Bad> {
         match self.peek() {
             Some(b'1'..=b'9') => self.number(),
-            _ => Err(Bad("a number from 1 was expected")),
+            _ => Err(Bad::form("a number from 1 was expected")),
         }
     }
 
@@ -125,9 +218,11 @@ impl<'a> Cursor<'a> {
             && let [_, Piece::Literal(octets), ..] = self.pieces
         {
             self.pieces = &self.pieces[1..];
-            self.at = octets.len();
             self.step_over_literal();
             return Ok(Some(octets.clone()));
+        }
+        if self.rest().is_empty() && matches!(self.pieces, [_, Piece::Literal8(_), ..]) {
+            return Err(Bad::form("a literal8 cannot stand here"));
         }
         if !self.eat(b'"') {
             return Ok(None);
@@ -143,8 +238,8 @@ impl<'a> Cursor<'a> {
                     value.push(*escaped);
                     self.at += 2;
                 }
-                [b'\\', ..] => return Err(Bad("only \\\" and \\\\ are escapes")),
-                [] => return Err(Bad("a quoted string has no end")),
+                [b'\\', ..] => return Err(Bad::form("only \\\" and \\\\ are escapes")),
+                [] => return Err(Bad::form("a quoted string has no end")),
                 [octet, ..] => {
                     value.push(*octet);
                     self.at += 1;
@@ -159,7 +254,7 @@ impl<'a> Cursor<'a> {
             return Ok(value);
         }
         let value = self.take_while(is_astring_char);
-        if value.is_empty() { Err(Bad("an argument is missing")) } else { Ok(value.to_vec()) }
+        if value.is_empty() { Err(Bad::form("an argument is missing")) } else { Ok(value.to_vec()) }
     }
 
     /// `nstring`.
@@ -167,7 +262,19 @@ impl<'a> Cursor<'a> {
         if let Some(value) = self.string()? {
             return Ok(Some(value));
         }
-        if self.eat_word("NIL") { Ok(None) } else { Err(Bad("a string or NIL was expected")) }
+        if self.eat_word("NIL") { Ok(None) } else { Err(Bad::form("a string or NIL was expected")) }
+    }
+
+    /// `nstring / literal8`: a value of SETMETADATA (RFC 5464 §5).
+    pub fn value(&mut self) -> Result<Option<Vec<u8>>, Bad> {
+        if self.rest().is_empty()
+            && let [_, Piece::Literal8(octets), ..] = self.pieces
+        {
+            self.pieces = &self.pieces[1..];
+            self.step_over_literal();
+            return Ok(Some(octets.clone()));
+        }
+        self.nstring()
     }
 
     /// `list-mailbox`: an astring that may hold `%` and `*`.
@@ -176,7 +283,11 @@ impl<'a> Cursor<'a> {
             return Ok(value);
         }
         let value = self.take_while(|octet| is_astring_char(octet) || matches!(octet, b'%' | b'*'));
-        if value.is_empty() { Err(Bad("a mailbox pattern is missing")) } else { Ok(value.to_vec()) }
+        if value.is_empty() {
+            Err(Bad::form("a mailbox pattern is missing"))
+        } else {
+            Ok(value.to_vec())
+        }
     }
 
     /// `"(" one *(SP one) ")"`; the list may be empty when `may_be_empty`.
@@ -229,10 +340,15 @@ pub fn is_tag_char(octet: u8) -> bool {
     is_astring_char(octet) && octet != b'+'
 }
 
+/// Refuses what goes over a limit.
+pub fn at_most(count: usize, max: usize, otherwise: &'static str) -> Result<(), Bad> {
+    if count <= max { Ok(()) } else { Err(Bad::limit(otherwise)) }
+}
+
 fn word<'a>(octets: &'a [u8], otherwise: &'static str) -> Result<&'a str, Bad> {
     match std::str::from_utf8(octets) {
         Ok(text) if !text.is_empty() => Ok(text),
-        _ => Err(Bad(otherwise)),
+        _ => Err(Bad::form(otherwise)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What FETCH may ask of a message (RFC 3501 §6.4.5).
+use crate::domain::limits;
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::cursor::Cursor;
+use crate::proto::imap::cursor::at_most;
 use crate::proto::imap::write;
 
 /// One thing asked of each message.
@@ -108,7 +110,7 @@ impl FetchItem {
     /// Parses the items of a FETCH: a macro, one item, or a list.
     pub fn parse_all(cursor: &mut Cursor<'_>) -> Result<Vec<Self>, Bad> {
         if cursor.peek() == Some(b'(') {
-            return cursor.list(false, Self::parse);
+            return Self::parse_list(cursor);
         }
         let fast = [Self::Flags, Self::InternalDate, Self::Rfc822Size];
         if cursor.eat_word("ALL") {
@@ -121,6 +123,16 @@ impl FetchItem {
             return Ok(fast.into());
         }
         Ok(vec![Self::parse(cursor)?])
+    }
+
+    /// Parses items in parentheses.
+    pub fn parse_list(cursor: &mut Cursor<'_>) -> Result<Vec<Self>, Bad> {
+        let mut count = 0;
+        cursor.list(false, |cursor| {
+            count += 1;
+            at_most(count, limits::IMAP_FETCH_ITEMS_MAX, "a FETCH has too many items")?;
+            Self::parse(cursor)
+        })
     }
 
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Bad> {
@@ -138,7 +150,15 @@ impl FetchItem {
             b"BODY" if cursor.peek() == Some(b'[') => body_section(cursor, Reading::Marks)?,
             b"BODY.PEEK" if cursor.peek() == Some(b'[') => body_section(cursor, Reading::Peek)?,
             b"BODY" => Self::Body,
-            _ => return Err(Bad("unknown FETCH item")),
+            b"MODSEQ" => Self::ModSeq,
+            b"EMAILID" => Self::EmailId,
+            b"THREADID" => Self::ThreadId,
+            b"SAVEDATE" => Self::SaveDate,
+            b"PREVIEW" => Self::Preview { lazy: cursor.eat_word(" (LAZY)") },
+            b"BINARY" => binary_section(cursor, Reading::Marks)?,
+            b"BINARY.PEEK" => binary_section(cursor, Reading::Peek)?,
+            b"BINARY.SIZE" => Self::BinarySize(section_binary(cursor)?),
+            _ => return Err(Bad::form("unknown FETCH item")),
         };
         Ok(item)
     }
@@ -148,6 +168,7 @@ impl FetchItem {
         match self {
             Self::Rfc822 | Self::Rfc822Text => true,
             Self::Section(body) => body.reading == Reading::Marks,
+            Self::Binary(binary) => binary.reading == Reading::Marks,
             _ => false,
         }
     }
@@ -180,6 +201,14 @@ impl FetchItem {
                     write::text(out, format_args!("<{offset}.{octets}>"));
                 }
             }
+            Self::Binary(binary) => {
+                let peek = if binary.reading == Reading::Peek { ".PEEK" } else { "" };
+                write::text(out, format_args!("BINARY{peek}[{}]", dotted(&binary.part)));
+                if let Some((offset, octets)) = binary.partial {
+                    write::text(out, format_args!("<{offset}.{octets}>"));
+                }
+            }
+            Self::Preview { lazy: true } => out.extend_from_slice(b"PREVIEW (LAZY)"),
             other => other.print_label(out),
         }
     }
@@ -202,7 +231,17 @@ impl FetchItem {
             Self::ThreadId => "THREADID",
             Self::SaveDate => "SAVEDATE",
             Self::Preview { .. } => "PREVIEW",
-            Self::Binary(_) | Self::BinarySize(_) => "BINARY",
+            Self::Binary(binary) => {
+                write::text(out, format_args!("BINARY[{}]", dotted(&binary.part)));
+                if let Some((offset, _)) = binary.partial {
+                    write::text(out, format_args!("<{offset}>"));
+                }
+                return;
+            }
+            Self::BinarySize(part) => {
+                write::text(out, format_args!("BINARY.SIZE[{}]", dotted(part)));
+                return;
+            }
             Self::Section(body) => {
                 out.extend_from_slice(b"BODY[");
                 body.section.print(out);
@@ -220,8 +259,7 @@ impl FetchItem {
 impl Section {
     /// Writes what stands between the brackets.
     pub fn print(&self, out: &mut Vec<u8>) {
-        let numbers: Vec<String> = self.part.iter().map(u32::to_string).collect();
-        let mut words = numbers.join(".");
+        let mut words = dotted(&self.part);
         let (word, names) = match &self.text {
             SectionText::Whole => ("", None),
             SectionText::Header => ("HEADER", None),
@@ -253,24 +291,64 @@ fn body_section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<FetchItem, 
     cursor.expect(b'[', "[ was expected")?;
     let section = section(cursor)?;
     cursor.expect(b']', "a section has no ]")?;
-    let mut partial = None;
-    if cursor.eat(b'<') {
-        let offset = cursor.number()?;
-        cursor.expect(b'.', "a partial is <first octet.octets>")?;
-        let octets = cursor.nonzero()?;
-        cursor.expect(b'>', "a partial has no >")?;
-        partial = Some((offset, octets));
+    Ok(FetchItem::Section(BodySection { section, partial: partial(cursor)?, reading }))
+}
+
+fn binary_section(cursor: &mut Cursor<'_>, reading: Reading) -> Result<FetchItem, Bad> {
+    let part = section_binary(cursor)?;
+    Ok(FetchItem::Binary(BinarySection { part, partial: partial(cursor)?, reading }))
+}
+
+/// `section-binary`: part numbers alone (RFC 3516 §7).
+fn section_binary(cursor: &mut Cursor<'_>) -> Result<Vec<u32>, Bad> {
+    cursor.expect(b'[', "[ was expected after BINARY")?;
+    let mut part = Vec::new();
+    if cursor.peek() != Some(b']') {
+        loop {
+            one_more_part_number(cursor, &mut part)?;
+            if !cursor.eat(b'.') {
+                break;
+            }
+        }
     }
-    Ok(FetchItem::Section(BodySection { section, partial, reading }))
+    cursor.expect(b']', "part numbers and ] were expected")?;
+    Ok(part)
+}
+
+fn one_more_part_number(cursor: &mut Cursor<'_>, part: &mut Vec<u32>) -> Result<(), Bad> {
+    if part.len() >= PART_NUMBERS_MAX {
+        return Err(Bad::form("a section has too many part numbers"));
+    }
+    part.push(cursor.nonzero()?);
+    Ok(())
+}
+
+/// `"<" number64 "." nz-number64 ">"`, or nothing.
+fn partial(cursor: &mut Cursor<'_>) -> Result<Option<(u32, u32)>, Bad> {
+    if !cursor.eat(b'<') {
+        return Ok(None);
+    }
+    let offset = cursor.number64()?;
+    cursor.expect(b'.', "a partial is <first octet.octets>")?;
+    let octets = cursor.number64()?;
+    cursor.expect(b'>', "a partial has no >")?;
+    if octets == 0 {
+        return Err(Bad::form("a partial has at least one octet"));
+    }
+    // RFC 9051 §9 allows 63 bits; no message has 4 GB.
+    let clamped = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(Some((clamped(offset), clamped(octets))))
+}
+
+fn dotted(part: &[u32]) -> String {
+    let numbers: Vec<String> = part.iter().map(u32::to_string).collect();
+    numbers.join(".")
 }
 
 fn section(cursor: &mut Cursor<'_>) -> Result<Section, Bad> {
     let mut part = Vec::new();
     while cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
-        if part.len() >= PART_NUMBERS_MAX {
-            return Err(Bad("a section has too many part numbers"));
-        }
-        part.push(cursor.nonzero()?);
+        one_more_part_number(cursor, &mut part)?;
         if !cursor.eat(b'.') {
             return Ok(Section { part, text: SectionText::Whole });
         }
@@ -284,7 +362,7 @@ fn section(cursor: &mut Cursor<'_>) -> Result<Section, Bad> {
         b"MIME" if is_after_dot => SectionText::Mime,
         b"HEADER.FIELDS" => SectionText::HeaderFields(field_names(cursor)?),
         b"HEADER.FIELDS.NOT" => SectionText::HeaderFieldsNot(field_names(cursor)?),
-        _ => return Err(Bad("unknown section")),
+        _ => return Err(Bad::form("unknown section")),
     };
     Ok(Section { part, text })
 }
@@ -296,7 +374,11 @@ fn field_names(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, Bad> {
     let is_field_name = |name: &Vec<u8>| {
         !name.is_empty() && name.iter().all(|octet| octet.is_ascii_graphic() && *octet != b':')
     };
-    if names.iter().all(is_field_name) { Ok(names) } else { Err(Bad("not a header field name")) }
+    if names.iter().all(is_field_name) {
+        Ok(names)
+    } else {
+        Err(Bad::form("not a header field name"))
+    }
 }
 
 fn is_plain_field_char(octet: u8) -> bool {

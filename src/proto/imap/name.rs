@@ -4,6 +4,7 @@ use base64::alphabet::Alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::general_purpose::GeneralPurposeConfig;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use crate::domain::limits;
@@ -12,6 +13,17 @@ use crate::proto::imap::cursor::Bad;
 /// Separates the levels of a name.
 pub const DELIMITER: char = '/';
 
+/// How a session writes mailbox names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In modified UTF-7 (RFC 3501 §5.1.3), as every session begins.
+    #[default]
+    Utf7,
+    /// In UTF-8, after ENABLE UTF8=ACCEPT or IMAP4rev2 (RFC 6855 §3, RFC 9051 §5.1): `&` is a
+    /// character like others.
+    Utf8,
+}
+
 /// A mailbox name in UTF-8. `INBOX` is written in capitals, as the whole name and as a level
 /// above others (RFC 3501 §5.1 makes it the one name without regard to case).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,8 +31,8 @@ pub struct MailboxName(String);
 
 impl MailboxName {
     /// From the octets of an astring.
-    pub fn from_wire(octets: &[u8]) -> Result<Self, Bad> {
-        decode(octets).map(|name| Self::new(&name))
+    pub fn from_wire(octets: &[u8], mode: Mode) -> Result<Self, Bad> {
+        decode_in(octets, mode).map(|name| Self::new(&name))
     }
 
     /// From UTF-8.
@@ -33,9 +45,9 @@ impl MailboxName {
         &self.0
     }
 
-    /// The name in modified UTF-7.
-    pub fn to_wire(&self) -> String {
-        encode(&self.0)
+    /// The name as a session of this mode writes it.
+    pub fn to_wire(&self, mode: Mode) -> Cow<'_, str> {
+        encode_in(&self.0, mode)
     }
 
     /// A name that a client may give to a new folder, without a trailing delimiter (RFC 3501
@@ -60,8 +72,8 @@ pub struct Pattern(String);
 
 impl Pattern {
     /// From the octets of a `list-mailbox`.
-    pub fn from_wire(octets: &[u8]) -> Result<Self, Bad> {
-        decode(octets).map(Self)
+    pub fn from_wire(octets: &[u8], mode: Mode) -> Result<Self, Bad> {
+        decode_in(octets, mode).map(Self)
     }
 
     /// The pattern in UTF-8.
@@ -69,9 +81,9 @@ impl Pattern {
         &self.0
     }
 
-    /// The pattern in modified UTF-7.
-    pub fn to_wire(&self) -> String {
-        encode(&self.0)
+    /// The pattern as a session of this mode writes it.
+    pub fn to_wire(&self, mode: Mode) -> Cow<'_, str> {
+        encode_in(&self.0, mode)
     }
 
     /// The pattern with the reference name before it (RFC 3501 §6.3.8).
@@ -111,6 +123,30 @@ impl Pattern {
     }
 }
 
+/// A name as a session of this mode writes it.
+pub fn encode_in(name: &str, mode: Mode) -> Cow<'_, str> {
+    match mode {
+        Mode::Utf7 => Cow::Owned(encode(name)),
+        Mode::Utf8 => Cow::Borrowed(name),
+    }
+}
+
+/// A name that a session of this mode wrote, in UTF-8.
+pub fn decode_in(octets: &[u8], mode: Mode) -> Result<String, Bad> {
+    match mode {
+        Mode::Utf7 => decode(octets),
+        Mode::Utf8 => {
+            let name = std::str::from_utf8(octets)
+                .map_err(|_| Bad::form("a mailbox name is not UTF-8"))?;
+            // RFC 5198 §2, which RFC 9051 §5.1 asks for: no control characters.
+            if name.chars().any(char::is_control) {
+                return Err(Bad::form("a mailbox name holds a control character"));
+            }
+            Ok(name.to_owned())
+        }
+    }
+}
+
 /// UTF-8 to modified UTF-7.
 pub fn encode(name: &str) -> String {
     let mut wire = String::with_capacity(name.len());
@@ -134,17 +170,17 @@ pub fn encode(name: &str) -> String {
 /// Modified UTF-7 to UTF-8. Only the one right spelling is taken, so that no two names on the
 /// wire mean one folder. Octets over 0x7F are taken as UTF-8: some clients never learnt UTF-7.
 pub fn decode(octets: &[u8]) -> Result<String, Bad> {
-    let wire =
-        std::str::from_utf8(octets).map_err(|_| Bad("a mailbox name is not modified UTF-7"))?;
+    let wire = std::str::from_utf8(octets)
+        .map_err(|_| Bad::form("a mailbox name is not modified UTF-7"))?;
     if wire.contains(['\r', '\n', '\0']) {
-        return Err(Bad("a mailbox name holds a control character"));
+        return Err(Bad::form("a mailbox name holds a control character"));
     }
     if !wire.is_ascii() {
         return Ok(wire.to_owned());
     }
-    let name = unshift(wire).ok_or(Bad("a mailbox name is not modified UTF-7"))?;
+    let name = unshift(wire).ok_or(Bad::form("a mailbox name is not modified UTF-7"))?;
     if encode(&name) != wire {
-        return Err(Bad("a mailbox name is not the usual spelling in modified UTF-7"));
+        return Err(Bad::form("a mailbox name is not the usual spelling in modified UTF-7"));
     }
     Ok(name)
 }

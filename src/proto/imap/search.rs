@@ -174,13 +174,13 @@ impl SearchKey {
             Self::Sent(when, day) => print_day(out, "SENT", *when, *day),
             Self::Larger(octets) => write::text(out, format_args!("LARGER {octets}")),
             Self::Smaller(octets) => write::text(out, format_args!("SMALLER {octets}")),
-            Self::ModSeq(_)
-            | Self::Older(_)
-            | Self::Younger(_)
-            | Self::Saved(..)
-            | Self::SaveDateSupported
-            | Self::EmailId(_)
-            | Self::ThreadId(_) => {}
+            Self::ModSeq(modseq) => write::text(out, format_args!("MODSEQ {modseq}")),
+            Self::Older(seconds) => write::text(out, format_args!("OLDER {seconds}")),
+            Self::Younger(seconds) => write::text(out, format_args!("YOUNGER {seconds}")),
+            Self::Saved(when, day) => print_day(out, "SAVED", *when, *day),
+            Self::SaveDateSupported => word(out, "SAVEDATESUPPORTED"),
+            Self::EmailId(id) => write::text(out, format_args!("EMAILID {id}")),
+            Self::ThreadId(id) => write::text(out, format_args!("THREADID {id}")),
         }
     }
 }
@@ -188,18 +188,22 @@ impl SearchKey {
 fn parse(cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Bad> {
     // Otherwise `NOT NOT NOT …` would be a way through our stack.
     if depth >= limits::IMAP_DEPTH_MAX {
-        return Err(Bad("search keys are nested too deep"));
+        return Err(Bad::form("search keys are nested too deep"));
     }
+    cursor.count_key()?;
     match cursor.peek() {
         Some(b'(') => {
             let keys = cursor.list(false, |cursor| parse(cursor, depth + 1))?;
             return Ok(one_or_all(keys));
         }
-        Some(b'*' | b'0'..=b'9') => return SequenceSet::parse(cursor).map(SearchKey::Numbers),
+        Some(b'*' | b'$' | b'0'..=b'9') => {
+            return SequenceSet::parse(cursor).map(SearchKey::Numbers);
+        }
         _ => {}
     }
     let flag = |flag, is_set| Ok(SearchKey::Flag(flag, is_set));
-    let name = cursor.atom().map_err(|_| Bad("a search key was expected"))?.to_ascii_uppercase();
+    let name =
+        cursor.atom().map_err(|_| Bad::form("a search key was expected"))?.to_ascii_uppercase();
     match name.as_str() {
         "ALL" => Ok(SearchKey::And(Vec::new())),
         "ANSWERED" => flag(SystemFlag::Answered, true),
@@ -214,8 +218,12 @@ fn parse(cursor: &mut Cursor<'_>, depth: usize) -> Result<SearchKey, Bad> {
         "UNSEEN" => flag(SystemFlag::Seen, false),
         "RECENT" | "NEW" => Ok(SearchKey::Recent(true)),
         "OLD" => Ok(SearchKey::Recent(false)),
+        "SAVEDATESUPPORTED" => Ok(SearchKey::SaveDateSupported),
         _ => {
-            cursor.space()?;
+            if !NAMES_WITH_ARGUMENT.contains(&name.as_str()) {
+                return Err(Bad::form("unknown search key"));
+            }
+            cursor.space().map_err(|_| Bad::form("a search key lacks its argument"))?;
             with_argument(cursor, &name, depth)
         }
     }
@@ -230,6 +238,8 @@ fn with_argument(cursor: &mut Cursor<'_>, name: &str, depth: usize) -> Result<Se
     };
     let sent =
         |cursor: &mut Cursor<'_>, when| date::date(cursor).map(|day| SearchKey::Sent(when, day));
+    let saved =
+        |cursor: &mut Cursor<'_>, when| date::date(cursor).map(|day| SearchKey::Saved(when, day));
     let keyword = |cursor: &mut Cursor<'_>, is_set| {
         cursor.atom().map(|keyword| SearchKey::Keyword(keyword.to_owned(), is_set))
     };
@@ -261,10 +271,53 @@ fn with_argument(cursor: &mut Cursor<'_>, name: &str, depth: usize) -> Result<Se
         "SENTBEFORE" => sent(cursor, When::Before),
         "SENTON" => sent(cursor, When::On),
         "SENTSINCE" => sent(cursor, When::Since),
-        "LARGER" => cursor.number().map(SearchKey::Larger),
-        "SMALLER" => cursor.number().map(SearchKey::Smaller),
-        _ => Err(Bad("unknown search key")),
+        "SAVEDBEFORE" => saved(cursor, When::Before),
+        "SAVEDON" => saved(cursor, When::On),
+        "SAVEDSINCE" => saved(cursor, When::Since),
+        "MODSEQ" => modseq(cursor).map(SearchKey::ModSeq),
+        "OLDER" => cursor.nonzero().map(SearchKey::Older),
+        "YOUNGER" => cursor.nonzero().map(SearchKey::Younger),
+        "EMAILID" => object_id(cursor).map(SearchKey::EmailId),
+        "THREADID" => object_id(cursor).map(SearchKey::ThreadId),
+        "LARGER" => size(cursor).map(SearchKey::Larger),
+        "SMALLER" => size(cursor).map(SearchKey::Smaller),
+        _ => Err(Bad::form("unknown search key")),
     }
+}
+
+/// `[SP entry-name SP entry-type-req] SP mod-sequence-valzer` (RFC 7162 §7). Marks have one
+/// mod-sequence for all, so which entry is meant makes no difference.
+fn modseq(cursor: &mut Cursor<'_>) -> Result<u64, Bad> {
+    if cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+        return cursor.number64();
+    }
+    let entry = cursor.string()?.ok_or(Bad::form("a mod-sequence or an entry was expected"))?;
+    // Nobody can set `\Recent`, so it has no mod-sequence.
+    let entry = entry.to_ascii_lowercase();
+    if !entry.starts_with(b"/flags/") || entry == b"/flags/\\recent" {
+        return Err(Bad::form("an entry such as \"/flags/\\\\Seen\" was expected"));
+    }
+    cursor.space()?;
+    if !["priv ", "shared ", "all "].iter().any(|kind| cursor.eat_word(kind)) {
+        return Err(Bad::form("priv, shared or all was expected"));
+    }
+    cursor.number64()
+}
+
+/// `number64` (RFC 9051 §9). No message has 4 GB, so what is over it is as good as 4 GB.
+fn size(cursor: &mut Cursor<'_>) -> Result<u32, Bad> {
+    cursor.number64().map(|octets| u32::try_from(octets).unwrap_or(u32::MAX))
+}
+
+/// `objectid`: up to 255 characters (RFC 8474 §7).
+fn object_id(cursor: &mut Cursor<'_>) -> Result<String, Bad> {
+    let is_id_char = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    // Some clients put it in quotes, as they do with texts.
+    let id = cursor.astring()?;
+    let id = String::from_utf8(id).ok().filter(|id| {
+        !id.is_empty() && id.len() <= OBJECT_ID_OCTETS_MAX && id.bytes().all(is_id_char)
+    });
+    id.ok_or(Bad::form("an object id was expected"))
 }
 
 fn one_or_all(mut keys: Vec<SearchKey>) -> SearchKey {
@@ -289,3 +342,38 @@ pub(super) fn write_argument(out: &mut Vec<u8>, value: &[u8]) {
         out.extend_from_slice(value);
     }
 }
+
+/// RFC 8474 §7
+const OBJECT_ID_OCTETS_MAX: usize = 255;
+
+const NAMES_WITH_ARGUMENT: [&str; 29] = [
+    "NOT",
+    "OR",
+    "UID",
+    "KEYWORD",
+    "UNKEYWORD",
+    "FROM",
+    "TO",
+    "CC",
+    "BCC",
+    "SUBJECT",
+    "BODY",
+    "TEXT",
+    "HEADER",
+    "BEFORE",
+    "ON",
+    "SINCE",
+    "SENTBEFORE",
+    "SENTON",
+    "SENTSINCE",
+    "SAVEDBEFORE",
+    "SAVEDON",
+    "SAVEDSINCE",
+    "MODSEQ",
+    "OLDER",
+    "YOUNGER",
+    "EMAILID",
+    "THREADID",
+    "LARGER",
+    "SMALLER",
+];

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::cursor::Cursor;
+use crate::proto::imap::write;
 
 /// A number, or `*`: the largest in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +24,41 @@ impl SequenceSet {
     /// Parses a set.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Bad> {
         let mut ranges = Vec::new();
+        if cursor.eat(b'$') {
+            return Ok(Self(ranges));
+        }
         loop {
-            let from = number(cursor)?;
-            let to = if cursor.eat(b':') { number(cursor)? } else { from };
+            cursor.count_range()?;
+            let from = Number::parse(cursor)?;
+            let to = if cursor.eat(b':') { Number::parse(cursor)? } else { from };
             ranges.push((from, to));
             if !cursor.eat(b',') {
                 return Ok(Self(ranges));
             }
         }
+    }
+
+    /// `first:last`
+    pub fn of_range(first: u32, last: u32) -> Self {
+        Self(vec![(Number::Value(first), Number::Value(last))])
+    }
+
+    /// Parses a set that names its numbers one and all: without `*`, and not `$`.
+    pub fn parse_known(cursor: &mut Cursor<'_>) -> Result<Self, Bad> {
+        let set = Self::parse(cursor)?;
+        if set.is_saved() || set.has_last() {
+            return Err(Bad::form("a set without * or $ was expected"));
+        }
+        Ok(set)
+    }
+
+    /// How many numbers a set without `*` names; those named twice are counted twice.
+    pub fn count(&self) -> u64 {
+        let value = |number| match number {
+            Number::Value(value) => u64::from(value),
+            Number::Last => u64::from(u32::MAX),
+        };
+        self.0.iter().map(|&(from, to)| value(from).abs_diff(value(to)) + 1).sum()
     }
 
     /// The set as ascending ranges that neither overlap nor touch, with `last` for `*`.
@@ -79,8 +107,18 @@ impl SequenceSet {
     }
 }
 
+impl Number {
+    /// Parses `nz-number / "*"`.
+    pub fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Bad> {
+        if cursor.eat(b'*') { Ok(Self::Last) } else { cursor.nonzero().map(Self::Value) }
+    }
+}
+
 impl fmt::Display for SequenceSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_saved() {
+            return f.write_str("$");
+        }
         for (index, (from, to)) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str(",")?;
@@ -106,28 +144,15 @@ impl fmt::Display for Number {
 /// Numbers in their order as a short set, for APPENDUID and COPYUID (RFC 4315 §4). Only runs
 /// that ascend by one are joined, so that source and target sets pair off.
 pub fn compact(numbers: impl IntoIterator<Item = u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some(run) if run.1.checked_add(1) == Some(number) => run.1 = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let texts: Vec<String> = runs
-        .into_iter()
-        .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}:{to}") })
-        .collect();
-    texts.join(",")
+    let mut text = Vec::new();
+    write::set(&mut text, numbers);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// True when one of the ascending ranges holds `number`.
 pub fn contains(ranges: &[RangeInclusive<u32>], number: u32) -> bool {
     let after = ranges.partition_point(|range| *range.start() <= number);
     after > 0 && ranges[after - 1].contains(&number)
-}
-
-fn number(cursor: &mut Cursor<'_>) -> Result<Number, Bad> {
-    if cursor.eat(b'*') { Ok(Number::Last) } else { cursor.nonzero().map(Number::Value) }
 }
 
 #[cfg(test)]

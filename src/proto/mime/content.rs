@@ -198,7 +198,7 @@ impl<'p> Contents<'p> {
 }
 
 /// Text that is meant to be read in place.
-fn is_body(part: &Part) -> bool {
+pub(super) fn is_body(part: &Part) -> bool {
     let disposition = part.disposition.as_ref();
     disposition.is_none_or(|(kind, _)| kind != "attachment") && given_name(part).is_none()
 }
@@ -240,6 +240,21 @@ fn body<'l>(letter: &'l [u8], part: &Part) -> &'l [u8] {
     let start = usize::try_from(part.body_start).unwrap_or(usize::MAX);
     let end = usize::try_from(part.body_end).unwrap_or(usize::MAX);
     letter.get(start..end).unwrap_or_default()
+}
+
+/// The text at the beginning of a part: what at most `octets_max` octets of its body say.
+pub(super) fn beginning(letter: &[u8], part: &Part, octets_max: usize) -> String {
+    let body = body(letter, part);
+    let body = &body[..body.len().min(octets_max)];
+    let mut decoded = decode::transfer(&part.encoding, body);
+    // What was cut in the middle of a UTF-8 character would not look like UTF-8 any more.
+    if let Err(error) = std::str::from_utf8(&decoded)
+        && error.error_len().is_none()
+    {
+        let whole = error.valid_up_to();
+        decoded.to_mut().truncate(whole);
+    }
+    decode::text(parameters::find(&part.parameters, "charset"), &decoded)
 }
 
 /// At most about `octets_max` octets of a part's text.
@@ -303,7 +318,7 @@ fn safe_name(given: &str, media_type: &str, index: usize) -> String {
 }
 
 /// Characters that turn the writing direction or show nothing: `exe.fdp` must not read `pdf.exe`.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }

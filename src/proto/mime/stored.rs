@@ -10,6 +10,7 @@ use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::EnvelopeFields;
 use crate::proto::mime::summary::Part;
 use crate::proto::mime::summary::Summary;
+use crate::proto::mime::thread;
 
 /// First octet; another number is another format.
 const FORMAT: u8 = 3;
@@ -17,6 +18,8 @@ const FORMAT: u8 = 3;
 const SAFE_TEXT_OCTETS: usize = 998;
 /// Addresses of one field that the safe form keeps.
 const SAFE_ADDRESSES: usize = 20;
+/// References that the safe form keeps.
+const SAFE_REFERENCES: usize = 10;
 /// A part number that means "none".
 const NO_PARENT: u32 = u32::MAX;
 
@@ -172,7 +175,7 @@ fn safe(summary: &Summary) -> Summary {
         attachments: summary.attachments,
         over_budget: true,
         header_forms: HeaderForms::default(),
-        references: Vec::new(),
+        references: thread::bounded(summary.references.iter().cloned(), SAFE_REFERENCES),
         preview: String::new(),
     }
 }

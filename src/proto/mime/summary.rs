@@ -2,8 +2,10 @@
 //! Written at acceptance, read by IMAP (ENVELOPE, BODYSTRUCTURE) and the inbox.
 use crate::proto::mime::content;
 use crate::proto::mime::forms::HeaderForms;
+use crate::proto::mime::preview;
 use crate::proto::mime::stored;
 use crate::proto::mime::structure;
+use crate::proto::mime::thread;
 
 /// Summary of a letter. Texts are decoded to UTF-8 only where said; raw header texts stay raw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +23,11 @@ pub struct Summary {
     pub over_budget: bool,
     /// Which fields the envelope tells exactly.
     pub header_forms: HeaderForms,
-    /// Message-IDs of the References field, with their angle brackets, the oldest first; the last
-    /// `limits::REFERENCES_MAX` of a longer one.
+    /// Message-IDs of the References field, as [`thread::message_ids`] writes them, the oldest
+    /// first; of more than `limits::REFERENCES_MAX` the first, which is the root, and the last.
     pub references: Vec<Vec<u8>>,
-    /// The beginning of the text, for lists: at most `limits::PREVIEW_CHARS_MAX` characters, without line ends
-    /// (RFC 8970 §3.1). Empty when there is no text.
+    /// The beginning of the text, for lists: at most `limits::PREVIEW_CHARS_MAX` characters,
+    /// without line ends (RFC 8970 §3.1). Empty when there is no text.
     pub preview: String,
 }
 
@@ -115,13 +117,13 @@ pub fn summarise(letter: &[u8]) -> Summary {
     };
     Summary {
         header_forms,
+        references: thread::references(letter),
+        preview: preview::of(letter, &structure),
         subject: content::decoded_header(subject),
         envelope: structure.envelope,
         structure: structure.root,
         attachments: structure.attachments,
         over_budget: structure.over_budget,
-        references: Vec::new(),
-        preview: String::new(),
     }
 }
 

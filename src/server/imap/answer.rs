@@ -12,6 +12,7 @@ pub(super) struct Answer {
     status: &'static str,
     code: Option<String>,
     text: &'static str,
+    removes: bool,
 }
 
 /// What a command comes to.
@@ -29,17 +30,35 @@ pub(super) enum Halt {
 impl Answer {
     /// `OK`
     pub(super) fn ok(text: &'static str) -> Self {
-        Self { status: "OK", code: None, text }
+        Self { status: "OK", code: None, text, removes: false }
     }
 
     /// `NO` with a response code.
     pub(super) fn no(code: &'static str, text: &'static str) -> Self {
-        Self { status: "NO", code: Some(code.to_owned()), text }
+        Self { status: "NO", code: Some(code.to_owned()), text, removes: false }
     }
 
     /// `BAD`
     pub(super) fn bad(text: &'static str) -> Self {
-        Self { status: "BAD", code: None, text }
+        Self { status: "BAD", code: None, text, removes: false }
+    }
+
+    /// What somebody is told who may see a mailbox, but not do that in it (RFC 5530 §3).
+    pub(super) fn not_permitted() -> Self {
+        Self::no("NOPERM", "You have no right to do that there")
+    }
+
+    /// Of a command that removed messages: the mailbox's new HIGHESTMODSEQ belongs behind the news
+    /// (RFC 7162 §3.2.7).
+    #[must_use]
+    pub(super) fn after_removal(mut self) -> Self {
+        self.removes = true;
+        self
+    }
+
+    /// True when HIGHESTMODSEQ shall be its code.
+    pub(super) fn wants_modseq(&self) -> bool {
+        self.removes && self.code.is_none()
     }
 
     /// With this response code.
@@ -85,6 +104,9 @@ impl From<MailboxError> for Halt {
                 Answer::no("ALREADYEXISTS", "A mailbox of that name exists")
             }
             MailboxError::FolderFixed => Answer::no("CANNOT", "This mailbox cannot be changed so"),
+            // RFC 5530 §3: somebody sits on the branch that would be sawn off.
+            MailboxError::Claimed => Answer::no("INUSE", "Somebody else has claimed a message"),
+            MailboxError::NotAllowed => Answer::no("NOPERM", "You have not the right to do that"),
             MailboxError::OverLimit(mailbox::COPIED_AT_ONCE) => {
                 Answer::no("LIMIT", "Too many messages to copy at once; copy fewer at a time")
             }
@@ -97,6 +119,7 @@ impl From<MailboxError> for Halt {
             MailboxError::Unreadable(_) => {
                 Answer::no("UNAVAILABLE", "A message cannot be opened; the others can")
             }
+            MailboxError::OverQuota => refused(Refusal::MailboxFull),
             MailboxError::Temporary(refusal) => refused(refusal),
         })
     }

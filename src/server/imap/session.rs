@@ -2,36 +2,36 @@
 use std::net::IpAddr;
 
 use crate::domain::limits;
-use crate::domain::secret::Secret;
-use crate::domain::status::Refusal;
-use crate::flow::office::ClearPermit;
-use crate::proto::imap::command;
-use crate::proto::imap::command::Access;
-use crate::proto::imap::command::BadPlain;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
-use crate::proto::imap::flags;
-use crate::proto::imap::name::MailboxName;
-use crate::proto::imap::reader::Announced;
-use crate::proto::imap::reader::LiteralMode;
+use crate::proto::imap::cursor::Bad;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
 use crate::proto::imap::write;
-use crate::server::imap::answer;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::append::Filing;
+use crate::server::imap::capabilities;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
-use crate::server::imap::folders::Place;
 use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::notify;
+use crate::server::imap::notify::Moment;
+use crate::server::imap::notify::Notices;
+use crate::server::imap::metadata;
+use crate::server::imap::quota;
+use crate::server::imap::rights;
+use crate::server::imap::search;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::Numbers;
@@ -59,35 +59,34 @@ pub(super) type LoginCount<'a> = &'a (dyn Fn(bool) + Send + Sync);
 
 /// One session.
 pub(super) struct Session<'a, D: Desk, S> {
-    desk: &'a D,
-    line: Line<S>,
-    safety: Safety,
-    peer: Option<IpAddr>,
-    count_login: LoginCount<'a>,
-    state: State<D::Shelf>,
-    bad_commands: usize,
-    failed_logins: usize,
-    /// Room for the message that is on its way.
-    room: Option<ClearPermit>,
+    pub(super) desk: &'a D,
+    pub(super) offer: Offer,
+    pub(super) line: Line<S>,
+    pub(super) safety: Safety,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) count_login: LoginCount<'a>,
+    pub(super) state: State<D::Shelf>,
+    pub(super) bad_commands: usize,
+    pub(super) failed_logins: usize,
+    /// Messages that are on their way.
+    pub(super) filing: Option<Box<Filing<D::Shelf>>>,
+    /// What is told unasked; `None` until the first NOTIFY.
+    pub(super) notices: Option<Box<Notices<D::Shelf>>>,
 }
 
 /// RFC 3501 §3
-enum State<M: Shelf> {
+pub(super) enum State<M: Shelf> {
     Stranger,
     LoggedIn(M),
     Selected(M, Box<View<M>>),
 }
 
 /// How a session goes on after a step.
-enum Way {
+pub(super) enum Way {
     On,
     HangUp,
     StartTls,
 }
-
-/// RFC 3501 §7.2.1; all of it works, and what is not here does not.
-const EXTENSIONS: &str = "SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS MOVE UNSELECT \
-                          SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE";
 
 impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// A stranger's session.
@@ -98,8 +97,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         peer: Option<IpAddr>,
         count_login: LoginCount<'a>,
     ) -> Self {
+        let offer = desk.offer();
+        let mut line = line;
+        line.tells_progress = offer.has(Feature::InProgress);
         Self {
             desk,
+            offer,
             line,
             safety,
             peer,
@@ -107,7 +110,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             state: State::Stranger,
             bad_commands: 0,
             failed_logins: 0,
-            room: None,
+            filing: None,
+            notices: None,
         }
     }
 
@@ -121,8 +125,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self) -> Ending<S> {
         loop {
-            let way = match self.line.step().await {
-                Ok(step) => self.take(step).await,
+            let way = match self.wait(Moment::Between).await {
+                Ok(Event::Step(step)) => self.take(step).await,
+                Ok(Event::Rung) => match self.tell_news(Moment::Between, &[]).await {
+                    // What cannot be read now is told later.
+                    Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
+                    Err(Halt::Gone(gone)) => Err(gone),
+                },
                 Err(gone) => Err(gone),
             };
             match way {
@@ -147,7 +156,11 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.line.out().extend_from_slice(b"+ OK\r\n");
                 Ok(Way::On)
             }
-            Step::Message(announced) => self.decide(announced).await,
+            Step::Message(announced) => Box::pin(self.decide(announced)).await,
+            Step::Received(message) => {
+                Box::pin(self.receive(message)).await;
+                Ok(Way::On)
+            }
             Step::Command(command) => self.obey(command).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
@@ -157,14 +170,17 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        Answer::bad(refused.reason.0).write(self.line.out(), refused.tag.as_ref());
+        self.filing = None;
+        let Bad(text, fault) = refused.reason;
+        let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
+        answer.write(self.line.out(), refused.tag.as_ref());
         match refused.next {
             Next::GoOn => self.after_bad(),
             Next::Close => self.bye("Too much is on its way to go on"),
         }
     }
 
-    fn after_bad(&mut self) -> Way {
+    pub(super) fn after_bad(&mut self) -> Way {
         self.bad_commands += 1;
         if self.bad_commands >= limits::IMAP_ERRORS_MAX {
             return self.bye("Too many bad commands");
@@ -172,75 +188,57 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         Way::On
     }
 
-    fn bye(&mut self, why: &'static str) -> Way {
+    pub(super) fn bye(&mut self, why: &'static str) -> Way {
         write::text(self.line.out(), format_args!("* BYE {why}\r\n"));
         Way::HangUp
     }
 
-    /// An APPEND's message is announced: everything that can be refused is refused before it
-    /// comes.
-    async fn decide(&mut self, announced: Announced) -> Result<Way, Gone> {
-        let octets_max = self.desk.message_octets_max();
-        let decision = match self.room_for(&announced, octets_max).await {
-            Ok(room) => {
-                self.room = Some(room);
-                self.line.accept_message();
-                if announced.literal == LiteralMode::Synchronising {
-                    self.line.out().extend_from_slice(b"+ Ready for the message\r\n");
-                }
-                return Ok(Way::On);
-            }
-            Err(Halt::Gone(gone)) => return Err(gone),
-            Err(Halt::Refused(answer)) => answer,
-        };
-        decision.write(self.line.out(), Some(&announced.tag));
-        match self.line.refuse_message(octets_max) {
-            Next::Close => Ok(self.bye("Too much is on its way to go on")),
-            Next::GoOn if decision.is_bad() => Ok(self.after_bad()),
-            Next::GoOn => Ok(Way::On),
-        }
-    }
-
-    async fn room_for(
-        &mut self,
-        announced: &Announced,
-        octets_max: u64,
-    ) -> Result<ClearPermit, Halt> {
-        let shelf = self.shelf()?;
-        if announced.octets > octets_max {
-            return Err(Answer::no("TOOBIG", "The message is too large").into());
-        }
-        folders::find_target(self.desk, shelf, &announced.start.mailbox).await?;
-        self.desk.reserve(announced.octets).await.map_err(|refusal| answer::refused(refusal).into())
-    }
-
-    async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
+    pub(super) async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
+        if let Err(refusal) = self.offer.check(&body) {
+            refusal.write(self.line.out(), Some(&tag));
+            return Ok(self.after_bad());
+        }
+        // Each letter has a deadline, and there may be a million of them.
+        let is_bounded = !matches!(body, Body::Fetch(_));
+        self.line.obey(&tag, is_bounded);
+        self.notice_condstore(&body);
         let numbers = numbers_after(&body);
+        let own_names = notify::names_of(&body);
+        // What a command needs lies in a box of its own: sessions that wait, in IDLE too, are
+        // thousands, and each would hold room for the largest command.
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
                 Answer::ok("Done").write(self.line.out(), Some(&tag));
                 return Ok(Way::HangUp);
             }
-            Body::StartTls => return self.start_tls(&tag).await,
-            Body::Login { name, password } => self.login(&name, &password).await,
+            Body::StartTls => return Box::pin(self.start_tls(&tag)).await,
+            Body::Login { name, password } => Box::pin(self.login(&name, &password)).await,
             Body::Authenticate { mechanism, initial } => {
-                self.authenticate(&mechanism, initial).await
+                Box::pin(self.authenticate(&mechanism, initial)).await
             }
             Body::Idle => self.idle().await,
-            other => self.perform(other).await,
+            Body::Compress => return Box::pin(self.compress(&tag)).await,
+            Body::Notify(wish) => Box::pin(self.notify(wish)).await,
+            other => Box::pin(self.perform(other)).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
-        let told = match (&done, &mut self.state) {
-            (Ok(answer), State::Selected(_, view)) if !answer.is_bad() => {
-                view.tell(&mut self.line, numbers).await
+        let told = match &done {
+            Ok(answer) if !answer.is_bad() => {
+                self.tell_news(Moment::Command(numbers), &own_names).await
             }
             _ => Ok(()),
         };
         let answer = match (done, told) {
-            (Err(Halt::Gone(gone)), _) | (_, Err(Halt::Gone(gone))) => return Err(gone),
+            (Err(Halt::Gone(gone)), _) => return Err(gone),
+            // What the command did is done. A client that is not told files its letter again.
+            (Ok(answer), Err(Halt::Gone(gone))) => {
+                answer.write(self.line.out(), Some(&tag));
+                return Err(gone);
+            }
             (Err(Halt::Refused(answer)), _) => answer,
+            (Ok(answer), Ok(())) if answer.wants_modseq() => self.with_modseq(answer),
             // What the command did is done, even if the news cannot be read now.
             (Ok(answer), _) => answer,
         };
@@ -265,8 +263,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 line.out().extend_from_slice(b"* ID (\"name\" \"Vaguemestre\")\r\n");
                 return Ok(Answer::ok("Done"));
             }
-            Body::Select { mailbox, access, .. } => return self.select(&mailbox, access).await,
+            Body::Select { mailbox, access, options } => {
+                return self.select(&mailbox, access, &options).await;
+            }
+            Body::Enable(names) => return self.enable(&names),
+            Body::Unauthenticate => return self.unauthenticate(),
             Body::Close => return self.close().await,
+            Body::Append(_) | Body::Replace(_) => return self.file().await,
             Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
                 self.selected()?;
@@ -281,41 +284,43 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             State::Selected(shelf, view) => (&*shelf, Some(view)),
         };
         match body {
-            Body::Enable(_) => {
-                // RFC 5161 §3.2: what is unknown is left out; nothing here needs enabling.
-                line.out().extend_from_slice(b"* ENABLED\r\n");
-                Ok(Answer::ok("Done"))
-            }
             Body::Namespace => {
-                line.out().extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+                folders::namespace(line.out());
                 Ok(Answer::ok("Done"))
             }
             Body::Create { mailbox, special_use } => {
-                folders::create(shelf, &mailbox, &special_use).await
+                folders::create(*desk, shelf, &mailbox, &special_use).await
             }
-            Body::Rename { from, to } => folders::rename(shelf, &from, &to).await,
-            Body::Subscribe(mailbox) => {
-                let place = folders::find(*desk, shelf, &mailbox).await?;
-                place.shelf.subscribe(place.folder.id, true).await?;
-                Ok(Answer::ok("Subscribed"))
-            }
-            Body::Unsubscribe(mailbox) => {
-                let place = folders::find(*desk, shelf, &mailbox).await?;
-                place.shelf.subscribe(place.folder.id, false).await?;
-                Ok(Answer::ok("Unsubscribed"))
-            }
-            Body::List(list) => folders::list(shelf, line, &list).await,
+            Body::Rename { from, to } => folders::rename(*desk, shelf, &from, &to).await,
+            Body::Subscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, true).await,
+            Body::Unsubscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, false).await,
+            Body::List(list) => folders::list(*desk, shelf, line, &list).await,
             Body::Lsub { reference, pattern } => {
-                folders::lsub(shelf, line, &reference, &pattern).await
+                folders::lsub(*desk, shelf, line, &reference, &pattern).await
             }
             Body::Status { mailbox, items } => {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
-            Body::Append(append) => {
-                let done = messages::append(*desk, shelf, append).await;
-                self.room = None;
-                done
+            Body::SetAcl { mailbox, identifier, change } => {
+                rights::set(*desk, shelf, &mailbox, &identifier, change).await
             }
+            Body::DeleteAcl { mailbox, identifier } => {
+                rights::delete(*desk, shelf, &mailbox, &identifier).await
+            }
+            Body::GetAcl(mailbox) => rights::get(*desk, shelf, line, &mailbox).await,
+            Body::ListRights { mailbox, identifier } => {
+                rights::list(*desk, shelf, line, &mailbox, &identifier).await
+            }
+            Body::GetQuota(root) => quota::get(*desk, shelf, line, &root).await,
+            Body::GetQuotaRoot(mailbox) => quota::root_of(*desk, shelf, line, &mailbox).await,
+            Body::SetQuota { .. } => quota::set(),
+            Body::GetMetadata { mailbox, options, entries } => {
+                metadata::get(*desk, shelf, line, mailbox.as_ref(), options, &entries).await
+            }
+            Body::SetMetadata { mailbox, entries } => {
+                metadata::set(*desk, shelf, mailbox.as_ref(), entries).await
+            }
+            Body::MyRights(mailbox) => rights::mine(*desk, shelf, line, &mailbox).await,
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
                 on_messages((*desk, shelf), line, view, with_messages).await
@@ -323,193 +328,97 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         }
     }
 
-    async fn select(&mut self, mailbox: &MailboxName, access: Access) -> Done {
+    /// RFC 7162 §3.1
+    pub(super) fn knows_modseq(&self) -> bool {
+        self.line.dialect.condstore
+    }
+
+    pub(super) fn capabilities(&self) -> String {
+        self.offer.names(self.safety, !matches!(self.state, State::Stranger))
+    }
+
+    /// RFC 5161 §3.1
+    fn enable(&mut self, names: &[String]) -> Done {
         self.shelf()?;
-        // RFC 3501 §6.3.1: whatever comes of it, the mailbox selected before is not any more.
-        self.unselect();
-        let shelf = self.shelf()?;
-        let place = folders::find(self.desk, shelf, mailbox).await?;
-        let opened = View::open(place.shelf, place.folder.id, access).await?;
-        let folder = &opened.folder;
-        let mut known = flags::print(&crate::domain::folder::Flags {
-            seen: true,
-            answered: true,
-            flagged: true,
-            deleted: true,
-            draft: true,
-            keywords: opened.keywords,
-        });
-        let out = self.line.out();
-        write::text(out, format_args!("* FLAGS {known}\r\n"));
-        write::text(out, format_args!("* {} EXISTS\r\n* 0 RECENT\r\n", opened.view.exists()));
-        if let Some(first) = opened.first_unseen {
-            write::text(out, format_args!("* OK [UNSEEN {first}] First unread\r\n"));
+        let enabled = self.line.dialect.enable(self.offer, names);
+        self.line.adopt_names();
+        self.line.out().extend_from_slice(b"* ENABLED");
+        for name in enabled {
+            write::text(self.line.out(), format_args!(" {name}"));
         }
-        let (validity, next) = (folder.uid_validity, folder.uid_next.0);
-        write::text(out, format_args!("* OK [UIDVALIDITY {validity}] UIDs are valid\r\n"));
-        write::text(out, format_args!("* OK [UIDNEXT {next}] Next UID\r\n"));
-        let (permanent, code, text) = match access {
-            Access::ReadWrite => {
-                known.insert_str(known.len() - 1, " \\*");
-                (known.as_str(), "READ-WRITE", "Selected")
-            }
-            Access::ReadOnly => ("()", "READ-ONLY", "Examined"),
+        self.line.out().extend_from_slice(b"\r\n");
+        Ok(Answer::ok("Done"))
+    }
+
+    /// RFC 7162 §3.1: who uses mod-sequences once is told of them from then on, and first the one
+    /// that the selected mailbox has.
+    fn notice_condstore(&mut self, body: &Body) {
+        let enables = match body {
+            Body::Enable(names) => names.iter().any(|name| {
+                let feature = Feature::parse(name);
+                matches!(feature, Some(Feature::Condstore | Feature::Qresync))
+            }),
+            other => capabilities::shows_condstore(other),
         };
-        write::text(out, format_args!("* OK [PERMANENTFLAGS {permanent}] Kept\r\n"));
-        if let State::LoggedIn(shelf) = std::mem::replace(&mut self.state, State::Stranger) {
-            self.state = State::Selected(shelf, Box::new(opened.view));
+        let is_first =
+            enables && !self.line.dialect.condstore && self.offer.has(Feature::Condstore);
+        if !is_first || self.shelf().is_err() {
+            return;
         }
-        Ok(Answer::ok(text).code(code.to_owned()))
+        // ENABLE says itself what it switches on.
+        if !matches!(body, Body::Enable(_)) {
+            self.line.dialect.condstore = true;
+        }
+        if let State::Selected(_, view) = &self.state {
+            let highest = view.seen().0.max(1);
+            let code = format_args!("* OK [HIGHESTMODSEQ {highest}] Highest\r\n");
+            write::text(self.line.out(), code);
+        }
     }
 
-    async fn delete(&mut self, mailbox: &MailboxName) -> Done {
-        let shelf = self.shelf()?;
-        let Place { shelf, folder, .. } = folders::find(self.desk, shelf, mailbox).await?;
-        shelf.delete_folder(folder.id).await?;
-        // Who deletes the mailbox that they have open need not be told that it is gone.
-        if self.selected().is_ok_and(|view| view.folder == folder.id) {
-            self.unselect();
-        }
-        Ok(Answer::ok("Deleted"))
-    }
-
-    /// RFC 3501 §6.4.2: removes what is marked `\Deleted`, without a word, if it may.
-    async fn close(&mut self) -> Done {
-        let view = self.selected()?;
-        if view.access == Access::ReadWrite {
-            view.shelf.expunge(view.folder, None).await?;
-        }
-        self.unselect();
-        Ok(Answer::ok("Closed"))
-    }
-
-    async fn start_tls(&mut self, tag: &Tag) -> Result<Way, Gone> {
-        let refusal = match (self.safety, &self.state) {
-            (Safety::Tls, _) => Answer::bad("TLS is on already"),
-            (Safety::Clear, State::Stranger) if self.line.has_input() => {
-                // Otherwise what somebody in between slipped in would count as said under TLS.
-                Answer::bad("Nothing may follow STARTTLS before TLS has begun")
-                    .write(self.line.out(), Some(tag));
-                return Ok(self.bye("Octets behind STARTTLS"));
+    /// The code of a command that removed messages (RFC 7162 §3.2.7): everything up to there has
+    /// just been told.
+    fn with_modseq(&self, answer: Answer) -> Answer {
+        match &self.state {
+            State::Selected(_, view) if self.line.dialect.condstore => {
+                answer.code(format!("HIGHESTMODSEQ {}", view.seen().0))
             }
-            (Safety::Clear, _) => {
-                Answer::ok("Begin TLS now").write(self.line.out(), Some(tag));
-                self.line.flush().await?;
-                return Ok(Way::StartTls);
-            }
+            _ => answer,
+        }
+    }
+
+    /// RFC 4978 §3: the answer is the last that goes out in clear.
+    async fn compress(&mut self, tag: &Tag) -> Result<Way, Gone> {
+        let refusal = if self.shelf().is_err() {
+            Answer::bad("Log in first")
+        } else if self.line.is_compressed() {
+            Answer::no("COMPRESSIONACTIVE", "The connection is compressed already")
+        } else {
+            Answer::ok("Compressed from here").write(self.line.out(), Some(tag));
+            self.line.compress().await?;
+            return Ok(Way::On);
         };
         refusal.write(self.line.out(), Some(tag));
-        Ok(self.after_bad())
+        Ok(if refusal.is_bad() { self.after_bad() } else { Way::On })
     }
 
-    async fn authenticate(&mut self, mechanism: &str, initial: Option<Secret<Vec<u8>>>) -> Done {
-        self.must_be_stranger_under_tls()?;
-        if mechanism != "PLAIN" {
-            return Err(Answer::no("CANNOT", "Only PLAIN is known here").into());
-        }
-        let response = match initial {
-            Some(initial) => initial,
-            None => {
-                self.line.out().extend_from_slice(b"+ \r\n");
-                self.line.expect_line();
-                match self.line.step().await? {
-                    Step::Line(response) => response,
-                    Step::Bad(refused) => return Ok(Answer::bad(refused.reason.0)),
-                    _ => return Ok(Answer::bad("A SASL response was expected")),
-                }
-            }
-        };
-        // RFC 3501 §6.2.2: `*` cancels.
-        if response.expose() == b"*" {
-            return Ok(Answer::bad("Cancelled"));
-        }
-        match command::plain(response.expose()) {
-            Ok((name, password)) => self.login(&name, &password).await,
-            Err(BadPlain::Form) => Ok(Answer::bad("That is no PLAIN response in base64")),
-            Err(BadPlain::OtherIdentity) => {
-                Ok(Answer::no("AUTHORIZATIONFAILED", "A login cannot act for another"))
-            }
-        }
+    /// RFC 8437 §2: back to a stranger, whatever was open or switched on.
+    fn unauthenticate(&mut self) -> Done {
+        self.shelf()?;
+        self.state = State::Stranger;
+        (self.filing, self.notices) = (None, None);
+        self.line.logged_out();
+        Ok(Answer::ok("Log in again").code(format!("CAPABILITY {}", self.capabilities())))
     }
 
-    async fn login(&mut self, name: &str, password: &Secret<String>) -> Done {
-        self.must_be_stranger_under_tls()?;
-        let login = self.desk.login(self.peer, name, password).await;
-        (self.count_login)(login.is_ok());
-        match login {
-            Ok(shelf) => {
-                self.line.logged_in();
-                self.failed_logins = 0;
-                self.state = State::LoggedIn(shelf);
-                let code = format!("CAPABILITY {}", self.capabilities());
-                Ok(Answer::ok("Welcome").code(code))
-            }
-            Err(refusal) => {
-                tracing::info!(peer = ?self.peer, reason = refusal.name(), "an IMAP login failed");
-                if matches!(refusal, Refusal::AuthFailed | Refusal::TooManyFromPeer) {
-                    self.failed_logins += 1;
-                }
-                Ok(answer::refused(refusal))
-            }
-        }
-    }
-
-    fn must_be_stranger_under_tls(&self) -> Result<(), Halt> {
-        if !matches!(self.state, State::Stranger) {
-            return Err(Answer::bad("You are logged in already").into());
-        }
-        if self.safety == Safety::Clear {
-            return Err(Answer::no("PRIVACYREQUIRED", "STARTTLS first").into());
-        }
-        Ok(())
-    }
-
-    /// RFC 2177 §3: news as they come, until DONE.
-    async fn idle(&mut self) -> Done {
-        let Self { line, state, .. } = self;
-        let mut view = match state {
-            State::Stranger => return Err(log_in_first()),
-            State::LoggedIn(_) => None,
-            State::Selected(_, view) => Some(view),
-        };
-        line.out().extend_from_slice(b"+ idling\r\n");
-        line.expect_line();
-        loop {
-            if let Some(view) = view.as_mut() {
-                match view.tell(line, Numbers::MayChange).await {
-                    // The log cannot be read now: the next bell, or DONE, tries again.
-                    Ok(()) | Err(Halt::Refused(_)) => {}
-                    Err(Halt::Gone(gone)) => return Err(gone.into()),
-                }
-            }
-            let bell = view.as_mut().map(|view| &mut view.bell);
-            match line.step_or_bell(bell).await? {
-                Event::Rung => {}
-                Event::Step(Step::Line(word)) if word.expose().eq_ignore_ascii_case(b"DONE") => {
-                    return Ok(Answer::ok("Done"));
-                }
-                Event::Step(_) => return Ok(Answer::bad("DONE was expected")),
-            }
-        }
-    }
-
-    fn capabilities(&self) -> String {
-        let login = match (&self.state, self.safety) {
-            (State::Stranger, Safety::Clear) => " STARTTLS LOGINDISABLED",
-            (State::Stranger, Safety::Tls) => " AUTH=PLAIN",
-            _ => "",
-        };
-        format!("IMAP4rev1 {EXTENSIONS}{login}")
-    }
-
-    fn shelf(&self) -> Result<&D::Shelf, Halt> {
+    pub(super) fn shelf(&self) -> Result<&D::Shelf, Halt> {
         match &self.state {
             State::Stranger => Err(log_in_first()),
             State::LoggedIn(shelf) | State::Selected(shelf, _) => Ok(shelf),
         }
     }
 
-    fn selected(&self) -> Result<&View<D::Shelf>, Halt> {
+    pub(super) fn selected(&self) -> Result<&View<D::Shelf>, Halt> {
         match &self.state {
             State::Stranger => Err(log_in_first()),
             State::LoggedIn(_) => Err(select_first()),
@@ -517,11 +426,14 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         }
     }
 
-    fn unselect(&mut self) {
+    /// Leaves the selected mailbox; false when there was none.
+    pub(super) fn unselect(&mut self) -> bool {
+        let was_selected = matches!(self.state, State::Selected(..));
         self.state = match std::mem::replace(&mut self.state, State::Stranger) {
             State::Selected(shelf, _) => State::LoggedIn(shelf),
             other => other,
         };
+        was_selected
     }
 }
 
@@ -537,7 +449,7 @@ async fn on_messages<D: Desk, S: Stream>(
         Body::Check => Ok(Answer::ok("Done")),
         Body::Expunge => messages::expunge(line, view, None).await,
         Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
-        Body::Search(search) => messages::search(desk, line, view, &search).await,
+        Body::Search(search) => search::search(desk, line, view, &search).await,
         Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
         Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {
@@ -563,10 +475,10 @@ fn numbers_after(body: &Body) -> Numbers {
     }
 }
 
-fn log_in_first() -> Halt {
+pub(super) fn log_in_first() -> Halt {
     Answer::bad("Log in first").into()
 }
 
-fn select_first() -> Halt {
+pub(super) fn select_first() -> Halt {
     Answer::bad("Select a mailbox first").into()
 }

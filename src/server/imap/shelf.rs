@@ -4,26 +4,39 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::domain::address::Address;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox::Changes;
+use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::Staged;
 use crate::flow::mailbox::Watch;
+use crate::flow::mailbox::Usage;
+use crate::flow::mailbox::readers::Annotations;
+use crate::flow::mailbox::readers::Grant;
+use crate::flow::mailbox::readers::Identifier;
+use crate::flow::mailbox::readers::Kept;
+use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::infra::directory::Directory;
+use crate::proto::imap::command::RightsChange;
 use crate::proto::mime::summary::Summary;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Times;
 
 /// Rings when a mailbox changes.
@@ -60,11 +73,34 @@ pub(super) trait Desk: Send + Sync {
     /// How long things may take.
     fn times(&self) -> Times;
 
+    /// What CAPABILITY tells and commands may ask.
+    fn offer(&self) -> Offer {
+        Offer::new(&[], false, self.message_octets_max())
+    }
+
     /// Mailboxes of others in which this login may see something, by address.
     fn others(
         &self,
         own: &Self::Shelf,
     ) -> impl Future<Output = Result<Vec<Other<Self::Shelf>>, MailboxError>> + Send;
+
+    /// The mailbox of one of them, when there may be something for this login.
+    fn other(
+        &self,
+        own: &Self::Shelf,
+        address: &str,
+    ) -> impl Future<Output = Result<Option<Other<Self::Shelf>>, MailboxError>> + Send {
+        async move {
+            let others = self.others(own).await?;
+            Ok(others.into_iter().find(|other| other.address.eq_ignore_ascii_case(address)))
+        }
+    }
+
+    /// True when somebody with this address could log in here, whether there is one or not: who
+    /// is in the directory is not for everybody to try.
+    fn could_log_in(&self, _address: &Address) -> bool {
+        true
+    }
 }
 
 /// A mailbox of somebody else, as far as this login may see it (RFC 2342 §4).
@@ -83,6 +119,7 @@ pub(super) const OTHERS: &str = "Other Users";
 pub(super) trait Shelf: Clone + Send + Sync {
     type Bell: Bell;
 
+    fn id(&self) -> MailboxId;
     fn folders(&self) -> impl Future<Output = Result<Vec<Folder>, MailboxError>> + Send;
     fn folder(&self, id: FolderId) -> impl Future<Output = Result<Folder, MailboxError>> + Send;
     fn create_folder(
@@ -117,33 +154,58 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         entry: &Entry,
     ) -> impl Future<Output = Result<Arc<Summary>, MailboxError>> + Send;
+    fn summaries(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<Vec<Arc<Summary>>, MailboxError>> + Send;
     fn content(
         &self,
         entry: &Entry,
     ) -> impl Future<Output = Result<Arc<Secret<Vec<u8>>>, MailboxError>> + Send;
-    fn append(
-        &self,
-        folder: FolderId,
-        message: NewMessage,
-    ) -> impl Future<Output = Result<(u32, Uid), MailboxError>> + Send;
     fn store_flags(
         &self,
         folder: FolderId,
         uids: &[Uid],
         change: &FlagChange,
     ) -> impl Future<Output = Result<Vec<Entry>, MailboxError>> + Send;
-    fn copy(
+    fn store_flags_unless(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> impl Future<Output = Result<(Vec<Entry>, Vec<Uid>), MailboxError>> + Send;
+    fn copy_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
-    fn move_messages(
+    fn move_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
+    fn contents(
+        &self,
+        folder: FolderId,
+    ) -> impl Future<Output = Result<Arc<Contents>, MailboxError>> + Send;
+    fn stage(
+        &self,
+        message: NewMessage,
+    ) -> impl Future<Output = Result<Staged, MailboxError>> + Send;
+    fn append_all(
+        &self,
+        folder: FolderId,
+        staged: Vec<Staged>,
+        replacing: Option<(FolderId, Uid)>,
+    ) -> impl Future<Output = Result<Vec<(u32, Uid)>, MailboxError>> + Send;
+    fn check_room(&self, octets: u64) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn mailbox_id(&self, folder: &Folder) -> String;
     fn expunge(
         &self,
         folder: FolderId,
@@ -157,6 +219,44 @@ pub(super) trait Shelf: Clone + Send + Sync {
     fn watch(&self) -> Self::Bell;
     fn rights(&self, folder: FolderId)
     -> impl Future<Output = Result<Rights, MailboxError>> + Send;
+    fn owner(&self) -> &str;
+    fn is_foreign(&self) -> bool;
+    fn acl(
+        &self,
+        folder: FolderId,
+    ) -> impl Future<Output = Result<Vec<Grant>, MailboxError>> + Send;
+    fn change_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+        change: RightsChange,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn delete_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn may_create_folder(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<bool, MailboxError>> + Send;
+    fn usage(&self) -> impl Future<Output = Result<Usage, MailboxError>> + Send;
+    fn annotations(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+    ) -> impl Future<Output = Result<Annotations, MailboxError>> + Send;
+    fn annotate(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+        entries: &[(String, Option<Vec<u8>>)],
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn kept_subscriptions(&self) -> impl Future<Output = Result<Kept, MailboxError>> + Send;
+    fn change_subscriptions(
+        &self,
+        edit: impl FnOnce(&mut Kept) + Send,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
 }
 
 impl Desk for Arc<Office> {
@@ -204,8 +304,42 @@ impl Desk for Arc<Office> {
         }
     }
 
-    async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
-        Ok(Vec::new())
+    fn offer(&self) -> Offer {
+        let imap = &self.config.imap;
+        Offer::new(&imap.without, imap.compress, self.message_octets_max())
+    }
+
+    async fn others(&self, own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
+        let mut others = Vec::new();
+        for address in self.mailboxes.granting(own).await? {
+            others.extend(self.other(own, &address).await?);
+        }
+        Ok(others)
+    }
+
+    async fn other(
+        &self,
+        own: &OpenMailbox,
+        address: &str,
+    ) -> Result<Option<Other<OpenMailbox>>, MailboxError> {
+        let Ok(address) = Address::parse(address) else { return Ok(None) };
+        let account = self.accounts.find(&address).await.map_err(|error| {
+            tracing::error!(%error, "the directory did not answer about a shared mailbox");
+            MailboxError::Temporary(Refusal::DependencyFailed)
+        })?;
+        let Some(account) = account.filter(|account| !account.suspended && account.id != own.id())
+        else {
+            return Ok(None);
+        };
+        if !self.mailboxes.may_grant(&account, own).await? {
+            return Ok(None);
+        }
+        let shelf = self.mailboxes.open_for(&account, own).await?;
+        Ok(Some(Other { address: account.address.lookup_form(), shelf }))
+    }
+
+    fn could_log_in(&self, address: &Address) -> bool {
+        self.config.operator.domains.contains(address.domain())
     }
 }
 
@@ -218,6 +352,9 @@ impl Bell for Watch {
 impl Shelf for OpenMailbox {
     type Bell = Watch;
 
+    fn id(&self) -> MailboxId {
+        self.id()
+    }
     async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
         self.folders().await
     }
@@ -254,15 +391,15 @@ impl Shelf for OpenMailbox {
     async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> {
         self.summary(folder, entry).await
     }
-    async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
-        self.content(entry).await
-    }
-    async fn append(
+    async fn summaries(
         &self,
         folder: FolderId,
-        message: NewMessage,
-    ) -> Result<(u32, Uid), MailboxError> {
-        self.append(folder, message).await
+        entries: &[Entry],
+    ) -> Result<Vec<Arc<Summary>>, MailboxError> {
+        self.summaries(folder, entries).await
+    }
+    async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
+        self.content(entry).await
     }
     async fn store_flags(
         &self,
@@ -272,21 +409,52 @@ impl Shelf for OpenMailbox {
     ) -> Result<Vec<Entry>, MailboxError> {
         self.store_flags(folder, uids, change).await
     }
-    async fn copy(
+    async fn store_flags_unless(
         &self,
-        from: FolderId,
+        folder: FolderId,
         uids: &[Uid],
-        to: FolderId,
-    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
-        self.copy(from, uids, to).await
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+        self.store_flags_unless(folder, uids, change, unchanged_since).await
     }
-    async fn move_messages(
+    async fn copy_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
-        self.move_messages(from, uids, to).await
+        self.copy_to(from, uids, target, to).await
+    }
+    async fn move_to(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        target: &Self,
+        to: FolderId,
+    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
+        self.move_to(from, uids, target, to).await
+    }
+    async fn contents(&self, folder: FolderId) -> Result<Arc<Contents>, MailboxError> {
+        self.contents(folder).await
+    }
+    async fn stage(&self, message: NewMessage) -> Result<Staged, MailboxError> {
+        self.stage(message).await
+    }
+    async fn append_all(
+        &self,
+        folder: FolderId,
+        staged: Vec<Staged>,
+        replacing: Option<(FolderId, Uid)>,
+    ) -> Result<Vec<(u32, Uid)>, MailboxError> {
+        self.append_all(folder, staged, replacing).await
+    }
+    async fn check_room(&self, octets: u64) -> Result<(), MailboxError> {
+        self.check_room(octets).await
+    }
+    fn mailbox_id(&self, folder: &Folder) -> String {
+        self.mailbox_id(folder)
     }
     async fn expunge(
         &self,
@@ -303,5 +471,59 @@ impl Shelf for OpenMailbox {
     }
     async fn rights(&self, folder: FolderId) -> Result<Rights, MailboxError> {
         self.rights(folder).await
+    }
+    fn owner(&self) -> &str {
+        self.owner()
+    }
+    fn is_foreign(&self) -> bool {
+        self.is_foreign()
+    }
+    async fn acl(&self, folder: FolderId) -> Result<Vec<Grant>, MailboxError> {
+        self.acl(folder).await
+    }
+    async fn change_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+        change: RightsChange,
+    ) -> Result<(), MailboxError> {
+        self.change_acl(folder, identifier, change).await
+    }
+    async fn delete_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+    ) -> Result<(), MailboxError> {
+        self.delete_acl(folder, identifier).await
+    }
+    async fn may_create_folder(&self, name: &str) -> Result<bool, MailboxError> {
+        self.may_create_folder(name).await
+    }
+    async fn usage(&self) -> Result<Usage, MailboxError> {
+        self.usage().await
+    }
+    async fn annotations(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+    ) -> Result<Annotations, MailboxError> {
+        self.annotations(folder, scope).await
+    }
+    async fn annotate(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+        entries: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), MailboxError> {
+        self.annotate(folder, scope, entries).await
+    }
+    async fn kept_subscriptions(&self) -> Result<Kept, MailboxError> {
+        self.kept_subscriptions().await
+    }
+    async fn change_subscriptions(
+        &self,
+        edit: impl FnOnce(&mut Kept) + Send,
+    ) -> Result<(), MailboxError> {
+        self.change_subscriptions(edit).await
     }
 }

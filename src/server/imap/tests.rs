@@ -1,5 +1,13 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
+mod clients;
+mod condstore;
 mod damage;
+mod enabling;
+mod filing;
+mod items;
+mod notify;
+mod qresync;
+mod team;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +38,7 @@ use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::store::simulated::SimulatedStore;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
 use crate::server::imap::session::Ending;
@@ -63,6 +72,7 @@ struct OneDesk {
     memory: ClearMemory,
     reading: ClearMemory,
     times: Times,
+    offer: Offer,
 }
 
 impl Desk for OneDesk {
@@ -97,6 +107,10 @@ impl Desk for OneDesk {
 
     fn times(&self) -> Times {
         self.times
+    }
+
+    fn offer(&self) -> Offer {
+        self.offer
     }
 
     async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
@@ -141,13 +155,19 @@ impl House {
         let memory = ClearMemory::new(10_000_000);
         let (stop, stopped) = Stop::new();
         let reading = ClearMemory::new(10_000_000);
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times });
+        let offer = Offer::everything(MESSAGE_OCTETS_MAX);
+        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times, offer });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 
     /// A client that has read the greeting.
     async fn connect(&self, safety: Safety) -> Client {
-        let (near, far) = tokio::io::duplex(1 << 20);
+        self.connect_through(safety, 1 << 20).await
+    }
+
+    /// The same with so much room between both ends.
+    async fn connect_through(&self, safety: Safety, octets: usize) -> Client {
+        let (near, far) = tokio::io::duplex(octets);
         let (desk, stop) = (Arc::clone(&self.desk), self.stopped.clone());
         tokio::spawn(async move {
             let line = Line::new(far, stop, desk.times());
@@ -336,7 +356,8 @@ async fn select_tells_the_state_of_the_mailbox() {
         "a NO [CANNOT] The mailbox is open for reading only\n",
     )
     .await;
-    check(&mut client, "a SELECT none", "a NO [NONEXISTENT] No such mailbox\n").await;
+    let closed = "* OK [CLOSED] The mailbox before is closed\na NO [NONEXISTENT] No such mailbox\n";
+    check(&mut client, "a SELECT none", closed).await;
     check(&mut client, "a FETCH 1 UID", "a BAD Select a mailbox first\n").await;
 }
 
@@ -535,7 +556,7 @@ async fn folders_are_listed_with_their_uses() {
         "* LSUB () \"/\" \"Drafts\"\n* LSUB (\\Noselect) \"/\" \"Dr&AOk-\"\na OK Done\n",
     )
     .await;
-    check(&mut client, "a NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\na OK Done\n").await;
+    check(&mut client, "a NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) NIL\na OK Done\n").await;
 }
 
 #[tokio::test]
@@ -548,12 +569,12 @@ async fn folders_are_made_renamed_and_removed_or_a_code_says_why_not() {
         ("a CREATE \"a*\"", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE a//b", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE s (USE (\\Sent))", "a NO [USEATTR] Another mailbox has this special use\n"),
-        ("a CREATE Archive (USE (\\Archive))", "a OK Created\n"),
+        ("a CREATE Archive (USE (\\Archive))", "a OK [MAILBOXID (F01010101010101010101010101010101-6)] Created\n"),
         ("a DELETE INBOX", "a NO [CANNOT] This mailbox cannot be changed so\n"),
         ("a DELETE none", "a NO [NONEXISTENT] No such mailbox\n"),
         ("a SUBSCRIBE none", "a NO [NONEXISTENT] No such mailbox\n"),
         ("a RENAME none x", "a NO [NONEXISTENT] No such mailbox\n"),
-        ("a CREATE p/q", "a OK Created\n"),
+        ("a CREATE p/q", "a OK [MAILBOXID (F01010101010101010101010101010101-8)] Created\n"),
         ("a RENAME p p/r", "a NO [CANNOT] A mailbox cannot move into itself\n"),
         ("a RENAME p n/o", "a OK Renamed\n"),
         ("a STATUS n/o/q (MESSAGES)", "* STATUS \"n/o/q\" (MESSAGES 0)\na OK Done\n"),
