@@ -13,6 +13,7 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again

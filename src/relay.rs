@@ -431,6 +431,11 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             () = stop.stopped() => return,
             () = tokio::time::sleep(TIDY_EVERY) => {}
         }
+        match flow::team::sweep(&office).await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "delegations are over"),
+            Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),
             ("decisions", flow::decisions::sweep(&office).await),

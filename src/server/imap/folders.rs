@@ -168,17 +168,18 @@ pub(super) async fn create<D: Desk>(
     Ok(Answer::ok("Created").code(format!("MAILBOXID ({id})")))
 }
 
-/// RENAME. Answers the name that the mailbox has now.
-pub(super) async fn rename<D: Desk>(
+/// RENAME
+pub(super) async fn rename<D: Desk, S: Stream>(
     desk: &D,
     own: &D::Shelf,
+    line: &mut Line<S>,
     from: &MailboxName,
     to: &MailboxName,
 ) -> Done {
     let to = to.for_new_folder().ok_or_else(cannot_be_named)?;
     let place = find(desk, own, from).await?;
     place.must(Right::DeleteFolder)?;
-    let (shelf, old) = (&place.shelf, place.folder.name.as_str());
+    let (shelf, old, new_name) = (&place.shelf, place.folder.name.as_str(), to.clone());
     let target = route(desk, own, &to).await?;
     let Some(target) = target.filter(|target| target.shelf.id() == shelf.id()) else {
         return Err(Answer::no("CANNOT", "A mailbox cannot move to somebody else").into());
@@ -213,6 +214,16 @@ pub(super) async fn rename<D: Desk>(
     shelf.rename_folder(place.folder.id, to.as_str()).await?;
     if !shelf.is_foreign() && place.folder.id != FolderId::INBOX {
         own.change_subscriptions(|kept| rename_all(&mut kept.names, old, to.as_str())).await?;
+    }
+    // RFC 9051 §6.3.6 and §7.3.1: a client that keeps things by name hears where they went.
+    let dialect = line.dialect;
+    if dialect.rev2 && place.folder.id != FolderId::INBOX {
+        let out = line.out();
+        write::text(out, format_args!("* LIST () \"{DELIMITER}\" "));
+        dialect.write_name(out, new_name.as_str());
+        out.extend_from_slice(b" (\"OLDNAME\" (");
+        dialect.write_name(out, &place.name);
+        out.extend_from_slice(b"))\r\n");
     }
     Ok(Answer::ok("Renamed"))
 }

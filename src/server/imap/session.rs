@@ -291,7 +291,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Create { mailbox, special_use } => {
                 folders::create(*desk, shelf, &mailbox, &special_use).await
             }
-            Body::Rename { from, to } => folders::rename(*desk, shelf, &from, &to).await,
+            Body::Rename { from, to } => folders::rename(*desk, shelf, line, &from, &to).await,
             Body::Subscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, true).await,
             Body::Unsubscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, false).await,
             Body::List(list) => folders::list(*desk, shelf, line, &list).await,

@@ -40,6 +40,7 @@ impl OpenMailbox {
         change: &FlagChange,
         unchanged_since: ModSeq,
     ) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+        self.must_see(folder).await?;
         let _gate = self.slot.gate.lock().await;
         let rights = self.rights(folder).await?;
         let (mut after, mut refused) = (Vec::with_capacity(uids.len()), Vec::new());

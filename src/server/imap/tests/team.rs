@@ -29,11 +29,15 @@ use crate::infra::net::StopHandle;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::store::simulated::SimulatedStore;
+use crate::proto::imap::command::AppendStart;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::RightsChange;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::name::MailboxName;
+use crate::proto::imap::reader::Announced;
+use crate::proto::imap::reader::LiteralMode;
+use crate::proto::imap::reader::Replaced;
 use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
@@ -188,10 +192,19 @@ impl Seat<'_> {
     /// it as well.
     pub(super) async fn ask(&mut self, body: Body) -> String {
         let tag = Tag::parse("t").unwrap();
-        if matches!(body, Body::Append(_) | Body::Replace(_)) {
-            self.session.message = Some(Secret::new(LETTER.as_bytes().to_vec()));
+        if let Some(announced) = announced(&body) {
+            let over = self.session.decide(announced).await.is_err();
+            if over || self.session.filing.is_none() {
+                return self.told(over);
+            }
+            self.session.receive(Secret::new(LETTER.as_bytes().to_vec())).await;
+            self.session.line.out().clear();
         }
         let over = self.session.obey(Command { tag, body }).await.is_err();
+        self.told(over)
+    }
+
+    fn told(&mut self, over: bool) -> String {
         let octets = std::mem::take(self.session.line.out());
         let end = if over { "<closed>" } else { "" };
         format!("{}{end}", String::from_utf8_lossy(&octets))
@@ -204,6 +217,28 @@ impl Seat<'_> {
         assert!(last.starts_with("t OK"), "{name} is answered {answer}");
         answer
     }
+}
+
+/// How the reader would announce the message of an APPEND or REPLACE.
+fn announced(body: &Body) -> Option<Announced> {
+    let (mailbox, replaced) = match body {
+        Body::Append(append) => (&append.mailbox, None),
+        Body::Replace(replace) => {
+            let replaced = Replaced { by: replace.by, number: replace.replaced };
+            (&replace.mailbox, Some(replaced))
+        }
+        _ => return None,
+    };
+    let (flags, date, form) = Default::default();
+    Some(Announced {
+        tag: Tag::parse("t").unwrap(),
+        start: AppendStart { mailbox: mailbox.clone(), flags, date },
+        index: 0,
+        replaced,
+        form,
+        octets: LETTER.len() as u64,
+        literal: LiteralMode::Synchronising,
+    })
 }
 
 pub(super) fn name(text: &str) -> MailboxName {

@@ -1,7 +1,10 @@
 //! Rights as they are given, shown, inherited, ended; and the names of others' mailboxes.
 use std::time::Duration;
 
+use crate::domain::folder::FlagChange;
+use crate::domain::folder::Flags;
 use crate::domain::rights::Rights;
+use crate::domain::secret::Secret;
 use crate::flow::mailbox::readers::Identifier;
 use crate::infra::clock::Clock;
 use crate::infra::store::Batch;
@@ -9,12 +12,22 @@ use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Append;
 use crate::proto::imap::command::AppendMessage;
 use crate::proto::imap::command::Body;
+use crate::proto::imap::command::Echo;
+use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::List;
+use crate::proto::imap::command::MetadataDepth;
+use crate::proto::imap::command::MetadataOptions;
+use crate::proto::imap::command::Numbering;
 use crate::proto::imap::command::Returns;
 use crate::proto::imap::command::Selection;
 use crate::proto::imap::command::StatusItem;
+use crate::proto::imap::command::Store;
+use crate::proto::imap::cursor::Cursor;
+use crate::proto::imap::cursor::Piece;
+use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::name::Mode;
 use crate::proto::imap::name::Pattern;
+use crate::proto::imap::sequence::SequenceSet;
 use crate::server::imap::tests::LETTER;
 use crate::server::imap::tests::team::Practice;
 use crate::server::imap::tests::team::Seat;
@@ -193,7 +206,11 @@ async fn a_new_folder_has_the_rights_of_the_one_above_it_and_keeps_them_when_it_
         from: name(&format!("{TEAM}/INBOX/Labo")),
         to: name(&format!("{TEAM}/INBOX/Biologie")),
     };
-    a.ok(rename).await;
+    a.ok(Body::Enable(vec!["IMAP4REV2".to_owned()])).await;
+    let told = a.ok(rename).await;
+    let (new, old) = (format!("{TEAM}/INBOX/Biologie"), format!("{TEAM}/INBOX/Labo"));
+    let expected = format!("* LIST () \"/\" \"{new}\" (\"OLDNAME\" (\"{old}\"))\r\n");
+    assert!(told.contains(&expected), "{told}");
     a.ok(mine(&format!("{TEAM}/INBOX/Biologie/2026"))).await;
     let home = Body::Rename { from: name(&format!("{TEAM}/INBOX/Biologie")), to: name("Mine") };
     assert!(a.ask(home).await.starts_with("t NO [CANNOT]"));
@@ -254,4 +271,244 @@ async fn a_subscribed_name_outlives_its_folder_and_follows_its_new_name() {
     a.ok(Body::Unsubscribe(name("x"))).await;
     assert!(!a.ok(lsub()).await.contains("\"x\""));
     assert!(a.ask(Body::Unsubscribe(name("x"))).await.starts_with("t NO [NONEXISTENT]"));
+}
+
+fn flags(mailbox_flags: &str) -> Flags {
+    Flags {
+        seen: mailbox_flags.contains('s'),
+        flagged: mailbox_flags.contains('f'),
+        deleted: mailbox_flags.contains('d'),
+        ..Flags::default()
+    }
+}
+
+fn store(change: FlagChange) -> Body {
+    let (by, set, echo) = (Numbering::Uid, everything(), Echo::Flags);
+    Body::Store(Store { by, set, change, echo, unchanged_since: None })
+}
+
+fn fetch_flags() -> Body {
+    let (by, set, items) = (Numbering::Uid, everything(), vec![FetchItem::Flags]);
+    Body::Fetch(Fetch { by, set, items, changed_since: None, vanished: false, partial: None })
+}
+
+fn everything() -> SequenceSet {
+    let pieces = [Piece::Text(b"1:*".to_vec())];
+    SequenceSet::parse(&mut Cursor::new(&pieces)).unwrap()
+}
+
+#[tokio::test]
+async fn each_reader_has_an_own_seen_that_nobody_else_is_told_of() {
+    let practice = Practice::new().await;
+    for reader in ["a@h.test", "b@h.test"] {
+        practice.grant("INBOX", reader, "lrswi").await;
+    }
+    let inbox = format!("{TEAM}/INBOX");
+    let mut owner = practice.login("team@h.test").await;
+    owner.ok(append("INBOX")).await;
+    owner.ok(append("INBOX")).await;
+    owner.ok(select("INBOX")).await;
+    let mut a = practice.login("a@h.test").await;
+    let mut b = practice.login("b@h.test").await;
+    a.ok(select(&inbox)).await;
+    b.ok(select(&inbox)).await;
+    let told = a.ok(store(FlagChange::Add(flags("sf")))).await;
+    assert!(told.contains("\\Seen") && told.contains("\\Flagged"), "{told}");
+    let unseen = || [StatusItem::Unseen];
+    let count = |answer: String| answer.split("UNSEEN ").nth(1).map(|rest| rest[..1].to_owned());
+    assert_eq!(count(a.ok(status(&inbox, &unseen())).await).as_deref(), Some("0"));
+    for (other, name) in [(&mut b, inbox.as_str()), (&mut owner, "INBOX")] {
+        let news = other.ok(Body::Noop).await;
+        assert!(news.contains("\\Flagged") && !news.contains("\\Seen"), "{news}");
+        let fetched = other.ok(fetch_flags()).await;
+        assert!(!fetched.contains("\\Seen"), "{fetched}");
+        assert_eq!(count(other.ok(status(name, &unseen())).await).as_deref(), Some("2"));
+    }
+    let mut again = practice.login("a@h.test").await;
+    again.ok(select(&inbox)).await;
+    a.ok(store(FlagChange::Remove(flags("s")))).await;
+    let news = again.ok(Body::Noop).await;
+    assert!(news.contains("FETCH") && !news.contains("\\Seen"), "{news}");
+    assert_eq!(count(again.ok(status(&inbox, &unseen())).await).as_deref(), Some("2"));
+    owner.ok(store(FlagChange::Add(flags("s")))).await;
+    assert!(!b.ok(fetch_flags()).await.contains("\\Seen"));
+}
+
+#[tokio::test]
+async fn each_verb_takes_its_right_and_marks_take_theirs() {
+    let inbox = format!("{TEAM}/INBOX");
+    let below = format!("{TEAM}/INBOX/x");
+    let rows: [(&str, fn(&str, &str) -> Body); 11] = [
+        ("r", |inbox, _| select(inbox)),
+        ("r", |inbox, _| status(inbox, &[StatusItem::Messages])),
+        ("i", |inbox, _| append(inbox)),
+        ("k", |_, below| Body::Create { mailbox: name(below), special_use: Vec::new() }),
+        ("l", |inbox, _| Body::Subscribe(name(inbox))),
+        ("a", |inbox, _| Body::GetAcl(name(inbox))),
+        ("a", |inbox, _| set_acl(inbox, "b@h.test", "l")),
+        ("a", |inbox, _| Body::DeleteAcl {
+            mailbox: name(inbox),
+            identifier: "b@h.test".to_owned(),
+        }),
+        ("a", |inbox, _| Body::ListRights {
+            mailbox: name(inbox),
+            identifier: "b@h.test".to_owned(),
+        }),
+        ("r", |inbox, _| Body::GetQuotaRoot(name(inbox))),
+        ("x", |_, below| Body::Delete(name(&below.replace("/x", "/there")))),
+    ];
+    for (right, body) in rows {
+        let practice = Practice::new().await;
+        let mut owner = practice.login("team@h.test").await;
+        let there = Body::Create { mailbox: name("INBOX/there"), special_use: Vec::new() };
+        owner.ok(there).await;
+        let all = "lrswipkxtea";
+        for folder in ["INBOX", "INBOX/there"] {
+            practice.grant(folder, "a@h.test", &all.replace(right, "")).await;
+        }
+        let mut a = practice.login("a@h.test").await;
+        let asked = body(&inbox, &below);
+        let verb = asked.name();
+        let refused = a.ask(asked).await;
+        assert!(refused.starts_with("t NO [NOPERM]"), "{verb} without {right}: {refused}");
+        // LIST of a folder needs `l` besides, so that it is seen at all.
+        for folder in ["INBOX", "INBOX/there"] {
+            practice.grant(folder, "a@h.test", &format!("l{right}")).await;
+        }
+        a.ok(body(&inbox, &below)).await;
+    }
+}
+
+#[tokio::test]
+async fn only_the_marks_that_ones_rights_are_for_are_set() {
+    let practice = Practice::new().await;
+    let inbox = format!("{TEAM}/INBOX");
+    for (letters, kept) in [("lrs", "\\Seen"), ("lrw", "\\Flagged"), ("lrt", "\\Deleted")] {
+        practice.grant("INBOX", "a@h.test", letters).await;
+        let mut owner = practice.login("team@h.test").await;
+        owner.ok(append("INBOX")).await;
+        let mut a = practice.login("a@h.test").await;
+        let opened = a.ok(select(&inbox)).await;
+        let permanent = opened.split("PERMANENTFLAGS (").nth(1).unwrap().split(')').next().unwrap();
+        a.ok(store(FlagChange::Add(flags("sfd")))).await;
+        let fetched = a.ok(fetch_flags()).await;
+        for mark in ["\\Seen", "\\Flagged", "\\Deleted"] {
+            assert_eq!(fetched.contains(mark), mark == kept, "{letters}: {fetched}");
+            assert_eq!(permanent.contains(mark), mark == kept, "{letters}: {permanent}");
+        }
+        assert!(a.ask(Body::Expunge).await.starts_with("t NO [NOPERM]"));
+        owner.ok(select("INBOX")).await;
+        owner.ok(store(FlagChange::Add(flags("d")))).await;
+        owner.ok(Body::Expunge).await;
+    }
+}
+
+#[tokio::test]
+async fn one_claim_stands_until_it_is_taken_away() {
+    let practice = Practice::new().await;
+    practice.grant("INBOX", "a@h.test", "lrsw").await;
+    practice.grant("INBOX", "b@h.test", "lrsw").await;
+    let inbox = format!("{TEAM}/INBOX");
+    let mut a = practice.login("a@h.test").await;
+    let mut b = practice.login("b@h.test").await;
+    practice.login("team@h.test").await.ok(append("INBOX")).await;
+    a.ok(select(&inbox)).await;
+    b.ok(select(&inbox)).await;
+    let claim =
+        |who: &str| Flags { keywords: [format!("claimed-{who}")].into(), ..Flags::default() };
+    a.ok(store(FlagChange::Add(claim("a")))).await;
+    let refused = b.ask(store(FlagChange::Add(claim("b")))).await;
+    assert!(refused.contains("t NO [INUSE]"), "{refused}");
+    a.ok(store(FlagChange::Add(claim("a")))).await;
+    b.ok(store(FlagChange::Remove(claim("a")))).await;
+    b.ok(store(FlagChange::Add(claim("b")))).await;
+    assert!(a.ok(fetch_flags()).await.contains("(claimed-b)"));
+}
+
+#[tokio::test]
+async fn annotations_are_shared_or_private_bounded_and_listed_by_depth() {
+    let practice = Practice::new().await;
+    practice.grant("INBOX", "a@h.test", "lrw").await;
+    practice.grant("INBOX", "b@h.test", "lr").await;
+    let inbox = format!("{TEAM}/INBOX");
+    let set = |entries: &[(&str, Option<&str>)]| Body::SetMetadata {
+        mailbox: Some(name(&inbox)),
+        entries: entries
+            .iter()
+            .map(|(name, value)| {
+                ((*name).to_owned(), value.map(|value| Secret::new(value.as_bytes().to_vec())))
+            })
+            .collect(),
+    };
+    let get = |options: MetadataOptions, entry: &str| Body::GetMetadata {
+        mailbox: Some(name(&inbox)),
+        options,
+        entries: vec![entry.to_owned()],
+    };
+    let plain = MetadataOptions::default();
+    let mut a = practice.login("a@h.test").await;
+    let mut b = practice.login("b@h.test").await;
+    a.ok(set(&[
+        ("/shared/Comment", Some("labo")),
+        ("/private/comment", Some("mine")),
+        ("/shared/vendor/x/y", Some("deep")),
+    ]))
+    .await;
+    let shared = b.ok(get(plain, "/shared/comment")).await;
+    assert!(
+        shared.contains("(/shared/comment \"labo\")") || shared.contains("\"labo\""),
+        "{shared}"
+    );
+    assert!(b.ok(get(plain, "/private/comment")).await.contains(" NIL)"));
+    assert!(b.ask(set(&[("/shared/comment", Some("x"))])).await.starts_with("t NO [NOPERM]"));
+    b.ok(set(&[("/private/comment", Some("b"))])).await;
+    assert!(a.ok(get(plain, "/private/comment")).await.contains("\"mine\""));
+    for (depth, count) in
+        [(MetadataDepth::Entry, 0), (MetadataDepth::Children, 1), (MetadataDepth::All, 2)]
+    {
+        let answer = a.ok(get(MetadataOptions { depth, size_max: None }, "/shared")).await;
+        let values = answer.matches("labo").count() + answer.matches("deep").count();
+        assert_eq!(values, count, "{answer}");
+    }
+    let short = MetadataOptions { size_max: Some(3), ..plain };
+    let answer = a.ok(get(short, "/shared/comment")).await;
+    assert!(
+        answer.contains("t OK [METADATA LONGENTRIES 4]") && !answer.contains("labo"),
+        "{answer}"
+    );
+    let long = "x".repeat(20_000);
+    let answer = a.ask(set(&[("/private/long", Some(&long))])).await;
+    assert!(answer.starts_with("t NO [METADATA MAXSIZE 10240]"), "{answer}");
+    a.ok(set(&[("/shared/comment", None)])).await;
+    assert!(b.ok(get(plain, "/shared/comment")).await.contains(" NIL)"));
+    let many: Vec<(String, Option<&str>)> =
+        (0..101).map(|one| (format!("/private/n{one}"), Some("x"))).collect();
+    let many: Vec<(&str, Option<&str>)> =
+        many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert!(a.ask(set(&many)).await.starts_with("t NO [METADATA TOOMANY]"));
+    let server = |entry: &str| Body::SetMetadata {
+        mailbox: None,
+        entries: vec![(entry.to_owned(), Some(Secret::new(b"x".to_vec())))],
+    };
+    a.ok(server("/private/vendor/x")).await;
+    assert!(a.ask(server("/shared/comment")).await.starts_with("t NO [NOPERM]"));
+}
+
+#[tokio::test]
+async fn quotas_are_told_to_readers_and_set_by_nobody_here() {
+    let practice = Practice::new().await;
+    practice.grant("INBOX", "a@h.test", "lr").await;
+    let mut a = practice.login("a@h.test").await;
+    let inbox = format!("{TEAM}/INBOX");
+    let own = a.ok(Body::GetQuotaRoot(name("INBOX"))).await;
+    assert_eq!(own, "* QUOTAROOT \"INBOX\" \"Mailbox\"\r\n* QUOTA \"Mailbox\" ()\r\nt OK Done\r\n");
+    let team = a.ok(Body::GetQuotaRoot(name(&inbox))).await;
+    assert!(team.contains(&format!("* QUOTA \"{TEAM}\" ()")), "{team}");
+    a.ok(Body::GetQuota(TEAM.to_owned())).await;
+    let set = Body::SetQuota { root: "Mailbox".to_owned(), limits: Vec::new() };
+    assert!(a.ask(set).await.starts_with("t NO [NOPERM]"));
+    for nothing in ["", "Other Users/quiet@h.test", "Other Users/nobody@h.test"] {
+        let answer = a.ask(Body::GetQuota(nothing.to_owned())).await;
+        assert_eq!(answer, "t NO [NONEXISTENT] No such quota root\r\n");
+    }
 }

@@ -292,7 +292,10 @@ async fn every_verb_answers_of_a_mailbox_without_rights_as_of_one_that_does_not_
 
 #[tokio::test]
 async fn a_selected_mailbox_whose_rights_are_taken_answers_as_one_that_was_deleted() {
-    for body in 0..rows("x").len() {
+    // Those that look at the selected mailbox; the others never meet it.
+    let looks = |body: &Body| matches!(number(body), 1 | 17 | 20 | 21 | 23..=31 | 45);
+    let all = rows("x");
+    for (body, _) in all.iter().enumerate().filter(|(_, body)| looks(body)) {
         let mut told = Vec::new();
         for deletes in [true, false] {
             let practice = Practice::new().await;
