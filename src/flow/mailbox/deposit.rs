@@ -301,8 +301,7 @@ impl Shelf {
                     let arrived = deposit.entry.internal_date.as_millis();
                     batch.put(key, arrived.to_be_bytes().to_vec());
                 }
-                let uid_validity =
-                    head.folder(folder).map_or(0, |folder| folder.uid_validity);
+                let uid_validity = head.folder(folder).map_or(0, |folder| folder.uid_validity);
                 placed[place] = Placed::At { uid_validity, uid };
             }
             slots.push((*slot, state.foretell(&slot.id, head, batch)));
