@@ -40,6 +40,8 @@ async fn interimap_keeps_two_mailboxes_the_same_by_qresync() {
     }
     let before = super::on_the_server(&relay, USER).await.unwrap();
     assert!(before["INBOX"].len() > ROUNDS / 2);
+    // The first run after a change hears of its own changes once more; then there is silence.
+    sync();
     let said = sync();
     assert!(!said.contains("Replicated") && !said.contains("Updated"), "nothing was left:\n{said}");
     check_nothing_is_double(&before["INBOX"]);

@@ -128,7 +128,8 @@ struct Terminal {
 impl Terminal {
     fn start(folder: &Path) -> Self {
         let terminal = Self { socket: folder.join("tmux").display().to_string() };
-        let program = format!("neomutt -n -F {}/rc; echo it has ended; sleep 600", folder.display());
+        let program =
+            format!("neomutt -n -F {}/rc; echo it has ended; sleep 600", folder.display());
         let said = super::succeed(
             super::program("tmux", folder)
                 .env("TERM", "xterm")
@@ -148,7 +149,8 @@ impl Terminal {
     fn keys(&self, keys: &[&str]) {
         for key in keys {
             let is_name = ["Enter", "C-u"].contains(key);
-            let how: &[&str] = if is_name { &["send-keys", key] } else { &["send-keys", "-l", key] };
+            let how: &[&str] =
+                if is_name { &["send-keys", key] } else { &["send-keys", "-l", key] };
             self.tmux(how);
             // A prompt must be open before its answer is typed.
             std::thread::sleep(Duration::from_millis(250));

@@ -1,4 +1,7 @@
-"""Thunderbird, driven by Marionette: what its users do, checked from the relay's side by imaplib."""
+"""Thunderbird, driven by Marionette: what its users do, checked from the relay's side by imaplib.
+
+With THUNDERBIRD_IMAP_LOG=FILE it writes down its dialogue with the relay there.
+"""
 import base64
 import imaplib
 import os
