@@ -266,6 +266,7 @@ impl Shelf {
             if let Some(first) = places.first() {
                 deposits[*first].mailbox.add_missing_folders(&mut head, batch);
             }
+            let before = self.rules.usage(&head);
             for place in places.iter().copied() {
                 let deposit = &deposits[place];
                 let folder = existing(deposit.folder, &head);
@@ -276,7 +277,7 @@ impl Shelf {
                     .collect();
                 let mut put = |folder: FolderId, entry: Entry| {
                     self.rules
-                        .check_letter(&head, entry.size, deposit.room)
+                        .check_letter(&before, &head, entry.size, deposit.room)
                         .map_err(Failure::Mailbox)?;
                     deposit
                         .mailbox
@@ -296,8 +297,7 @@ impl Shelf {
                     let arrived = deposit.entry.internal_date.as_millis();
                     batch.put(key, arrived.to_be_bytes().to_vec());
                 }
-                let uid_validity =
-                    head.folder(folder).map_or(0, |folder| folder.uid_validity);
+                let uid_validity = head.folder(folder).map_or(0, |folder| folder.uid_validity);
                 placed[place] = Placed::At { uid_validity, uid };
             }
             slots.push((*slot, state.foretell(&slot.id, head, batch)));
