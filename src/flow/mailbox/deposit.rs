@@ -271,6 +271,7 @@ impl Shelf {
             if let Some(first) = places.first() {
                 deposits[*first].mailbox.add_missing_folders(&mut head, batch);
             }
+            let before = self.rules.usage(&head);
             for place in places.iter().copied() {
                 let deposit = &deposits[place];
                 let folder = existing(deposit.folder, &head);
@@ -281,7 +282,7 @@ impl Shelf {
                     .collect();
                 let mut put = |folder: FolderId, entry: Entry| {
                     self.rules
-                        .check_letter(&head, entry.size, deposit.room)
+                        .check_letter(&before, &head, entry.size, deposit.room)
                         .map_err(Failure::Mailbox)?;
                     deposit
                         .mailbox
