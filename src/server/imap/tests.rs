@@ -595,7 +595,7 @@ async fn a_mailbox_that_is_deleted_under_a_session_ends_it() {
     let mut two = house.login().await;
     two.ok("a DELETE x").await;
     one.send("a NOOP\r\n").await;
-    assert_eq!(one.closed().await, "* BYE The selected mailbox was deleted\r\n<closed>");
+    assert_eq!(one.closed().await, "* BYE The selected mailbox was deleted\r\na OK Done\r\n<closed>");
     // But who deletes it goes on.
     two.ok("a CREATE y").await;
     two.ok("a SELECT y").await;
