@@ -316,6 +316,11 @@ impl OpenMailbox {
         Ok(all)
     }
 
+    /// Now, by the relay's clock.
+    pub fn now(&self) -> Timestamp {
+        self.shelf.clock.now()
+    }
+
     async fn lists_of(&self, folder: FolderId) -> Result<Lists, MailboxError> {
         let mut lists = Lists::default();
         for id in [EVERY_FOLDER, folder] {

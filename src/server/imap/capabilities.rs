@@ -54,7 +54,6 @@ const WORKING: &[Feature] = &[
     Feature::AppendLimit,
     Feature::Unauthenticate,
     Feature::Compress,
-    Feature::Notify,
     Feature::Acl,
     Feature::RightsKxte,
     Feature::ListMyRights,

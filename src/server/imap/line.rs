@@ -164,6 +164,11 @@ impl<S: Stream> Line<S> {
         });
     }
 
+    /// The tag of the command that is obeyed, for responses that repeat it.
+    pub(super) fn tag(&self) -> &str {
+        self.obeyed.as_ref().map_or("", |obeyed| obeyed.tag.as_str())
+    }
+
     /// Tells now and then how far a long command got (RFC 9585 §3). Call it once a page of rows;
     /// what is counted is the caller's choice, as long as `done` grows towards `all`.
     pub(super) async fn progress(&mut self, done: usize, all: usize) -> Result<(), Gone> {

@@ -25,14 +25,13 @@ use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::metadata;
 use crate::server::imap::notify;
 use crate::server::imap::notify::Moment;
 use crate::server::imap::notify::Notices;
-use crate::server::imap::metadata;
 use crate::server::imap::quota;
 use crate::server::imap::rights;
 use crate::server::imap::search;
-use crate::server::imap::search::Asker;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::Numbers;
@@ -222,7 +221,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Idle => self.idle().await,
             Body::Compress => return Box::pin(self.compress(&tag)).await,
             Body::Notify(wish) => Box::pin(self.notify(wish)).await,
-            other => Box::pin(self.perform(&tag, other)).await,
+            other => Box::pin(self.perform(other)).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
@@ -250,7 +249,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         if answer.is_bad() { Ok(self.after_bad()) } else { Ok(Way::On) }
     }
 
-    async fn perform(&mut self, tag: &Tag, body: Body) -> Done {
+    async fn perform(&mut self, body: Body) -> Done {
         let Self { desk, line, state, .. } = self;
         match body {
             Body::Capability => {
@@ -324,8 +323,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::MyRights(mailbox) => rights::mine(*desk, shelf, line, &mailbox).await,
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
-                let asker = Asker { tag, rev2: line.dialect.rev2, utf8: line.dialect.utf8 };
-                on_messages((*desk, shelf), line, view, &asker, with_messages).await
+                on_messages((*desk, shelf), line, view, with_messages).await
             }
         }
     }
@@ -444,7 +442,6 @@ async fn on_messages<D: Desk, S: Stream>(
     (desk, own): (&D, &D::Shelf),
     line: &mut Line<S>,
     view: &mut View<D::Shelf>,
-    asker: &Asker<'_>,
     body: Body,
 ) -> Done {
     match body {
@@ -452,9 +449,10 @@ async fn on_messages<D: Desk, S: Stream>(
         Body::Check => Ok(Answer::ok("Done")),
         Body::Expunge => messages::expunge(line, view, None).await,
         Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
-        Body::Search(search) => search::search(desk, line, view, &search, asker).await,
-        Body::Sort(sort) => search::sort(desk, line, view, &sort, asker).await,
-        Body::Thread(thread) => search::thread(desk, line, view, &thread, asker).await,
+        // Boxed: what a search holds on its way would make every idle session larger.
+        Body::Search(search) => Box::pin(search::search(desk, line, view, &search)).await,
+        Body::Sort(sort) => Box::pin(search::sort(desk, line, view, &sort)).await,
+        Body::Thread(thread) => Box::pin(search::thread(desk, line, view, &thread)).await,
         Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
         Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {

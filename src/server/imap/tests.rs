@@ -557,7 +557,12 @@ async fn folders_are_listed_with_their_uses() {
         "* LSUB () \"/\" \"Drafts\"\n* LSUB (\\Noselect) \"/\" \"Dr&AOk-\"\na OK Done\n",
     )
     .await;
-    check(&mut client, "a NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) NIL\na OK Done\n").await;
+    check(
+        &mut client,
+        "a NAMESPACE",
+        "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) NIL\na OK Done\n",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -570,7 +575,10 @@ async fn folders_are_made_renamed_and_removed_or_a_code_says_why_not() {
         ("a CREATE \"a*\"", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE a//b", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE s (USE (\\Sent))", "a NO [USEATTR] Another mailbox has this special use\n"),
-        ("a CREATE Archive (USE (\\Archive))", "a OK [MAILBOXID (F01010101010101010101010101010101-6)] Created\n"),
+        (
+            "a CREATE Archive (USE (\\Archive))",
+            "a OK [MAILBOXID (F01010101010101010101010101010101-6)] Created\n",
+        ),
         ("a DELETE INBOX", "a NO [CANNOT] This mailbox cannot be changed so\n"),
         ("a DELETE none", "a NO [NONEXISTENT] No such mailbox\n"),
         ("a SUBSCRIBE none", "a NO [NONEXISTENT] No such mailbox\n"),
@@ -595,7 +603,10 @@ async fn a_mailbox_that_is_deleted_under_a_session_ends_it() {
     let mut two = house.login().await;
     two.ok("a DELETE x").await;
     one.send("a NOOP\r\n").await;
-    assert_eq!(one.closed().await, "* BYE The selected mailbox was deleted\r\na OK Done\r\n<closed>");
+    assert_eq!(
+        one.closed().await,
+        "* BYE The selected mailbox was deleted\r\na OK Done\r\n<closed>"
+    );
     // But who deletes it goes on.
     two.ok("a CREATE y").await;
     two.ok("a SELECT y").await;

@@ -43,7 +43,7 @@ pub(super) struct View<M: Shelf> {
     /// Rings when it may have changed.
     pub(super) bell: M::Bell,
     /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
-    pub(super) saved: UidSet,
+    saved: UidSet,
     /// Whether new marks are told unasked (NOTIFY may say no).
     pub(super) tells_flags: bool,
     /// What the client knows of; the place of a UID is its sequence number.
@@ -140,6 +140,11 @@ impl<M: Shelf> View<M> {
     /// What the last search saved, without what is gone since (RFC 5182 §2.1).
     pub(super) fn saved(&self) -> UidSet {
         self.saved.intersection(&self.uids)
+    }
+
+    /// Saves what a search found.
+    pub(super) fn save(&mut self, found: UidSet) {
+        self.saved = found;
     }
 
     /// The UIDs that a set names.

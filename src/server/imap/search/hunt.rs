@@ -23,6 +23,7 @@ use crate::proto::imap::matching::Query;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::answer;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Desk;
@@ -70,20 +71,12 @@ struct Candidate {
 type Match = (u32, ModSeq);
 
 impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
-    pub(super) fn new(
-        desk: &'a D,
-        line: &'a mut Line<S>,
-        view: &'a View<D::Shelf>,
-    ) -> Self {
+    pub(super) fn new(desk: &'a D, line: &'a mut Line<S>, view: &'a View<D::Shelf>) -> Self {
         Self { desk, line, view, learnt: Vec::new() }
     }
 
     /// Looks.
-    pub(super) async fn run(
-        &mut self,
-        query: &Arc<Query>,
-        wanted: Wanted,
-    ) -> Result<Found, Halt> {
+    pub(super) async fn run(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {
         let found = self.look(query, wanted).await;
         // What was learnt is kept when the search did not come to its end, too.
         self.keep_learnt(0).await;
@@ -92,23 +85,13 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
 
     async fn look(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {
         let view = self.view;
-        let uids = view.uids();
-        let all = uids.len() as usize;
-        let pages = all.div_ceil(limits::SEARCHED_ROWS_AT_ONCE);
+        let count = view.exists() as usize;
+        let pages = count.div_ceil(limits::SEARCHED_ROWS_AT_ONCE);
         let mut found = Found::default();
         for done in 0..pages {
             let page = if wanted == Wanted::Last { pages - 1 - done } else { done };
             let start = page * limits::SEARCHED_ROWS_AT_ONCE;
-            let end = all.min(start + limits::SEARCHED_ROWS_AT_ONCE);
-            let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-            let ends = uids.at(number(start + 1)).zip(uids.at(number(end)));
-            let Some((first, last)) = ends else { continue };
-            let some = uids.within(first..=last);
-            let candidates: Vec<u32> = (number(start + 1)..)
-                .zip(some.iter())
-                .filter(|(sequence, uid)| query.may_match(*sequence, *uid))
-                .map(|(_, uid)| uid)
-                .collect();
+            let candidates = candidates(view, query, start);
             if candidates.is_empty() {
                 continue;
             }
@@ -128,7 +111,7 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
             if wanted != Wanted::All && !matches.is_empty() {
                 break;
             }
-            self.line.progress(at, all).await?;
+            self.tick(at, count).await?;
         }
         Ok(found)
     }
@@ -172,7 +155,7 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
             }
             found.extend(self.open_letters(query, some, octets).await?);
             self.keep_learnt(limits::INDEX_LEARNT_AT_ONCE).await;
-            self.line.progress(at, self.view.uids().len() as usize).await?;
+            self.tick(at, self.view.exists() as usize).await?;
         }
         Ok(found)
     }
@@ -263,6 +246,13 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
         Ok(found)
     }
 
+    /// Between two pieces: ends the search when nobody waits for it any more, and says now and
+    /// then how far it is.
+    pub(super) async fn tick(&mut self, done: usize, all: usize) -> Result<(), Gone> {
+        self.line.still_there().await?;
+        self.line.progress(done, all).await
+    }
+
     /// Hands on what was learnt when it is so much.
     async fn keep_learnt(&mut self, at_least: usize) {
         if self.learnt.is_empty() || self.learnt.len() < at_least {
@@ -297,6 +287,19 @@ impl Candidate {
     fn found(&self) -> Match {
         (self.entry.uid.0, self.entry.modseq)
     }
+}
+
+/// UIDs of a page of the view, as far as their numbers alone do not rule them out.
+fn candidates<M: Shelf>(view: &View<M>, query: &Query, start: usize) -> Vec<u32> {
+    let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    let Some(first) = view.uid_at(number(start + 1)) else { return Vec::new() };
+    let last = view.uid_at(number(start + limits::SEARCHED_ROWS_AT_ONCE));
+    let page = view.uids().within(first..=last.unwrap_or(u32::MAX));
+    let numbered = (number(start + 1)..).zip(page.iter());
+    numbered
+        .filter(|(sequence, uid)| query.may_match(*sequence, *uid))
+        .map(|(_, uid)| uid)
+        .collect()
 }
 
 /// Those that answer, and those of which it is not known yet.
