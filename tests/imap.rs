@@ -1,3 +1,4 @@
 //! The IMAP doors: the running program as mail clients meet it, and our grammar beside another.
 mod agreement;
+mod differential;
 mod doors;

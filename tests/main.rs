@@ -17,6 +17,7 @@ mod pop3;
 mod postfix;
 mod powercut;
 mod queue;
+mod quota;
 mod reports;
 mod revocation;
 mod smtp;

@@ -80,8 +80,10 @@ impl UidSet {
     /// Those in a range.
     #[must_use]
     pub fn within(&self, range: RangeInclusive<u32>) -> Self {
+        let (Some(first), Some(last)) = (self.first(), self.last()) else { return Self::new() };
         let mut all = RoaringBitmap::new();
-        all.insert_range(range);
+        // Not up to `u32::MAX`: a set of everything is large.
+        all.insert_range(*range.start().max(&first)..=*range.end().min(&last));
         Self(&self.0 & &all)
     }
 
@@ -241,6 +243,21 @@ fn has_keyword(keywords: &BTreeSet<String>, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_set_is_what_lies_in_the_range() {
+        let set: UidSet = [3, 5, 90_000].into_iter().collect();
+        for (range, expected) in [
+            (1..=u32::MAX, vec![3, 5, 90_000]),
+            (4..=5, vec![5]),
+            (6..=89_999, vec![]),
+            (100_000..=u32::MAX, vec![]),
+            (0..=2, vec![]),
+        ] {
+            assert_eq!(set.within(range).iter().collect::<Vec<_>>(), expected);
+        }
+        assert!(UidSet::new().within(0..=u32::MAX).is_empty());
+    }
 
     #[test]
     fn a_keyword_is_removed_in_any_case() {

@@ -5,9 +5,11 @@
 //! by [`structure`] and [`section`]; what a search asks of it is answered by [`matching`].
 //! Nothing here knows a socket, a clock or a database.
 pub mod casemap; // texts without their case
+pub mod binary; // parts without their transfer encoding
 pub mod command; // what a client may ask
 pub mod cursor; // tokens
 pub mod date; // dates
+pub mod feature; // what CAPABILITY can name
 pub mod fetch; // what FETCH may ask
 pub mod flags; // marks
 pub mod folded; // letters ready to be searched, and their signatures
@@ -15,7 +17,7 @@ pub mod matching; // does a letter answer a search?
 pub mod name; // mailbox names and patterns
 pub mod parse; // tokens to commands
 pub mod print; // commands to octets
-pub mod response; // responses that several doors of the session write
+pub mod response; // responses that several commands share
 pub mod reader; // octets to commands, within budgets
 pub mod search; // what SEARCH may ask
 pub mod section; // BODY[section]<partial>

@@ -1,6 +1,9 @@
 //! The IMAP doors: sockets, TLS and limits around the sessions.
 mod answer; // tagged lines
 mod append; // APPEND
+mod capabilities; // what is offered
+mod compress; // DEFLATE on a connection
+mod dialect; // what a client has enabled
 mod doorkeeper; // how many are inside
 mod fetch; // letters on their way out
 mod folders; // commands on mailboxes
@@ -8,7 +11,6 @@ mod idle; // news as they come
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod messages; // commands on messages
-mod progress;
 mod search; // SEARCH
 mod select; // SELECT, EXAMINE, CLOSE
 mod notify; // news of all mailboxes

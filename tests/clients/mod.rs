@@ -1,7 +1,10 @@
 //! Mail programs that others wrote, and a model of our own, against a whole relay over TLS.
 mod curl;
+mod fairness;
 mod fetchers;
+mod interimap;
 mod mbsync;
+mod neomutt;
 mod offlineimap;
 mod python;
 mod stress;

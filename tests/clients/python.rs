@@ -1,4 +1,5 @@
-//! Python's own imaplib, and IMAPClient: programs written with them, run to their end.
+//! Programs in Python, run to their end: with its own imaplib, with IMAPClient, and one that
+//! drives Thunderbird.
 use crate::clients::COLLEAGUE;
 use crate::clients::USER;
 use crate::support::serving::PASSWORD;
@@ -31,4 +32,9 @@ async fn imaplib_does_everything_that_it_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn imapclient_does_everything_that_it_can() {
     python("with_imapclient.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thunderbird_reads_tags_moves_searches_sends_and_works_offline() {
+    python("with_thunderbird.py").await;
 }

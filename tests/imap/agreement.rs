@@ -10,7 +10,7 @@ use vaguemestre::proto::imap::reader::Reader;
 use vaguemestre::proto::imap::reader::Step;
 
 /// Forms that we read and imap-codec 2.0.0-alpha.10 does not.
-const UNKNOWN_TO_IMAP_CODEC: [&str; 6] = [
+const UNKNOWN_TO_IMAP_CODEC: [&str; 5] = [
     // LIST-EXTENDED and LIST-STATUS, although it has a feature of that name.
     "list (",
     " return (",
@@ -18,8 +18,6 @@ const UNKNOWN_TO_IMAP_CODEC: [&str; 6] = [
     " RETURN (",
     // CREATE-SPECIAL-USE.
     " (USE (",
-    // STATUS=SIZE, which is a feature of it that we do not switch on.
-    "(MESSAGES SIZE)",
 ];
 
 /// What clients say although nobody advertised it; both must refuse it.
@@ -31,6 +29,9 @@ fn two_parsers_agree_on_what_real_clients_say() {
     let mut unused = UNKNOWN_TO_IMAP_CODEC.to_vec();
     for entry in fs::read_dir("tests/vectors/imap").unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let session = fs::read_to_string(&path).unwrap().replace('\n', "\r\n");
         for (octets, ours) in split(session.as_bytes()) {
             let text = String::from_utf8_lossy(&octets).into_owned();

@@ -146,6 +146,7 @@ impl Answer {
 pub(crate) struct Client {
     stream: BufReader<TlsStream<TcpStream>>,
     tag: u32,
+    bye: Option<String>,
     /// Capabilities after login.
     pub(crate) capabilities: Vec<String>,
 }
@@ -163,7 +164,7 @@ impl Client {
         let name = ServerName::from(door.ip());
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?;
         let stream = BufReader::new(stream);
-        let mut client = Self { stream, tag: 0, capabilities: Vec::new() };
+        let mut client = Self { stream, tag: 0, bye: None, capabilities: Vec::new() };
         let greeting = client.response().await?;
         if greeting.named("OK").is_none() {
             bail!("greeting: {}", greeting.raw);
@@ -199,6 +200,9 @@ impl Client {
 
     /// Sends a command without waiting for its end, e.g. `IDLE`.
     pub(crate) async fn begin(&mut self, command: &[u8]) -> anyhow::Result<()> {
+        if let Some(bye) = &self.bye {
+            bail!("the server closes: {bye}");
+        }
         self.tag += 1;
         let mut line = format!("t{} ", self.tag).into_bytes();
         line.extend_from_slice(command);
@@ -223,7 +227,7 @@ impl Client {
             if octets.starts_with(b"* ") {
                 let response = parse(&octets)?;
                 if response.named("BYE").is_some() {
-                    bail!("the server closes: {raw}");
+                    self.bye = Some(raw);
                 }
                 untagged.push(response);
                 continue;
@@ -269,7 +273,13 @@ impl Client {
     }
 
     async fn octets(&mut self) -> anyhow::Result<Vec<u8>> {
-        tokio::time::timeout(PATIENCE, self.read()).await.context("the server is silent")?
+        let read = tokio::time::timeout(PATIENCE, self.read()).await;
+        let read = read.context("the server is silent")?;
+        // After BYE the tagged line may still come, and must, if the command was carried out.
+        read.with_context(|| match &self.bye {
+            Some(bye) => format!("the server closes: {bye}"),
+            None => "reading".to_owned(),
+        })
     }
 
     /// A line with the literals in it.

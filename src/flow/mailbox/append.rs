@@ -29,9 +29,6 @@ use crate::infra::store::blobs::Blobs;
 use crate::infra::store::blobs::StagedBlob;
 use crate::proto::mime::summary;
 
-/// Octets of a batch that a filed message takes besides its summary and its content.
-const ROWS_OCTETS: usize = 16_384;
-
 /// A message that is sealed and may be filed. Its content is on disk if it is large; a message
 /// that is dropped instead of being filed leaves nothing there.
 pub struct Staged {
@@ -49,7 +46,7 @@ impl Staged {
 
     fn batch_octets(&self) -> usize {
         let inline = self.blob.as_ref().map_or(0, StagedBlob::batch_octets);
-        self.sealed_summary.len() + inline + ROWS_OCTETS
+        messages::weight(&self.entry, &self.sealed_summary) + inline
     }
 }
 

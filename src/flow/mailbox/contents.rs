@@ -17,6 +17,11 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::Glance;
 
+/// Messages between two that are read in one walk with them.
+const HOLE_MAX: u32 = 16;
+/// Changed messages that are looked at one by one; of more, all are.
+const TOUCHED_MAX: u32 = 20_000;
+
 /// A folder's messages, at least as new as `modseq`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
@@ -103,7 +108,8 @@ impl OpenMailbox {
         Ok(contents)
     }
 
-    /// `None` when the change log does not go back so far.
+    /// `None` when a walk over all rows is needed: the change log does not go back so far, or tells
+    /// of so much that it would cost more.
     async fn brought_up_to_date(
         &self,
         folder: FolderId,
@@ -112,32 +118,23 @@ impl OpenMailbox {
     ) -> Result<Option<Arc<Contents>>, MailboxError> {
         let changes = self.logged_changes(folder, known.modseq).await?;
         let Some((touched, gone)) = changes else { return Ok(None) };
+        if touched.len() > TOUCHED_MAX {
+            return Ok(None);
+        }
         // A copy where somebody still looks at the older one.
         let contents = Arc::make_mut(&mut known);
         gone.iter().for_each(|uid| contents.remove(uid));
-        let touched = touched.difference(&gone);
-        let mut next = touched.first();
-        while let Some(first) = next {
-            // A run of numbers without a large hole is one walk.
-            let mut last = first;
-            let mut runs = touched.within(first..=u32::MAX);
-            for uid in runs.iter().skip(1).take_while(|uid| *uid < first.saturating_add(100_000)) {
-                if uid - last > 16 {
-                    break;
-                }
-                last = uid;
-            }
+        let touched: Vec<u32> = touched.difference(&gone).iter().collect();
+        // Numbers without a large hole between them are one walk.
+        for run in touched.chunk_by(|one, next| next - one <= HOLE_MAX) {
             let mut found = UidSet::new();
-            self.glances(folder, first..=last, |uid, glance| {
+            self.glances(folder, run[0]..=run[run.len() - 1], |uid, glance| {
                 found.insert(uid.0);
                 contents.put(uid, glance, self);
             })
             .await?;
             // Gone since the log was read.
-            let missing = contents.uids.within(first..=last).difference(&found);
-            missing.iter().for_each(|uid| contents.remove(uid));
-            runs = touched.within(last.saturating_add(1)..=u32::MAX);
-            next = runs.first().filter(|next| *next > last);
+            run.iter().filter(|uid| !found.contains(**uid)).for_each(|uid| contents.remove(*uid));
         }
         contents.modseq = now;
         Ok(Some(known))

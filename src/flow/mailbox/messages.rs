@@ -29,6 +29,7 @@ pub(super) use flags::check_keywords;
 pub(super) use summaries::safe_summary;
 pub(super) use summaries::summary_context;
 pub use transfer::COPIED_AT_ONCE;
+pub(super) use transfer::weight;
 
 /// Messages that one commit changes at most, so that no batch grows without bound.
 const MESSAGES_AT_ONCE: usize = 200;

@@ -1,5 +1,11 @@
 //! Mailboxes over a store in memory: what a kill, a full disk, a large batch, an old letter and
 //! a user's own words do to them.
+mod changes;
+mod filing;
+mod measure;
+mod rules;
+mod transfer;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +32,8 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Placed;
+use crate::flow::mailbox::Room;
+use crate::flow::mailbox::Rules;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
 use crate::infra::clock::Clock;
@@ -56,28 +64,49 @@ struct World {
 impl World {
     /// One account, whose mailbox has no folders yet.
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SimulatedStore::new(1));
-        let truth = Arc::clone(&store) as Arc<dyn Store>;
-        let blobs = Blobs::open(Arc::clone(&truth), folder.path()).await.unwrap();
+        Self::ruled(Rules::default()).await
+    }
+
+    async fn ruled(rules: Rules) -> Self {
+        Self::seeded(1, rules).await
+    }
+
+    async fn seeded(seed: u64, rules: Rules) -> Self {
         let keys = Arc::new(Keyring::with_master(Secret::new([7; 32])));
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_795_388_399)));
-        let id = MailboxId::from_bytes([1; 16]);
-        let new = keys.generate(&id, "a", clock.now()).unwrap();
-        let account = Account {
-            id,
-            address: Address::parse("a@hopital.mssante.test").unwrap(),
-            kind: MailboxKind::Personal,
-            listing: Listing::Public,
-            suspended: false,
-            display_name: "Dr A".to_owned(),
-            certificate: new.certificate,
-            wrapped_keys: new.wrapped,
-            created: clock.now(),
-        };
+        let account = account(&keys, 1);
+        let folder = tempfile::tempdir().unwrap();
+        Self::over(SimulatedStore::new(seed), keys, clock, account, folder, rules).await
+    }
+
+    async fn over(
+        store: SimulatedStore,
+        keys: Arc<Keyring>,
+        clock: Arc<ManualClock>,
+        account: Account,
+        folder: tempfile::TempDir,
+        rules: Rules,
+    ) -> Self {
+        let store = Arc::new(store);
+        let truth = Arc::clone(&store) as Arc<dyn Store>;
+        let blobs = Blobs::open(Arc::clone(&truth), folder.path()).await.unwrap();
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
-        let mailboxes = Mailboxes::new(truth, blobs.clone(), Arc::clone(&keys), time);
+        let mailboxes = Mailboxes::with_rules(truth, blobs.clone(), Arc::clone(&keys), time, rules);
         Self { store, blobs, keys, clock, mailboxes, account, folder }
+    }
+
+    /// The power goes and comes back; the relay starts again.
+    async fn after_a_crash(self, rules: Rules) -> Self {
+        let store = self.store.reopen();
+        let world =
+            Self::over(store, self.keys, self.clock, self.account, self.folder, rules).await;
+        world.blobs.collect_orphans().await.unwrap();
+        world
+    }
+
+    /// Another mailbox in the same house.
+    async fn open_another(&self) -> OpenMailbox {
+        self.mailboxes.open(&account(&self.keys, 2)).await.unwrap()
     }
 
     async fn open(&self) -> OpenMailbox {
@@ -90,6 +119,16 @@ impl World {
         copies: u32,
         summary: &[u8],
         identity: Option<&[u8]>,
+    ) -> Result<Vec<Placed>, MailboxError> {
+        self.deposit_with(copies, summary, identity, Room::OneMore).await
+    }
+
+    async fn deposit_with(
+        &self,
+        copies: u32,
+        summary: &[u8],
+        identity: Option<&[u8]>,
+        room: Room,
     ) -> Result<Vec<Placed>, MailboxError> {
         let mailbox = self.open().await;
         let mut sealer = self.keys.seal_to(&[mailbox.certificate().clone()]).unwrap();
@@ -104,8 +143,10 @@ impl World {
             summary,
             internal_date: self.clock.now(),
         };
-        let deposit =
-            || Deposit::new(&mailbox, FolderId::INBOX, &letter, Flags::default(), identity);
+        let deposit = || {
+            let inbox = FolderId::INBOX;
+            Deposit::new(&mailbox, inbox, &letter, Flags::default(), identity).with_room(room)
+        };
         let deposits: Vec<Deposit> = (0..copies).map(|_| deposit()).collect();
         let committed = self.mailboxes.commit(&deposits, |fresh| {
             let mut batch = Batch::new();
@@ -125,6 +166,32 @@ impl World {
     async fn count(&self, range: Range<Vec<u8>>) -> usize {
         self.store.scan(range, usize::MAX).await.unwrap().rows.len()
     }
+}
+
+fn account(keys: &Keyring, number: u8) -> Account {
+    let id = MailboxId::from_bytes([number; 16]);
+    let now = Timestamp::from_seconds(1_795_388_399);
+    let new = keys.generate(&id, "a", now).unwrap();
+    Account {
+        id,
+        address: Address::parse(&format!("a{number}@hopital.mssante.test")).unwrap(),
+        kind: MailboxKind::Personal,
+        listing: Listing::Public,
+        suspended: false,
+        display_name: "Dr A".to_owned(),
+        certificate: new.certificate,
+        wrapped_keys: new.wrapped,
+        created: now,
+    }
+}
+
+/// Octets that do not get smaller when what is sealed is compressed.
+fn noise(octets: usize) -> Vec<u8> {
+    (0..octets / 16).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect()
+}
+
+fn deleted() -> FlagChange {
+    FlagChange::Add(Flags { deleted: true, ..Flags::default() })
 }
 
 fn message(content: &[u8], keywords: &[&str]) -> NewMessage {
@@ -174,8 +241,7 @@ async fn a_message_that_cannot_be_filed_leaves_no_file() {
     let world = World::new().await;
     world.mailboxes.create(&world.account).await.unwrap();
     let mailbox = world.open().await;
-    // Random, because what is sealed is compressed first.
-    let large: Vec<u8> = (0..20_000).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect();
+    let large = noise(320_000);
     world.store.set_full(true);
     let filed = mailbox.append(SENT, message(&large, &[])).await;
     assert!(matches!(filed, Err(MailboxError::Temporary(_))), "{filed:?}");

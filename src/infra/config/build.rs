@@ -41,6 +41,7 @@ use crate::infra::config::read::Found;
 use crate::infra::config::read::is_from_environment;
 use crate::infra::net::of_tests;
 use crate::infra::net::test_authority;
+use crate::proto::imap::feature::Feature;
 
 /// Seconds in a day, the longest of most waits.
 const DAY: u64 = 86_400;
@@ -393,12 +394,10 @@ impl Reader {
     }
 
     fn imap(&mut self) -> Option<Imap> {
-        let is_name = |text: &str| {
-            let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"+-=".contains(&octet);
-            !text.is_empty() && text.bytes().all(is_plain)
-        };
-        let without =
-            self.list("imap.without", &[], |text| is_name(text).then(|| text.to_ascii_uppercase()));
+        let without = self.list("imap.without", &[], |text| {
+            let feature = Feature::parse(text).filter(|feature| *feature != Feature::Imap4Rev1)?;
+            Some(feature.name().to_ascii_uppercase())
+        });
         let compress = self.truth("imap.compress", false);
         Some(Imap { without: without?, compress: compress? })
     }

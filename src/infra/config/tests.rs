@@ -93,7 +93,7 @@ fn keys_in(text: &str, commented: bool) -> BTreeSet<String> {
         }
         let line = if commented { line.trim_start_matches("# ") } else { line };
         if let Some((key, _)) = line.split_once(" = ")
-            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         {
             keys.insert(format!("{section}.{key}"));
         }

@@ -95,7 +95,8 @@ fn moment(text: &str) -> Option<Timestamp> {
     let offset = sign * (number(&digits[..2]) * 3600 + number(&digits[2..]) * 60);
     let utc = date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     let seconds = utc.timestamp().as_second() - offset;
-    u64::try_from(seconds).ok().map(Timestamp::from_seconds)
+    // Programs that move mailboxes bring letters of 1601 and 1904; a refusal would lose them.
+    Some(Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0)))
 }
 
 fn day_month_year(text: &str) -> Option<Day> {
@@ -154,7 +155,7 @@ mod tests {
         check(" 1-Feb-2026 00:30:00 +0100", Some("31-Jan-2026 23:30:00 +0000"));
         check("17-Jul-1996 02:44:25 -0700", Some("17-Jul-1996 09:44:25 +0000"));
         check("01-Jan-1970 00:00:00 +0000", Some(" 1-Jan-1970 00:00:00 +0000"));
-        check("1-Jan-1969 00:00:00 +0000", None);
+        check("1-Jan-1969 00:00:00 +0000", Some(" 1-Jan-1970 00:00:00 +0000"));
         check("30-Feb-2026 00:00:00 +0000", None);
         check("1-Feb-2026 24:00:00 +0000", None);
         check("1-Feb-2026 00:00:00", None);

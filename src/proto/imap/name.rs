@@ -139,7 +139,7 @@ pub fn decode_in(octets: &[u8], mode: Mode) -> Result<String, Bad> {
             let name = std::str::from_utf8(octets)
                 .map_err(|_| Bad::form("a mailbox name is not UTF-8"))?;
             // RFC 5198 §2, which RFC 9051 §5.1 asks for: no control characters.
-            if name.contains(['\r', '\n', '\0']) {
+            if name.chars().any(char::is_control) {
                 return Err(Bad::form("a mailbox name holds a control character"));
             }
             Ok(name.to_owned())

@@ -33,6 +33,55 @@ pub mod filing; // APPEND and REPLACE up to their messages
 mod finding; // SEARCH, SORT, THREAD
 mod notify; // NOTIFY
 
+/// Refuses a literal of what is no command, before a stranger sends it.
+pub fn check_name(pieces: &[Piece]) -> Result<(), Bad> {
+    let mut cursor = Cursor::new(pieces);
+    tag(&mut cursor)?;
+    cursor.space()?;
+    let name = cursor.atom().map_err(|_| COMMAND_EXPECTED)?.to_ascii_uppercase();
+    if WITH_ARGUMENTS.contains(&name.as_str()) { Ok(()) } else { Err(UNKNOWN_COMMAND) }
+}
+
+const COMMAND_EXPECTED: Bad = Bad::form("a command was expected");
+const UNKNOWN_COMMAND: Bad = Bad::form("unknown command");
+const WITH_ARGUMENTS: [&str; 36] = [
+    "ID",
+    "ENABLE",
+    "AUTHENTICATE",
+    "LOGIN",
+    "SELECT",
+    "EXAMINE",
+    "CREATE",
+    "DELETE",
+    "RENAME",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "LIST",
+    "LSUB",
+    "STATUS",
+    "APPEND",
+    "REPLACE",
+    "UID",
+    "SEARCH",
+    "SORT",
+    "THREAD",
+    "FETCH",
+    "STORE",
+    "COPY",
+    "MOVE",
+    "COMPRESS",
+    "NOTIFY",
+    "GETACL",
+    "SETACL",
+    "DELETEACL",
+    "LISTRIGHTS",
+    "MYRIGHTS",
+    "GETQUOTA",
+    "GETQUOTAROOT",
+    "SETQUOTA",
+    "GETMETADATA",
+    "SETMETADATA",
+];
 const ARGUMENTS_MISSING: Bad = Bad::form("arguments are missing");
 const NOT_A_REPLACE: Bad =
     Bad::form("REPLACE is: message number, mailbox, flags, date-time, message literal");
@@ -58,7 +107,7 @@ fn tag(cursor: &mut Cursor<'_>) -> Result<Tag, Bad> {
 }
 
 fn body(cursor: &mut Cursor<'_>) -> Result<Body, Bad> {
-    let name = cursor.atom().map_err(|_| Bad::form("a command was expected"))?.to_ascii_uppercase();
+    let name = cursor.atom().map_err(|_| COMMAND_EXPECTED)?.to_ascii_uppercase();
     match name.as_str() {
         "CAPABILITY" => Ok(Body::Capability),
         "NOOP" => Ok(Body::Noop),
@@ -72,46 +121,8 @@ fn body(cursor: &mut Cursor<'_>) -> Result<Body, Bad> {
         "EXPUNGE" => Ok(Body::Expunge),
         "UNAUTHENTICATE" => Ok(Body::Unauthenticate),
         _ => {
-            let known = matches!(
-                name.as_str(),
-                "ID" | "ENABLE"
-                    | "AUTHENTICATE"
-                    | "LOGIN"
-                    | "SELECT"
-                    | "EXAMINE"
-                    | "CREATE"
-                    | "DELETE"
-                    | "RENAME"
-                    | "SUBSCRIBE"
-                    | "UNSUBSCRIBE"
-                    | "LIST"
-                    | "LSUB"
-                    | "STATUS"
-                    | "APPEND"
-                    | "REPLACE"
-                    | "SORT"
-                    | "THREAD"
-                    | "COMPRESS"
-                    | "NOTIFY"
-                    | "GETACL"
-                    | "SETACL"
-                    | "DELETEACL"
-                    | "LISTRIGHTS"
-                    | "MYRIGHTS"
-                    | "GETQUOTA"
-                    | "GETQUOTAROOT"
-                    | "SETQUOTA"
-                    | "GETMETADATA"
-                    | "SETMETADATA"
-                    | "UID"
-                    | "SEARCH"
-                    | "FETCH"
-                    | "STORE"
-                    | "COPY"
-                    | "MOVE"
-            );
-            if !known {
-                return Err(Bad::form("unknown command"));
+            if !WITH_ARGUMENTS.contains(&name.as_str()) {
+                return Err(UNKNOWN_COMMAND);
             }
             cursor.space().map_err(|_| ARGUMENTS_MISSING)?;
             with_arguments(cursor, &name)

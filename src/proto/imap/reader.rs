@@ -542,6 +542,9 @@ impl Reader {
             let (octets, messages) = (message.octets, vec![message]);
             return Ok(Some(Box::new(Filing { tag, replaced, mailbox, messages, octets })));
         }
+        if self.literals == 0 {
+            parse::check_name(&self.pieces)?;
+        }
         self.literals += 1;
         at_most(self.literals, self.budget.literals, "a command has too many literals")?;
         let room = self.budget.command_octets.saturating_sub(self.octets);

@@ -292,7 +292,9 @@ fn modseq(cursor: &mut Cursor<'_>) -> Result<u64, Bad> {
         return cursor.number64();
     }
     let entry = cursor.string()?.ok_or(Bad::form("a mod-sequence or an entry was expected"))?;
-    if !entry.to_ascii_lowercase().starts_with(b"/flags/") {
+    // Nobody can set `\Recent`, so it has no mod-sequence.
+    let entry = entry.to_ascii_lowercase();
+    if !entry.starts_with(b"/flags/") || entry == b"/flags/\\recent" {
         return Err(Bad::form("an entry such as \"/flags/\\\\Seen\" was expected"));
     }
     cursor.space()?;

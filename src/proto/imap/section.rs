@@ -73,7 +73,7 @@ fn section<'a>(
 
 /// The part with these numbers. RFC 3501 §6.4.5: every letter has a part 1; parts of a nested
 /// letter are numbered below the part that holds it.
-fn find<'p>(letter: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
+pub(super) fn find<'p>(letter: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
     let (first, rest) = numbers.split_first()?;
     let mut part = part_of_letter(letter, *first)?;
     for &number in rest {
@@ -101,7 +101,7 @@ fn slice(letter: &[u8], start: u64, end: u64) -> Option<Cow<'_, [u8]>> {
     between(letter, start, end).map(Cow::Borrowed)
 }
 
-fn between(letter: &[u8], start: u64, end: u64) -> Option<&[u8]> {
+pub(super) fn between(letter: &[u8], start: u64, end: u64) -> Option<&[u8]> {
     letter.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
@@ -140,7 +140,8 @@ fn fields(header: &[u8], names: &[Vec<u8>], listed: bool) -> Vec<u8> {
     chosen
 }
 
-fn cut(octets: Cow<'_, [u8]>, offset: u32, length: u32) -> Cow<'_, [u8]> {
+/// The octets of a partial, as far as they are there.
+pub fn cut(octets: Cow<'_, [u8]>, offset: u32, length: u32) -> Cow<'_, [u8]> {
     let start = (offset as usize).min(octets.len());
     let end = start.saturating_add(length as usize).min(octets.len());
     match octets {

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::cursor::Cursor;
+use crate::proto::imap::write;
 
 /// A number, or `*`: the largest in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,18 +144,9 @@ impl fmt::Display for Number {
 /// Numbers in their order as a short set, for APPENDUID and COPYUID (RFC 4315 §4). Only runs
 /// that ascend by one are joined, so that source and target sets pair off.
 pub fn compact(numbers: impl IntoIterator<Item = u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some(run) if run.1.checked_add(1) == Some(number) => run.1 = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let texts: Vec<String> = runs
-        .into_iter()
-        .map(|(from, to)| if from == to { from.to_string() } else { format!("{from}:{to}") })
-        .collect();
-    texts.join(",")
+    let mut text = Vec::new();
+    write::set(&mut text, numbers);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// True when one of the ascending ranges holds `number`.

@@ -12,6 +12,7 @@ pub(super) struct Answer {
     status: &'static str,
     code: Option<String>,
     text: &'static str,
+    removes: bool,
 }
 
 /// What a command comes to.
@@ -29,17 +30,35 @@ pub(super) enum Halt {
 impl Answer {
     /// `OK`
     pub(super) fn ok(text: &'static str) -> Self {
-        Self { status: "OK", code: None, text }
+        Self { status: "OK", code: None, text, removes: false }
     }
 
     /// `NO` with a response code.
     pub(super) fn no(code: &'static str, text: &'static str) -> Self {
-        Self { status: "NO", code: Some(code.to_owned()), text }
+        Self { status: "NO", code: Some(code.to_owned()), text, removes: false }
     }
 
     /// `BAD`
     pub(super) fn bad(text: &'static str) -> Self {
-        Self { status: "BAD", code: None, text }
+        Self { status: "BAD", code: None, text, removes: false }
+    }
+
+    /// What somebody is told who may see a mailbox, but not do that in it (RFC 5530 §3).
+    pub(super) fn not_permitted() -> Self {
+        Self::no("NOPERM", "You have no right to do that there")
+    }
+
+    /// Of a command that removed messages: the mailbox's new HIGHESTMODSEQ belongs behind the news
+    /// (RFC 7162 §3.2.7).
+    #[must_use]
+    pub(super) fn after_removal(mut self) -> Self {
+        self.removes = true;
+        self
+    }
+
+    /// True when HIGHESTMODSEQ shall be its code.
+    pub(super) fn wants_modseq(&self) -> bool {
+        self.removes && self.code.is_none()
     }
 
     /// With this response code.

@@ -1,17 +1,25 @@
 //! FETCH: messages on their way out, one at a time; contents are opened here and nowhere else.
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
+use crate::domain::folder::ModSeq;
+use crate::domain::folder::UidSet;
+use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::domain::secret::Secret;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
+use crate::proto::imap::binary;
+use crate::proto::imap::binary::NoBinary;
 use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::Numbering;
+use crate::proto::imap::command::PartialRange;
 use crate::proto::imap::date;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::flags;
@@ -23,11 +31,13 @@ use crate::proto::mime::summary::Summary;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::dialect::Dialect;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
+use crate::server::imap::view;
 use crate::server::imap::view::View;
 
 /// Rows that are read at once.
@@ -46,44 +56,140 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
     view: &mut View<D::Shelf>,
     fetch: &Fetch,
 ) -> Done {
-    let Fetch { by, ref set, .. } = *fetch;
-    let mut items = fetch.items.clone();
-    // RFC 3501 §6.4.8: a UID command tells the UID whether asked or not.
-    if by == Numbering::Uid && !items.contains(&FetchItem::Uid) {
-        items.insert(0, FetchItem::Uid);
-    }
-    let wanted = view.named(by, set)?;
-    let (mut unreadable, mut missing) = (0, wanted.len());
-    for page in wanted.chunks(ROWS) {
-        for entry in view.rows(page).await? {
-            missing -= 1;
+    let by = fetch.by;
+    check_form(fetch, line.dialect)?;
+    let items = items_of(fetch, line.dialect);
+    let wanted = wanted(line, view, fetch).await?;
+    let (mut total, mut done, mut missing) = (Sent::default(), 0, wanted.len());
+    for page in view::pages(&wanted, ROWS) {
+        for entry in view.rows(&page).await? {
+            missing = missing.saturating_sub(1);
             let one = Message { desk, shelf: view.shelf.clone(), entry, items: &items };
             // A reader who takes a letter by the byte keeps it in our memory: not for ever.
             match timeout(desk.times().data, one.send(line, view)).await {
-                Ok(sent) => unreadable += usize::from(sent? == Sent::WithoutBody),
+                Ok(sent) => total.add(sent?),
                 Err(_) => return Err(Gone::Slow.into()),
             }
         }
+        done += u32::try_from(page.len()).unwrap_or(u32::MAX);
+        line.progress(done, wanted.len()).await?;
     }
-    if unreadable > 0 {
+    if total.without_body {
         return Ok(Answer::no("UNAVAILABLE", "A message cannot be opened; the others were sent"));
     }
+    if total.unknown_encoding {
+        // RFC 3516 §4.3
+        return Ok(Answer::no("UNKNOWN-CTE", "A part has an encoding that cannot be undone"));
+    }
     let done = Answer::ok("Done");
-    // RFC 5530 §3: another session has expunged some, and this one was not told yet.
-    Ok(if missing > 0 { done.code("EXPUNGEISSUED".to_owned()) } else { done })
+    // RFC 5530 §3: another session has expunged some, and this one was not told yet. Who asks by
+    // UID expects that some are gone.
+    let is_issue = missing > 0 && by == Numbering::Sequence;
+    Ok(if is_issue { done.code("EXPUNGEISSUED".to_owned()) } else { done })
+}
+
+/// What the grammar allows and the RFCs do not.
+fn check_form(fetch: &Fetch, dialect: Dialect) -> Result<(), Halt> {
+    // RFC 7162 §3.2.6
+    let is_resync = dialect.qresync && fetch.by == Numbering::Uid && fetch.changed_since.is_some();
+    if fetch.vanished && !is_resync {
+        let why = "VANISHED needs ENABLE QRESYNC, UID FETCH and CHANGEDSINCE";
+        return Err(Answer::bad(why).into());
+    }
+    // RFC 9394 §3.3
+    if fetch.partial.is_some() && fetch.by == Numbering::Sequence {
+        return Err(Answer::bad("PARTIAL needs UID FETCH").into());
+    }
+    let is_binary =
+        |item: &&FetchItem| matches!(item, FetchItem::Binary(_) | FetchItem::BinarySize(_));
+    if fetch.items.iter().filter(is_binary).count() > limits::IMAP_BINARY_ITEMS_MAX {
+        return Err(Answer::no("LIMIT", "Too many BINARY items in one command").into());
+    }
+    Ok(())
+}
+
+/// The items, with those that RFCs add unasked.
+fn items_of(fetch: &Fetch, dialect: Dialect) -> Vec<FetchItem> {
+    let mut items = fetch.items.clone();
+    // RFC 3501 §6.4.8: a UID command tells the UID whether asked or not.
+    if fetch.by == Numbering::Uid && !items.contains(&FetchItem::Uid) {
+        items.insert(0, FetchItem::Uid);
+    }
+    // RFC 7162 §3.1 and §3.1.4.1
+    let tells =
+        fetch.changed_since.is_some() || (dialect.condstore && items.contains(&FetchItem::Flags));
+    if tells && !items.contains(&FetchItem::ModSeq) {
+        items.push(FetchItem::ModSeq);
+    }
+    items
+}
+
+/// The messages that are asked for, after telling which of them have vanished if that is asked.
+async fn wanted<M: Shelf, S: Stream>(
+    line: &mut Line<S>,
+    view: &View<M>,
+    fetch: &Fetch,
+) -> Result<UidSet, Halt> {
+    let mut wanted = view.named(fetch.by, &fetch.set)?;
+    if let Some(since) = fetch.changed_since {
+        let changes = view.shelf.changes(view.folder, ModSeq(since)).await?;
+        if fetch.vanished {
+            let mut asked = UidSet::new();
+            let ranges = fetch.set.resolve(view.last_uid());
+            ranges.into_iter().for_each(|range| asked.insert_range(range));
+            // What the client still counts goes with a VANISHED of its own.
+            let gone = changes.gone.intersection(&asked).difference(view.uids());
+            view::write_vanished(line, "VANISHED (EARLIER)", &gone).await?;
+        }
+        wanted = wanted.intersection(&changes.touched);
+    }
+    Ok(match fetch.partial {
+        Some(partial) => part_of(&wanted, partial),
+        None => wanted,
+    })
+}
+
+/// The results that a PARTIAL names, counted from either end (RFC 9394 §3.1).
+fn part_of(found: &UidSet, partial: PartialRange) -> UidSet {
+    let all = found.len();
+    let (first, last) = match partial.from_end {
+        false => (partial.first, partial.last.min(all)),
+        true => (
+            all.saturating_sub(partial.last).saturating_add(1),
+            (all + 1).saturating_sub(partial.first),
+        ),
+    };
+    match found.at(first).zip(found.at(last)) {
+        Some((first, last)) if first <= last => found.within(first..=last),
+        _ => UidSet::new(),
+    }
 }
 
 /// Opens a letter, with room for its clear text.
-async fn open<D: Desk>(desk: &D, shelf: &D::Shelf, entry: &Entry) -> Result<Opened, MailboxError> {
-    let room = desk.reserve_reading(entry.size).await.map_err(MailboxError::Temporary)?;
+async fn open<D: Desk>(
+    desk: &D,
+    shelf: &D::Shelf,
+    entry: &Entry,
+    copies: u64,
+) -> Result<Opened, MailboxError> {
+    let octets = entry.size.saturating_mul(copies);
+    let room = desk.reserve_reading(octets).await.map_err(MailboxError::Temporary)?;
     let letter = shelf.content(entry).await?;
     Ok(Opened { letter, _room: room })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    Whole,
-    WithoutBody,
+/// What was wrong with what was sent.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    without_body: bool,
+    unknown_encoding: bool,
+}
+
+impl Sent {
+    fn add(&mut self, other: Self) {
+        self.without_body |= other.without_body;
+        self.unknown_encoding |= other.unknown_encoding;
+    }
 }
 
 struct Message<'a, D: Desk> {
@@ -99,35 +205,42 @@ impl<D: Desk> Message<'_, D> {
         line: &mut Line<S>,
         view: &mut View<D::Shelf>,
     ) -> Result<Sent, Halt> {
-        let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::Whole) };
+        let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::default()) };
         let opened = self.open_if_asked().await?;
         let summary = self.summary_if_asked(view).await?;
         let tells_flags = opened.is_ok()
             && self.mark_seen(view).await?
             && !self.items.contains(&FetchItem::Flags);
-        let extra = tells_flags.then_some(FetchItem::Flags);
+        let tells_modseq =
+            tells_flags && line.dialect.condstore && !self.items.contains(&FetchItem::ModSeq);
+        let extra =
+            [tells_flags.then_some(FetchItem::Flags), tells_modseq.then_some(FetchItem::ModSeq)];
+        let mut sent = Sent { without_body: opened.is_err(), unknown_encoding: false };
 
         write::text(line.out(), format_args!("* {sequence} FETCH ("));
-        for (index, item) in self.items.iter().chain(&extra).enumerate() {
+        for (index, item) in self.items.iter().chain(extra.iter().flatten()).enumerate() {
             if index > 0 {
                 line.out().push(b' ');
             }
             item.print_label(line.out());
             line.out().push(b' ');
-            self.write_value(line, item, summary.as_deref(), &opened).await?;
+            sent.add(self.write_value(line, item, summary.as_deref(), &opened).await?);
         }
         line.out().extend_from_slice(b")\r\n");
         line.relieve().await?;
-        Ok(if opened.is_ok() { Sent::Whole } else { Sent::WithoutBody })
+        Ok(sent)
     }
 
     /// `Err(())` when the letter cannot be opened: that is this letter's trouble, and the
     /// others are sent all the same.
     async fn open_if_asked(&self) -> Result<Result<Option<Opened>, ()>, Halt> {
-        if self.items.iter().all(|item| item.section().is_none()) {
+        if !self.items.iter().any(asks_octets) {
             return Ok(Ok(None));
         }
-        match open(self.desk, &self.shelf, &self.entry).await {
+        // A decoded part is as long as the letter at most.
+        let is_binary = |item| matches!(item, &FetchItem::Binary(_) | &FetchItem::BinarySize(_));
+        let copies = if self.items.iter().any(is_binary) { 2 } else { 1 };
+        match open(self.desk, &self.shelf, &self.entry, copies).await {
             Ok(opened) => Ok(Ok(Some(opened))),
             // It went between the row and the content; its numbers are still valid here.
             Err(MailboxError::NoSuchMessage) => Ok(Err(())),
@@ -142,6 +255,9 @@ impl<D: Desk> Message<'_, D> {
     async fn summary_if_asked(&self, view: &View<D::Shelf>) -> Result<Option<Arc<Summary>>, Halt> {
         let asks = |item: &FetchItem| match item {
             FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
+            FetchItem::Preview { .. } => true,
+            FetchItem::Binary(binary) => !binary.part.is_empty(),
+            FetchItem::BinarySize(part) => !part.is_empty(),
             FetchItem::Section(body) => section::needs_structure(&body.section),
             _ => false,
         };
@@ -154,6 +270,7 @@ impl<D: Desk> Message<'_, D> {
     /// Sets `\Seen` when an item asks for it; true when that changed something.
     async fn mark_seen(&mut self, view: &mut View<D::Shelf>) -> Result<bool, Halt> {
         let marks = view.access == Access::ReadWrite
+            && view.rights.has(Right::KeepSeen)
             && !self.entry.flags.seen
             && self.items.iter().any(FetchItem::marks_seen);
         if !marks {
@@ -173,7 +290,21 @@ impl<D: Desk> Message<'_, D> {
         item: &FetchItem,
         summary: Option<&Summary>,
         opened: &Result<Option<Opened>, ()>,
-    ) -> Result<(), Halt> {
+    ) -> Result<Sent, Halt> {
+        match item {
+            FetchItem::Binary(binary) => {
+                let partial = binary.partial;
+                return self.write_binary(line, (&binary.part, partial), summary, opened).await;
+            }
+            FetchItem::BinarySize(part) => {
+                let decoded = binary_octets(summary, opened, part);
+                let octets = decoded.as_ref().map_or(0, |octets| octets.len());
+                write::text(line.out(), format_args!("{octets}"));
+                tokio::task::yield_now().await;
+                return Ok(sent_binary(&decoded));
+            }
+            _ => {}
+        }
         if let Some(body) = item.section() {
             let octets = match opened {
                 Ok(Some(opened)) => {
@@ -187,10 +318,11 @@ impl<D: Desk> Message<'_, D> {
             };
             let Some(octets) = octets else {
                 line.out().extend_from_slice(b"NIL");
-                return Ok(());
+                return Ok(Sent::default());
             };
             write::literal_start(line.out(), octets.len());
-            return Ok(line.put(&octets).await?);
+            line.put(&octets).await?;
+            return Ok(Sent::default());
         }
         let out = line.out();
         match (item, summary) {
@@ -210,9 +342,74 @@ impl<D: Desk> Message<'_, D> {
             (FetchItem::BodyStructure, Some(summary)) => {
                 structure::structure(out, &summary.structure, Extent::Extended);
             }
+            (FetchItem::ModSeq, _) => write::text(out, format_args!("({})", self.entry.modseq.0)),
+            (FetchItem::EmailId, _) => {
+                write::text(out, format_args!("({})", self.entry.email_id()));
+            }
+            (FetchItem::ThreadId, _) => {
+                write::text(out, format_args!("({})", self.entry.thread_id()));
+            }
+            (FetchItem::SaveDate, _) => {
+                let date = date::print_date_time(self.entry.saved);
+                write::text(out, format_args!("\"{date}\""));
+            }
+            // RFC 8970 §3.1: NIL when there can be none, empty when there is no text.
+            (FetchItem::Preview { .. }, Some(summary)) if !summary.over_budget => {
+                write::string(out, summary.preview.as_bytes());
+            }
             // The rest are sections, or come with a summary.
             _ => out.extend_from_slice(b"NIL"),
         }
-        Ok(())
+        Ok(Sent::default())
     }
+
+    /// RFC 3516 §4.2: NIL without such a part, and a literal8 where there is a NUL.
+    async fn write_binary<S: Stream>(
+        &self,
+        line: &mut Line<S>,
+        (part, partial): (&[u32], Option<(u32, u32)>),
+        summary: Option<&Summary>,
+        opened: &Result<Option<Opened>, ()>,
+    ) -> Result<Sent, Halt> {
+        let decoded = binary_octets(summary, opened, part);
+        let sent = sent_binary(&decoded);
+        match decoded {
+            Ok(octets) => {
+                let octets = match partial {
+                    Some((offset, length)) => section::cut(octets, offset, length),
+                    None => octets,
+                };
+                if octets.contains(&0) {
+                    line.out().push(b'~');
+                }
+                write::literal_start(line.out(), octets.len());
+                line.put(&octets).await?;
+            }
+            Err(_) => line.out().extend_from_slice(b"NIL"),
+        }
+        tokio::task::yield_now().await;
+        Ok(sent)
+    }
+}
+
+fn asks_octets(item: &FetchItem) -> bool {
+    matches!(item, FetchItem::Binary(_) | FetchItem::BinarySize(_)) || item.section().is_some()
+}
+
+fn binary_octets<'o>(
+    summary: Option<&Summary>,
+    opened: &'o Result<Option<Opened>, ()>,
+    part: &[u32],
+) -> Result<Cow<'o, [u8]>, NoBinary> {
+    let Ok(Some(opened)) = opened else { return Err(NoBinary::NoPart) };
+    let letter = opened.letter.expose().as_slice();
+    match summary {
+        Some(summary) => binary::decoded(letter, &summary.structure, part),
+        None => Ok(Cow::Borrowed(letter)),
+    }
+}
+
+fn sent_binary<T>(decoded: &Result<T, NoBinary>) -> Sent {
+    let unknown_encoding = matches!(decoded, Err(NoBinary::UnknownEncoding));
+    Sent { without_body: false, unknown_encoding }
 }

@@ -3,9 +3,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -14,10 +12,14 @@ use tokio::time::timeout_at;
 use crate::domain::limits;
 use crate::domain::secret::Wipe;
 use crate::infra::net::Stop;
+use crate::proto::imap::command::Tag;
 use crate::proto::imap::reader::Budget;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Reader;
 use crate::proto::imap::reader::Step;
+use crate::proto::imap::write;
+use crate::server::imap::compress::Wire;
+use crate::server::imap::dialect::Dialect;
 use crate::server::imap::shelf::Bell;
 
 /// Octets of output that are gathered before they are sent.
@@ -71,9 +73,22 @@ pub(super) enum Event {
     Rung,
 }
 
+/// A command on its way.
+struct Obeyed {
+    tag: Tag,
+    /// When its client next hears how far it got.
+    next: Instant,
+    /// When it has taken too long.
+    until: Option<Instant>,
+}
+
 /// One connection.
 pub(super) struct Line<S> {
-    stream: S,
+    /// How the client is spoken to.
+    pub(super) dialect: Dialect,
+    /// Whether long commands tell how far they got (RFC 9585).
+    pub(super) tells_progress: bool,
+    stream: Wire<S>,
     reader: Reader,
     input: BytesMut,
     output: Vec<u8>,
@@ -83,13 +98,17 @@ pub(super) struct Line<S> {
     login_until: Option<Instant>,
     /// When the command that has begun must have ended.
     begun_until: Option<Instant>,
+    /// The command that is being obeyed.
+    obeyed: Option<Obeyed>,
 }
 
 impl<S: Stream> Line<S> {
     /// A stranger's connection.
     pub(super) fn new(stream: S, stop: Stop, times: Times) -> Self {
         Self {
-            stream,
+            dialect: Dialect::default(),
+            tells_progress: false,
+            stream: Wire::new(stream),
             reader: Reader::new(Budget::BEFORE_LOGIN),
             input: BytesMut::new(),
             output: Vec::new(),
@@ -97,6 +116,7 @@ impl<S: Stream> Line<S> {
             times,
             login_until: Some(from_now(times.login)),
             begun_until: None,
+            obeyed: None,
         }
     }
 
@@ -106,6 +126,74 @@ impl<S: Stream> Line<S> {
         self.reader.set_budget(Budget::AFTER_LOGIN);
     }
 
+    /// From the next command on, mailbox names are read as the client's dialect writes them.
+    pub(super) fn adopt_names(&mut self) {
+        self.reader.set_mode(self.dialect.mode());
+    }
+
+    /// From now on the other side is a stranger again (RFC 8437 §2); compression stays.
+    pub(super) fn logged_out(&mut self) {
+        self.dialect = Dialect::default();
+        self.adopt_names();
+        self.login_until = Some(from_now(self.times.login));
+        self.reader.set_budget(Budget::BEFORE_LOGIN);
+    }
+
+    /// Compresses both ways from the next octet on (RFC 4978 §3); false when it is done already.
+    pub(super) async fn compress(&mut self) -> Result<bool, Gone> {
+        self.flush().await?;
+        // What came behind the command came compressed.
+        let begun = self.stream.compress(&self.input);
+        if begun {
+            self.input.clear();
+        }
+        Ok(begun)
+    }
+
+    /// True when the connection is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.stream.is_compressed()
+    }
+
+    /// A command begins: [`Line::progress`] names it, and ends it when it may not take for ever.
+    pub(super) fn obey(&mut self, tag: &Tag, is_bounded: bool) {
+        self.obeyed = Some(Obeyed {
+            tag: tag.clone(),
+            next: from_now(limits::IMAP_PROGRESS_PAUSE),
+            until: is_bounded.then(|| from_now(limits::IMAP_COMMAND_TIMEOUT)),
+        });
+    }
+
+    /// The tag of the command that is obeyed, for responses that repeat it.
+    pub(super) fn tag(&self) -> &str {
+        self.obeyed.as_ref().map_or("", |obeyed| obeyed.tag.as_str())
+    }
+
+    /// Tells now and then how far a long command got (RFC 9585 §3). Call it once a page of rows;
+    /// what is counted is the caller's choice, as long as `done` grows towards `all`.
+    pub(super) async fn progress(&mut self, done: u32, all: u32) -> Result<(), Gone> {
+        let now = from_now(Duration::ZERO);
+        let Some(obeyed) = &mut self.obeyed else { return Ok(()) };
+        if obeyed.until.is_some_and(|until| until <= now) {
+            return Err(Gone::Slow);
+        }
+        if obeyed.next > now {
+            return Ok(());
+        }
+        obeyed.next = from_now(limits::IMAP_PROGRESS_PAUSE);
+        if !self.tells_progress {
+            return Ok(());
+        }
+        // The grammar has no goal of 0, and nothing beyond the goal.
+        let all = all.max(1);
+        let (done, tag) = (done.min(all), obeyed.tag.as_str());
+        write::text(
+            &mut self.output,
+            format_args!("* OK [INPROGRESS (\"{tag}\" {done} {all})] Still at it\r\n"),
+        );
+        self.flush().await
+    }
+
     /// True when octets have arrived that nobody has read.
     pub(super) fn has_input(&self) -> bool {
         !self.input.is_empty()
@@ -113,7 +201,7 @@ impl<S: Stream> Line<S> {
 
     /// Gives the stream back, for TLS.
     pub(super) fn into_stream(self) -> S {
-        self.stream
+        self.stream.into_inner()
     }
 
     /// The next line is no command.
@@ -193,7 +281,7 @@ impl<S: Stream> Line<S> {
         tokio::select! {
             biased;
             () = self.stop.stopped() => Err(Gone::Stopping),
-            read = timeout_at(until, self.stream.read_buf(&mut self.input)) => match read {
+            read = timeout_at(until, self.stream.read(&mut self.input)) => match read {
                 Err(_) => Err(gone),
                 Ok(Ok(0) | Err(_)) => Err(Gone::Peer),
                 Ok(Ok(_)) => Ok(false),
@@ -213,7 +301,7 @@ impl<S: Stream> Line<S> {
         self.input.reserve(INPUT_OCTETS);
         tokio::select! {
             biased;
-            read = self.stream.read_buf(&mut self.input) => match read {
+            read = self.stream.read(&mut self.input) => match read {
                 Ok(0) | Err(_) => Err(Gone::Peer),
                 Ok(_) => Ok(()),
             },

@@ -2,8 +2,11 @@
 
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
+use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
+use crate::domain::folder::UidSet;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::command::Access;
@@ -19,6 +22,7 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::folders;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
+use crate::server::imap::select;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view;
@@ -46,37 +50,139 @@ pub(super) async fn store<M: Shelf, S: Stream>(
     must_be_writable(view)?;
     let (FlagChange::Replace(flags) | FlagChange::Add(flags) | FlagChange::Remove(flags)) = change;
     check_keywords(flags)?;
+    check_rights(view, change)?;
     let wanted = view.named(by, set)?;
-    let mut missing = wanted.len();
-    for page in wanted.chunks(ROWS) {
-        let uids: Vec<Uid> = page.iter().copied().map(Uid).collect();
-        let changed = view.shelf.store_flags(view.folder, &uids, change).await?;
-        for entry in &changed {
+    let (mut done, mut missing, mut modified) = (0, UidSet::new(), UidSet::new());
+    for page in view::pages(&wanted, ROWS) {
+        let unless = store.unchanged_since.map(ModSeq);
+        let (rows, refused) = change_page(view, &page, change, unless).await?;
+        missing.extend(page.iter().copied());
+        for entry in &rows {
+            missing.remove(entry.uid.0);
             view.has_told(entry);
+            let Some(sequence) = view.sequence_of(entry.uid) else { continue };
+            let dialect = line.dialect;
+            match echo {
+                Echo::Flags => view::write_flags(line.out(), sequence, entry, by, dialect),
+                // RFC 7162 §3.1.3: even a silent STORE tells the new mod-sequence.
+                Echo::Silent if dialect.condstore => {
+                    view::write_modseq(line.out(), sequence, entry);
+                }
+                Echo::Silent => {}
+            }
+            line.relieve().await?;
         }
-        let rows = with_unchanged(view, page, changed).await?;
-        missing -= rows.len();
-        for entry in rows.iter().filter(|_| echo == Echo::Flags) {
+        // RFC 7162 §3.1.3: who lost a race is told the marks that won it.
+        let refused: Vec<u32> = refused.iter().map(|uid| uid.0).collect();
+        for entry in view.rows(&refused).await? {
+            missing.remove(entry.uid.0);
+            view.has_told(&entry);
             if let Some(sequence) = view.sequence_of(entry.uid) {
-                view::write_flags(line.out(), sequence, entry, by);
+                let dialect = line.dialect;
+                view::write_flags(line.out(), sequence, &entry, by, dialect);
                 line.relieve().await?;
             }
         }
+        modified.extend(refused);
+        done += u32::try_from(page.len()).unwrap_or(u32::MAX);
+        line.progress(done, wanted.len()).await?;
     }
-    let done = Answer::ok("Done");
-    Ok(if missing > 0 { done.code("EXPUNGEISSUED".to_owned()) } else { done })
+    Ok(stored(view, store, modified, missing))
 }
 
-/// A STORE that changes nothing for a message still tells its flags.
-async fn with_unchanged<M: Shelf>(
+/// What a STORE comes to. RFC 7162 §3.1.3: a condition fails for a message that is gone, unless it
+/// was named by its UID (RFC 3501 §6.4.8).
+fn stored<M: Shelf>(view: &View<M>, store: &Store, modified: UidSet, missing: UidSet) -> Answer {
+    let is_conditional = store.unchanged_since.is_some();
+    let lost = is_conditional && store.by == Numbering::Sequence && !missing.is_empty();
+    let failed = if lost { modified.union(&missing) } else { modified };
+    if failed.is_empty() {
+        let done = Answer::ok("Done");
+        return match missing.is_empty() {
+            true => done,
+            false => done.code("EXPUNGEISSUED".to_owned()),
+        };
+    }
+    let numbers: UidSet = match store.by {
+        Numbering::Uid => failed,
+        Numbering::Sequence => failed.iter().filter_map(|uid| view.sequence_of(Uid(uid))).collect(),
+    };
+    let mut code = b"MODIFIED ".to_vec();
+    view::write_runs(&mut code, view::runs(&numbers));
+    let code = String::from_utf8_lossy(&code).into_owned();
+    match lost {
+        true => {
+            Answer::no("EXPUNGEISSUED", "Some of the messages are not there any more").code(code)
+        }
+        false => Answer::ok("Others changed some of the messages first").code(code),
+    }
+}
+
+/// Changes the marks of one page; answers the rows as they stand now, and the UIDs whose condition
+/// failed.
+async fn change_page<M: Shelf>(
     view: &View<M>,
     page: &[u32],
-    changed: Vec<Entry>,
-) -> Result<Vec<Entry>, MailboxError> {
-    if changed.len() == page.len() {
-        return Ok(changed);
+    change: &FlagChange,
+    unless: Option<ModSeq>,
+) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+    let uids: Vec<Uid> = page.iter().copied().map(Uid).collect();
+    let unless = unless.unwrap_or(ModSeq(u64::MAX));
+    let rights = view.rights;
+    let permitted = |flags: &Flags| select::permitted_flags(flags, rights);
+    let has_all = [Right::KeepSeen, Right::Write, Right::DeleteMessages]
+        .into_iter()
+        .all(|right| rights.has(right));
+    let change = match change {
+        change if has_all => change.clone(),
+        FlagChange::Add(flags) => FlagChange::Add(permitted(flags)),
+        FlagChange::Remove(flags) => FlagChange::Remove(permitted(flags)),
+        FlagChange::Replace(flags) => {
+            return replace_permitted(view, page, &permitted(flags), unless).await;
+        }
+    };
+    view.shelf.store_flags_unless(view.folder, &uids, &change, unless).await
+}
+
+/// RFC 4314 §4: flags that somebody may not change stay as they are. Messages with the same ones
+/// are changed together.
+async fn replace_permitted<M: Shelf>(
+    view: &View<M>,
+    page: &[u32],
+    flags: &Flags,
+    unless: ModSeq,
+) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+    let mut groups: Vec<(Flags, Vec<Uid>)> = Vec::new();
+    for entry in view.rows(page).await? {
+        let may_change = select::permitted_flags(&entry.flags, view.rights);
+        let kept = entry.flags.changed(&FlagChange::Remove(may_change));
+        match groups.iter_mut().find(|(flags, _)| *flags == kept) {
+            Some((_, uids)) => uids.push(entry.uid),
+            None => groups.push((kept, vec![entry.uid])),
+        }
     }
-    view.rows(page).await
+    let (mut rows, mut refused) = (Vec::with_capacity(page.len()), Vec::new());
+    for (kept, uids) in groups {
+        let change = FlagChange::Replace(kept.changed(&FlagChange::Add(flags.clone())));
+        let (some, others) =
+            view.shelf.store_flags_unless(view.folder, &uids, &change, unless).await?;
+        rows.extend(some);
+        refused.extend(others);
+    }
+    rows.sort_unstable_by_key(|entry| entry.uid);
+    refused.sort_unstable();
+    Ok((rows, refused))
+}
+
+/// RFC 4314 §4: a STORE is refused when nothing of it is permitted; otherwise what is not permitted
+/// is passed over.
+fn check_rights<M: Shelf>(view: &View<M>, change: &FlagChange) -> Result<(), Halt> {
+    let (FlagChange::Replace(flags) | FlagChange::Add(flags) | FlagChange::Remove(flags)) = change;
+    let permitted = select::permitted_flags(flags, view.rights);
+    if *flags != Flags::default() && permitted == Flags::default() {
+        return Err(Answer::not_permitted().into());
+    }
+    Ok(())
 }
 
 /// COPY, MOVE and their UID variants.
@@ -90,15 +196,20 @@ pub(super) async fn transfer<D: Desk, S: Stream>(
 ) -> Done {
     if transfer == Transfer::Move {
         must_be_writable(view)?;
+        // RFC 6851 §4.3: a move is a copy and an expunge.
+        view.must(Right::DeleteMessages)?;
+        view.must(Right::Expunge)?;
     }
     let target = folders::find_target(desk, own, mailbox).await?;
-    let uids: Vec<Uid> = view.named(by, set)?.into_iter().map(Uid).collect();
+    select::permit(target.rights, Right::Insert)?;
+    let uids: Vec<Uid> = view.named(by, set)?.iter().map(Uid).collect();
     if uids.is_empty() {
         return Ok(Answer::ok("Nothing to do"));
     }
+    let to = target.folder.id;
     let (uid_validity, pairs) = match transfer {
-        Transfer::Copy => view.shelf.copy(view.folder, &uids, target.folder.id).await?,
-        Transfer::Move => view.shelf.move_messages(view.folder, &uids, target.folder.id).await?,
+        Transfer::Copy => view.shelf.copy_to(view.folder, &uids, &target.shelf, to).await?,
+        Transfer::Move => view.shelf.move_to(view.folder, &uids, &target.shelf, to).await?,
     };
     let done = Answer::ok("Done");
     if pairs.is_empty() {
@@ -111,7 +222,7 @@ pub(super) async fn transfer<D: Desk, S: Stream>(
     // RFC 6851 §4.3: COPYUID comes untagged, before the EXPUNGEs.
     write::text(line.out(), format_args!("* OK [{code}] Moved\r\n"));
     view.remove(line, pairs.into_iter().map(|(from, _)| from)).await?;
-    Ok(done)
+    Ok(done.after_removal())
 }
 
 /// EXPUNGE and UID EXPUNGE.
@@ -121,15 +232,18 @@ pub(super) async fn expunge<M: Shelf, S: Stream>(
     set: Option<&SequenceSet>,
 ) -> Done {
     must_be_writable(view)?;
+    view.must(Right::Expunge)?;
     // Only what this session knows of: a message that another session has just put there and
     // marked is not ours to remove by a set of UIDs.
     let uids: Option<Vec<Uid>> = match set {
-        Some(set) => Some(view.named(Numbering::Uid, set)?.into_iter().map(Uid).collect()),
+        Some(set) => Some(view.named(Numbering::Uid, set)?.iter().map(Uid).collect()),
         None => None,
     };
     let gone = view.shelf.expunge(view.folder, uids.as_deref()).await?;
+    let done = Answer::ok("Expunged");
+    let is_some = !gone.is_empty();
     view.remove(line, gone).await?;
-    Ok(Answer::ok("Expunged"))
+    Ok(if is_some { done.after_removal() } else { done })
 }
 
 pub(super) fn must_be_writable<M: Shelf>(view: &View<M>) -> Result<(), Halt> {

@@ -24,7 +24,6 @@ use crate::proto::imap::command::NotifyEvent;
 use crate::proto::imap::command::NotifyMailboxes;
 use crate::proto::imap::command::Numbering;
 use crate::proto::imap::fetch::FetchItem;
-use crate::proto::imap::name;
 use crate::proto::imap::name::DELIMITER;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::sequence::SequenceSet;
@@ -32,6 +31,7 @@ use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::dialect::Dialect;
 use crate::server::imap::fetch;
 use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
@@ -137,7 +137,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             notices.open_books(self.desk, &own).await?;
         }
         let shown = self.selected().ok().map(|view| (view.shelf.id(), view.folder));
-        let condstore = self.knows_modseq();
+        let (condstore, dialect) = (self.knows_modseq(), self.line.dialect);
         for book in &notices.books {
             for (id, known) in &book.known {
                 let wanted = notices.wanted(book, known);
@@ -145,11 +145,11 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
                 if !known.readable {
                     // RFC 5465 §3.1: it may be listed, and no more. Told where it was named.
                     if wanted != Wanted::default() {
-                        write_no_access(self.line.out(), &name);
+                        write_no_access(self.line.out(), dialect, &name);
                     }
                 } else if wish.status && wanted.messages && shown != Some((book.shelf.id(), *id)) {
                     let items = Items { uid_validity: true, unseen: true, modseq: condstore };
-                    write_status(self.line.out(), &name, known, items);
+                    write_status(self.line.out(), dialect, &name, known, items);
                 }
                 self.line.relieve().await?;
             }
@@ -212,7 +212,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     /// News of mailboxes that are not selected.
     async fn tell_others(&mut self, own_names: &[String]) -> Result<(), Halt> {
-        let condstore = self.knows_modseq();
+        let (condstore, dialect) = (self.knows_modseq(), self.line.dialect);
         let shown = self.selected().ok().map(|view| (view.shelf.id(), view.folder));
         let Self { line, notices, .. } = self;
         let Some(notices) = notices.as_deref_mut() else { return Ok(()) };
@@ -228,7 +228,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             let is_own = |name: &str| own_names.iter().any(|own| is_or_is_below(own, name));
             for line_of in names_changed(book, &before, |known| wanted(groups, book, known)) {
                 if !is_own(&line_of.name) {
-                    line_of.write(line.out());
+                    line_of.write(line.out(), dialect);
                     line.relieve().await?;
                 }
             }
@@ -247,7 +247,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
                 };
                 let marked = wanted.flags && (items.unseen || items.modseq);
                 if moved || marked || old.uid_validity != known.uid_validity {
-                    write_status(line.out(), &book.name_of(known), known, items);
+                    write_status(line.out(), dialect, &book.name_of(known), known, items);
                     line.relieve().await?;
                 }
             }
@@ -262,11 +262,9 @@ impl<M: Shelf> Notices<M> {
         self.books.push(Book::open(own.clone(), String::new()).await?);
         let reaches = |group: &EventGroup| match &group.mailboxes {
             NotifyMailboxes::Subscribed => true,
-            NotifyMailboxes::Subtree(names) | NotifyMailboxes::Mailboxes(names) => {
-                names.iter().any(|name| {
-                    is_or_is_below(OTHERS, name.as_str()) || name.as_str().is_empty()
-                })
-            }
+            NotifyMailboxes::Subtree(names) | NotifyMailboxes::Mailboxes(names) => names
+                .iter()
+                .any(|name| is_or_is_below(OTHERS, name.as_str()) || name.as_str().is_empty()),
             _ => false,
         };
         if self.groups.iter().any(reaches) {
@@ -582,13 +580,13 @@ impl Listed {
         Self { name: book.name_of(known), attributes, old_name }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>, dialect: Dialect) {
         let attributes = self.attributes.join(" ");
         write::text(out, format_args!("* LIST ({attributes}) \"{DELIMITER}\" "));
-        write::string(out, name::encode(&self.name).as_bytes());
+        dialect.write_name(out, &self.name);
         if let Some(old) = &self.old_name {
             out.extend_from_slice(b" (\"OLDNAME\" (");
-            write::string(out, name::encode(old).as_bytes());
+            dialect.write_name(out, old);
             out.extend_from_slice(b"))");
         }
         out.extend_from_slice(b"\r\n");
@@ -603,9 +601,9 @@ struct Items {
     modseq: bool,
 }
 
-fn write_status(out: &mut Vec<u8>, name: &str, known: &Known, items: Items) {
+fn write_status(out: &mut Vec<u8>, dialect: Dialect, name: &str, known: &Known, items: Items) {
     out.extend_from_slice(b"* STATUS ");
-    write::string(out, name::encode(name).as_bytes());
+    dialect.write_name(out, name);
     let Known { exists, uid_next, uid_validity, unseen, modseq, .. } = known;
     write::text(out, format_args!(" (MESSAGES {exists} UIDNEXT {uid_next}"));
     if items.uid_validity {
@@ -620,9 +618,9 @@ fn write_status(out: &mut Vec<u8>, name: &str, known: &Known, items: Items) {
     out.extend_from_slice(b")\r\n");
 }
 
-fn write_no_access(out: &mut Vec<u8>, name: &str) {
+fn write_no_access(out: &mut Vec<u8>, dialect: Dialect, name: &str) {
     write::text(out, format_args!("* LIST (\\NoAccess) \"{DELIMITER}\" "));
-    write::string(out, name::encode(name).as_bytes());
+    dialect.write_name(out, name);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -647,7 +645,7 @@ async fn tell_new<D: Desk, S: Stream>(
         vanished: false,
         partial: None,
     };
-    match fetch::fetch(desk, line, view, &wish).await {
+    match Box::pin(fetch::fetch(desk, line, view, &wish)).await {
         // The message is listed; that it cannot be opened is said when it is asked for.
         Ok(_) | Err(Halt::Refused(_)) => Ok(()),
         Err(gone) => Err(gone),

@@ -10,7 +10,6 @@ use crate::proto::imap::command::Numbering;
 use crate::proto::imap::command::Search;
 use crate::proto::imap::command::SearchReturns;
 use crate::proto::imap::command::Sort;
-use crate::proto::imap::command::Tag;
 use crate::proto::imap::command::Thread;
 use crate::proto::imap::matching;
 use crate::proto::imap::matching::Query;
@@ -21,7 +20,6 @@ use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
-use crate::server::imap::progress::Progress;
 use crate::server::imap::search::answers::Results;
 use crate::server::imap::search::hunt::Found;
 use crate::server::imap::search::hunt::Hunt;
@@ -30,29 +28,19 @@ use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::View;
 
-/// What a session says of itself when it asks.
-pub(super) struct Asker<'a> {
-    /// The command's tag, which ESEARCH and INPROGRESS repeat.
-    pub(super) tag: &'a Tag,
-    /// IMAP4rev2 is enabled: SEARCH is answered by ESEARCH (RFC 9051 §7.3.4).
-    pub(super) rev2: bool,
-    /// UTF8=ACCEPT is enabled: no charset may be named (RFC 6855 §3).
-    pub(super) utf8: bool,
-}
-
 /// SEARCH and UID SEARCH.
 pub(super) async fn search<D: Desk, S: Stream>(
     desk: &D,
     line: &mut Line<S>,
     view: &mut View<D::Shelf>,
     search: &Search,
-    asker: &Asker<'_>,
 ) -> Done {
     let returns = match search.returns {
-        None if asker.rev2 => Some(SearchReturns { all: true, ..SearchReturns::default() }),
+        // RFC 9051 §7.3.4: no SEARCH responses any more.
+        None if line.dialect.rev2 => Some(SearchReturns { all: true, ..SearchReturns::default() }),
         returns => returns,
     };
-    let done = searched(desk, line, view, search, returns, asker).await;
+    let done = searched(desk, line, view, search, returns).await;
     finish(view, returns, done)
 }
 
@@ -62,10 +50,9 @@ async fn searched<D: Desk, S: Stream>(
     view: &View<D::Shelf>,
     search: &Search,
     returns: Option<SearchReturns>,
-    asker: &Asker<'_>,
 ) -> Result<Option<UidSet>, Halt> {
-    let query = prepared(view, search, asker)?;
-    let mut hunt = Hunt::new(desk, line, view, Progress::new(asker.tag));
+    let query = prepared(line, view, search)?;
+    let mut hunt = Hunt::new(desk, line, view);
     let found = match ends_only(returns) {
         None => hunt.run(&query, Wanted::All).await?,
         Some(Ends { first, last }) => {
@@ -83,7 +70,7 @@ async fn searched<D: Desk, S: Stream>(
     let in_order: Vec<u32> = found.uids.iter().collect();
     let results = Results { by: search.by, in_order: &in_order, found: &found };
     let asks_modseq = matching::asks_modseq(&search.key);
-    results.answer(line, view, "SEARCH", returns, asks_modseq, asker).await
+    results.answer(line, view, "SEARCH", returns, asks_modseq).await
 }
 
 /// SORT and UID SORT.
@@ -92,9 +79,8 @@ pub(super) async fn sort<D: Desk, S: Stream>(
     line: &mut Line<S>,
     view: &mut View<D::Shelf>,
     sort: &Sort,
-    asker: &Asker<'_>,
 ) -> Done {
-    let done = sorted(desk, line, view, sort, asker).await;
+    let done = sorted(desk, line, view, sort).await;
     finish(view, sort.search.returns, done)
 }
 
@@ -103,16 +89,15 @@ async fn sorted<D: Desk, S: Stream>(
     line: &mut Line<S>,
     view: &View<D::Shelf>,
     sort: &Sort,
-    asker: &Asker<'_>,
 ) -> Result<Option<UidSet>, Halt> {
     let search = &sort.search;
-    let query = prepared(view, search, asker)?;
-    let mut hunt = Hunt::new(desk, line, view, Progress::new(asker.tag));
+    let query = prepared(line, view, search)?;
+    let mut hunt = Hunt::new(desk, line, view);
     let found = hunt.run(&query, Wanted::All).await?;
     let in_order = order::sorted(&mut hunt, &found, &sort.criteria).await?;
     let results = Results { by: search.by, in_order: &in_order, found: &found };
     let asks_modseq = matching::asks_modseq(&search.key);
-    results.answer(line, view, "SORT", search.returns, asks_modseq, asker).await
+    results.answer(line, view, "SORT", search.returns, asks_modseq).await
 }
 
 /// THREAD and UID THREAD.
@@ -121,10 +106,9 @@ pub(super) async fn thread<D: Desk, S: Stream>(
     line: &mut Line<S>,
     view: &View<D::Shelf>,
     thread: &Thread,
-    asker: &Asker<'_>,
 ) -> Done {
-    let query = prepared(view, &thread.search, asker)?;
-    let mut hunt = Hunt::new(desk, line, view, Progress::new(asker.tag));
+    let query = prepared(line, view, &thread.search)?;
+    let mut hunt = Hunt::new(desk, line, view);
     let found = hunt.run(&query, Wanted::All).await?;
     let threads = order::threads(&mut hunt, &found, thread.algorithm).await?;
     let out = line.out();
@@ -140,8 +124,13 @@ pub(super) async fn thread<D: Desk, S: Stream>(
 }
 
 /// The query, or why it cannot be asked.
-fn prepared<M: Shelf>(view: &View<M>, search: &Search, asker: &Asker<'_>) -> Result<Arc<Query>, Halt> {
-    if asker.utf8 && search.charset.is_some() {
+fn prepared<M: Shelf, S: Stream>(
+    line: &Line<S>,
+    view: &View<M>,
+    search: &Search,
+) -> Result<Arc<Query>, Halt> {
+    // RFC 6855 §3
+    if line.dialect.utf8 && search.charset.is_some() {
         return Err(Answer::bad("With UTF8=ACCEPT no charset may be named").into());
     }
     let is_both = search.returns.is_some_and(|returns| returns.all && returns.partial.is_some());
@@ -152,7 +141,7 @@ fn prepared<M: Shelf>(view: &View<M>, search: &Search, asker: &Asker<'_>) -> Res
     let scope = Scope {
         exists: view.exists(),
         last_uid: view.last_uid(),
-        saved: &view.saved,
+        saved: &view.saved(),
         now: view.shelf.now(),
         charset: search.charset.as_deref(),
     };
@@ -185,14 +174,14 @@ fn finish<M: Shelf>(
     match done {
         Ok(saved) => {
             if let Some(saved) = saved.filter(|_| saves) {
-                view.saved = saved;
+                view.save(saved);
             }
             Ok(Answer::ok("Done"))
         }
         Err(halt) => {
             let is_no = matches!(&halt, Halt::Refused(answer) if !answer.is_bad());
             if saves && is_no {
-                view.saved = UidSet::new();
+                view.save(UidSet::new());
             }
             Err(halt)
         }

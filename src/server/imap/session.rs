@@ -2,12 +2,11 @@
 use std::net::IpAddr;
 
 use crate::domain::limits;
-use crate::domain::secret::Secret;
-use crate::flow::office::ClearPermit;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::cursor::Bad;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
 use crate::proto::imap::reader::Refused;
 use crate::proto::imap::reader::Step;
@@ -15,7 +14,9 @@ use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
-use crate::server::imap::append;
+use crate::server::imap::append::Filing;
+use crate::server::imap::capabilities;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::fetch;
 use crate::server::imap::folders;
 use crate::server::imap::line::Event;
@@ -28,7 +29,6 @@ use crate::server::imap::notify;
 use crate::server::imap::notify::Moment;
 use crate::server::imap::notify::Notices;
 use crate::server::imap::search;
-use crate::server::imap::search::Asker;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::Numbers;
@@ -57,6 +57,7 @@ pub(super) type LoginCount<'a> = &'a (dyn Fn(bool) + Send + Sync);
 /// One session.
 pub(super) struct Session<'a, D: Desk, S> {
     pub(super) desk: &'a D,
+    pub(super) offer: Offer,
     pub(super) line: Line<S>,
     pub(super) safety: Safety,
     pub(super) peer: Option<IpAddr>,
@@ -64,12 +65,10 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) state: State<D::Shelf>,
     pub(super) bad_commands: usize,
     pub(super) failed_logins: usize,
-    /// Room for the message that is on its way.
-    pub(super) room: Option<ClearPermit>,
+    /// Messages that are on their way.
+    pub(super) filing: Option<Filing<D::Shelf>>,
     /// What is told unasked; `None` until the first NOTIFY.
     pub(super) notices: Option<Box<Notices<D::Shelf>>>,
-    /// The message of an APPEND whose command has not ended yet.
-    pub(super) message: Option<Secret<Vec<u8>>>,
 }
 
 /// RFC 3501 §3
@@ -86,12 +85,6 @@ pub(super) enum Way {
     StartTls,
 }
 
-/// RFC 3501 §7.2.1; all of it works, and what is not here does not.
-const EXTENSIONS: &str = "SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS MOVE UNSELECT \
-                          SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE \
-                          ESEARCH SEARCHRES WITHIN SORT SORT=DISPLAY ESORT PARTIAL \
-                          THREAD=REFERENCES THREAD=ORDEREDSUBJECT";
-
 impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// A stranger's session.
     pub(super) fn new(
@@ -101,8 +94,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         peer: Option<IpAddr>,
         count_login: LoginCount<'a>,
     ) -> Self {
+        let offer = desk.offer();
+        let mut line = line;
+        line.tells_progress = offer.has(Feature::InProgress);
         Self {
             desk,
+            offer,
             line,
             safety,
             peer,
@@ -110,9 +107,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             state: State::Stranger,
             bad_commands: 0,
             failed_logins: 0,
-            room: None,
+            filing: None,
             notices: None,
-            message: None,
         }
     }
 
@@ -157,9 +153,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 self.line.out().extend_from_slice(b"+ OK\r\n");
                 Ok(Way::On)
             }
-            Step::Message(announced) => self.decide(announced).await,
+            Step::Message(announced) => Box::pin(self.decide(announced)).await,
             Step::Received(message) => {
-                self.message = Some(message);
+                Box::pin(self.receive(message)).await;
                 Ok(Way::On)
             }
             Step::Command(command) => self.obey(command).await,
@@ -171,7 +167,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     /// A command that is none. RFC 3501 §7.1.3: an untagged BAD when there is no tag.
     fn refuse(&mut self, refused: &Refused) -> Way {
-        (self.room, self.message) = (None, None);
+        self.filing = None;
         let Bad(text, fault) = refused.reason;
         let answer = fault.code().map_or_else(|| Answer::bad(text), |code| Answer::no(code, text));
         answer.write(self.line.out(), refused.tag.as_ref());
@@ -196,22 +192,33 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
+        if let Err(refusal) = self.offer.check(&body) {
+            refusal.write(self.line.out(), Some(&tag));
+            return Ok(self.after_bad());
+        }
+        // Each letter has a deadline, and there may be a million of them.
+        let is_bounded = !matches!(body, Body::Fetch(_));
+        self.line.obey(&tag, is_bounded);
+        self.notice_condstore(&body);
         let numbers = numbers_after(&body);
         let own_names = notify::names_of(&body);
+        // What a command needs lies in a box of its own: sessions that wait, in IDLE too, are
+        // thousands, and each would hold room for the largest command.
         let done = match body {
             Body::Logout => {
                 self.line.out().extend_from_slice(b"* BYE Until next time\r\n");
                 Answer::ok("Done").write(self.line.out(), Some(&tag));
                 return Ok(Way::HangUp);
             }
-            Body::StartTls => return self.start_tls(&tag).await,
-            Body::Login { name, password } => self.login(&name, &password).await,
+            Body::StartTls => return Box::pin(self.start_tls(&tag)).await,
+            Body::Login { name, password } => Box::pin(self.login(&name, &password)).await,
             Body::Authenticate { mechanism, initial } => {
-                self.authenticate(&mechanism, initial).await
+                Box::pin(self.authenticate(&mechanism, initial)).await
             }
             Body::Idle => self.idle().await,
-            Body::Notify(wish) => self.notify(wish).await,
-            other => self.perform(&tag, other).await,
+            Body::Compress => return Box::pin(self.compress(&tag)).await,
+            Body::Notify(wish) => Box::pin(self.notify(wish)).await,
+            other => Box::pin(self.perform(other)).await,
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
@@ -221,8 +228,14 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             _ => Ok(()),
         };
         let answer = match (done, told) {
-            (Err(Halt::Gone(gone)), _) | (_, Err(Halt::Gone(gone))) => return Err(gone),
+            (Err(Halt::Gone(gone)), _) => return Err(gone),
+            // What the command did is done. A client that is not told files its letter again.
+            (Ok(answer), Err(Halt::Gone(gone))) => {
+                answer.write(self.line.out(), Some(&tag));
+                return Err(gone);
+            }
             (Err(Halt::Refused(answer)), _) => answer,
+            (Ok(answer), Ok(())) if answer.wants_modseq() => self.with_modseq(answer),
             // What the command did is done, even if the news cannot be read now.
             (Ok(answer), _) => answer,
         };
@@ -233,7 +246,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         if answer.is_bad() { Ok(self.after_bad()) } else { Ok(Way::On) }
     }
 
-    async fn perform(&mut self, tag: &Tag, body: Body) -> Done {
+    async fn perform(&mut self, body: Body) -> Done {
         let Self { desk, line, state, .. } = self;
         match body {
             Body::Capability => {
@@ -247,8 +260,13 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 line.out().extend_from_slice(b"* ID (\"name\" \"Vaguemestre\")\r\n");
                 return Ok(Answer::ok("Done"));
             }
-            Body::Select { mailbox, access, .. } => return self.select(&mailbox, access).await,
+            Body::Select { mailbox, access, options } => {
+                return self.select(&mailbox, access, &options).await;
+            }
+            Body::Enable(names) => return self.enable(&names),
+            Body::Unauthenticate => return self.unauthenticate(),
             Body::Close => return self.close().await,
+            Body::Append(_) | Body::Replace(_) => return self.file().await,
             Body::Delete(mailbox) => return self.delete(&mailbox).await,
             Body::Unselect => {
                 self.selected()?;
@@ -263,11 +281,6 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             State::Selected(shelf, view) => (&*shelf, Some(view)),
         };
         match body {
-            Body::Enable(_) => {
-                // RFC 5161 §3.2: what is unknown is left out; nothing here needs enabling.
-                line.out().extend_from_slice(b"* ENABLED\r\n");
-                Ok(Answer::ok("Done"))
-            }
             Body::Namespace => {
                 line.out().extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Ok(Answer::ok("Done"))
@@ -293,31 +306,94 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             Body::Status { mailbox, items } => {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
-            Body::Append(append) => {
-                let message = self.message.take();
-                let done = append::append(*desk, shelf, append, message).await;
-                self.room = None;
-                done
-            }
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
-                let asker = Asker { tag, rev2: false, utf8: false };
-                on_messages((*desk, shelf), line, view, &asker, with_messages).await
+                on_messages((*desk, shelf), line, view, with_messages).await
             }
         }
     }
 
+    /// RFC 7162 §3.1
     pub(super) fn knows_modseq(&self) -> bool {
-        false
+        self.line.dialect.condstore
     }
 
     pub(super) fn capabilities(&self) -> String {
-        let login = match (&self.state, self.safety) {
-            (State::Stranger, Safety::Clear) => " STARTTLS LOGINDISABLED",
-            (State::Stranger, Safety::Tls) => " AUTH=PLAIN",
-            _ => "",
+        self.offer.names(self.safety, !matches!(self.state, State::Stranger))
+    }
+
+    /// RFC 5161 §3.1
+    fn enable(&mut self, names: &[String]) -> Done {
+        self.shelf()?;
+        let enabled = self.line.dialect.enable(self.offer, names);
+        self.line.adopt_names();
+        self.line.out().extend_from_slice(b"* ENABLED");
+        for name in enabled {
+            write::text(self.line.out(), format_args!(" {name}"));
+        }
+        self.line.out().extend_from_slice(b"\r\n");
+        Ok(Answer::ok("Done"))
+    }
+
+    /// RFC 7162 §3.1: who uses mod-sequences once is told of them from then on, and first the one
+    /// that the selected mailbox has.
+    fn notice_condstore(&mut self, body: &Body) {
+        let enables = match body {
+            Body::Enable(names) => names.iter().any(|name| {
+                let feature = Feature::parse(name);
+                matches!(feature, Some(Feature::Condstore | Feature::Qresync))
+            }),
+            other => capabilities::shows_condstore(other),
         };
-        format!("IMAP4rev1 {EXTENSIONS}{login}")
+        let is_first =
+            enables && !self.line.dialect.condstore && self.offer.has(Feature::Condstore);
+        if !is_first || self.shelf().is_err() {
+            return;
+        }
+        // ENABLE says itself what it switches on.
+        if !matches!(body, Body::Enable(_)) {
+            self.line.dialect.condstore = true;
+        }
+        if let State::Selected(_, view) = &self.state {
+            let highest = view.seen().0.max(1);
+            let code = format_args!("* OK [HIGHESTMODSEQ {highest}] Highest\r\n");
+            write::text(self.line.out(), code);
+        }
+    }
+
+    /// The code of a command that removed messages (RFC 7162 §3.2.7): everything up to there has
+    /// just been told.
+    fn with_modseq(&self, answer: Answer) -> Answer {
+        match &self.state {
+            State::Selected(_, view) if self.line.dialect.condstore => {
+                answer.code(format!("HIGHESTMODSEQ {}", view.seen().0))
+            }
+            _ => answer,
+        }
+    }
+
+    /// RFC 4978 §3: the answer is the last that goes out in clear.
+    async fn compress(&mut self, tag: &Tag) -> Result<Way, Gone> {
+        let refusal = if self.shelf().is_err() {
+            Answer::bad("Log in first")
+        } else if self.line.is_compressed() {
+            Answer::no("COMPRESSIONACTIVE", "The connection is compressed already")
+        } else {
+            Answer::ok("Compressed from here").write(self.line.out(), Some(tag));
+            self.line.compress().await?;
+            return Ok(Way::On);
+        };
+        refusal.write(self.line.out(), Some(tag));
+        Ok(if refusal.is_bad() { self.after_bad() } else { Way::On })
+    }
+
+    /// RFC 8437 §2: back to a stranger, whatever was open or switched on.
+    fn unauthenticate(&mut self) -> Done {
+        self.shelf()?;
+        self.state = State::Stranger;
+        (self.filing, self.notices) = (None, None);
+        self.line.logged_out();
+        Ok(Answer::ok("Log in again").code(format!("CAPABILITY {}", self.capabilities())))
     }
 
     pub(super) fn shelf(&self) -> Result<&D::Shelf, Halt> {
@@ -335,11 +411,14 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         }
     }
 
-    pub(super) fn unselect(&mut self) {
+    /// Leaves the selected mailbox; false when there was none.
+    pub(super) fn unselect(&mut self) -> bool {
+        let was_selected = matches!(self.state, State::Selected(..));
         self.state = match std::mem::replace(&mut self.state, State::Stranger) {
             State::Selected(shelf, _) => State::LoggedIn(shelf),
             other => other,
         };
+        was_selected
     }
 }
 
@@ -348,7 +427,6 @@ async fn on_messages<D: Desk, S: Stream>(
     (desk, own): (&D, &D::Shelf),
     line: &mut Line<S>,
     view: &mut View<D::Shelf>,
-    asker: &Asker<'_>,
     body: Body,
 ) -> Done {
     match body {
@@ -356,9 +434,10 @@ async fn on_messages<D: Desk, S: Stream>(
         Body::Check => Ok(Answer::ok("Done")),
         Body::Expunge => messages::expunge(line, view, None).await,
         Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
-        Body::Search(search) => search::search(desk, line, view, &search, asker).await,
-        Body::Sort(sort) => search::sort(desk, line, view, &sort, asker).await,
-        Body::Thread(thread) => search::thread(desk, line, view, &thread, asker).await,
+        // Boxed: what a search holds on its way would make every idle session larger.
+        Body::Search(search) => Box::pin(search::search(desk, line, view, &search)).await,
+        Body::Sort(sort) => Box::pin(search::sort(desk, line, view, &sort)).await,
+        Body::Thread(thread) => Box::pin(search::thread(desk, line, view, &thread)).await,
         Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
         Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {

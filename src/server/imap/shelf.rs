@@ -19,11 +19,13 @@ use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Changes;
+use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::Staged;
 use crate::flow::mailbox::Watch;
 use crate::flow::mailbox::index::SealedLetter;
 use crate::flow::mailbox::index::SealedSummaries;
@@ -32,6 +34,7 @@ use crate::flow::office::Office;
 use crate::proto::imap::folded::Signature;
 use crate::proto::imap::folded::SignatureKey;
 use crate::proto::mime::summary::Summary;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Times;
 
 /// Rings when a mailbox changes.
@@ -67,6 +70,11 @@ pub(super) trait Desk: Send + Sync {
 
     /// How long things may take.
     fn times(&self) -> Times;
+
+    /// What CAPABILITY tells and commands may ask.
+    fn offer(&self) -> Offer {
+        Offer::new(&[], false, self.message_octets_max())
+    }
 
     /// Mailboxes of others in which this login may see something, by address.
     fn others(
@@ -130,29 +138,49 @@ pub(super) trait Shelf: Clone + Send + Sync {
         &self,
         entry: &Entry,
     ) -> impl Future<Output = Result<Arc<Secret<Vec<u8>>>, MailboxError>> + Send;
-    fn append(
-        &self,
-        folder: FolderId,
-        message: NewMessage,
-    ) -> impl Future<Output = Result<(u32, Uid), MailboxError>> + Send;
     fn store_flags(
         &self,
         folder: FolderId,
         uids: &[Uid],
         change: &FlagChange,
     ) -> impl Future<Output = Result<Vec<Entry>, MailboxError>> + Send;
-    fn copy(
+    fn store_flags_unless(
+        &self,
+        folder: FolderId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> impl Future<Output = Result<(Vec<Entry>, Vec<Uid>), MailboxError>> + Send;
+    fn copy_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
-    fn move_messages(
+    fn move_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> impl Future<Output = Result<(u32, Vec<(Uid, Uid)>), MailboxError>> + Send;
+    fn contents(
+        &self,
+        folder: FolderId,
+    ) -> impl Future<Output = Result<Arc<Contents>, MailboxError>> + Send;
+    fn stage(
+        &self,
+        message: NewMessage,
+    ) -> impl Future<Output = Result<Staged, MailboxError>> + Send;
+    fn append_all(
+        &self,
+        folder: FolderId,
+        staged: Vec<Staged>,
+        replacing: Option<(FolderId, Uid)>,
+    ) -> impl Future<Output = Result<Vec<(u32, Uid)>, MailboxError>> + Send;
+    fn check_room(&self, octets: u64) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn mailbox_id(&self, folder: &Folder) -> String;
     fn expunge(
         &self,
         folder: FolderId,
@@ -234,6 +262,11 @@ impl Desk for Arc<Office> {
         }
     }
 
+    fn offer(&self) -> Offer {
+        let imap = &self.config.imap;
+        Offer::new(&imap.without, imap.compress, self.message_octets_max())
+    }
+
     async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
         Ok(Vec::new())
     }
@@ -290,13 +323,6 @@ impl Shelf for OpenMailbox {
     async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
         self.content(entry).await
     }
-    async fn append(
-        &self,
-        folder: FolderId,
-        message: NewMessage,
-    ) -> Result<(u32, Uid), MailboxError> {
-        self.append(folder, message).await
-    }
     async fn store_flags(
         &self,
         folder: FolderId,
@@ -305,21 +331,52 @@ impl Shelf for OpenMailbox {
     ) -> Result<Vec<Entry>, MailboxError> {
         self.store_flags(folder, uids, change).await
     }
-    async fn copy(
+    async fn store_flags_unless(
         &self,
-        from: FolderId,
+        folder: FolderId,
         uids: &[Uid],
-        to: FolderId,
-    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
-        self.copy(from, uids, to).await
+        change: &FlagChange,
+        unchanged_since: ModSeq,
+    ) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+        self.store_flags_unless(folder, uids, change, unchanged_since).await
     }
-    async fn move_messages(
+    async fn copy_to(
         &self,
         from: FolderId,
         uids: &[Uid],
+        target: &Self,
         to: FolderId,
     ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
-        self.move_messages(from, uids, to).await
+        self.copy_to(from, uids, target, to).await
+    }
+    async fn move_to(
+        &self,
+        from: FolderId,
+        uids: &[Uid],
+        target: &Self,
+        to: FolderId,
+    ) -> Result<(u32, Vec<(Uid, Uid)>), MailboxError> {
+        self.move_to(from, uids, target, to).await
+    }
+    async fn contents(&self, folder: FolderId) -> Result<Arc<Contents>, MailboxError> {
+        self.contents(folder).await
+    }
+    async fn stage(&self, message: NewMessage) -> Result<Staged, MailboxError> {
+        self.stage(message).await
+    }
+    async fn append_all(
+        &self,
+        folder: FolderId,
+        staged: Vec<Staged>,
+        replacing: Option<(FolderId, Uid)>,
+    ) -> Result<Vec<(u32, Uid)>, MailboxError> {
+        self.append_all(folder, staged, replacing).await
+    }
+    async fn check_room(&self, octets: u64) -> Result<(), MailboxError> {
+        self.check_room(octets).await
+    }
+    fn mailbox_id(&self, folder: &Folder) -> String {
+        self.mailbox_id(folder)
     }
     async fn expunge(
         &self,

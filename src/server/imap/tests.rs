@@ -1,7 +1,13 @@
 //! Whole dialogues over memory, with a real mailbox behind them.
+mod clients;
+mod condstore;
 mod damage;
 mod searching;
+mod enabling;
+mod filing;
+mod items;
 mod notify;
+mod qresync;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +38,7 @@ use crate::infra::store::Batch;
 use crate::infra::store::Store;
 use crate::infra::store::blobs::Blobs;
 use crate::infra::store::simulated::SimulatedStore;
+use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
 use crate::server::imap::session::Ending;
@@ -65,6 +72,7 @@ struct OneDesk {
     memory: ClearMemory,
     reading: ClearMemory,
     times: Times,
+    offer: Offer,
 }
 
 impl Desk for OneDesk {
@@ -99,6 +107,10 @@ impl Desk for OneDesk {
 
     fn times(&self) -> Times {
         self.times
+    }
+
+    fn offer(&self) -> Offer {
+        self.offer
     }
 
     async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
@@ -143,7 +155,8 @@ impl House {
         let memory = ClearMemory::new(10_000_000);
         let (stop, stopped) = Stop::new();
         let reading = ClearMemory::new(10_000_000);
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times });
+        let offer = Offer::everything(MESSAGE_OCTETS_MAX);
+        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times, offer });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 
@@ -343,7 +356,8 @@ async fn select_tells_the_state_of_the_mailbox() {
         "a NO [CANNOT] The mailbox is open for reading only\n",
     )
     .await;
-    check(&mut client, "a SELECT none", "a NO [NONEXISTENT] No such mailbox\n").await;
+    let closed = "* OK [CLOSED] The mailbox before is closed\na NO [NONEXISTENT] No such mailbox\n";
+    check(&mut client, "a SELECT none", closed).await;
     check(&mut client, "a FETCH 1 UID", "a BAD Select a mailbox first\n").await;
 }
 

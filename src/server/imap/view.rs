@@ -3,14 +3,15 @@
 //! RFC 3501 §7.4.1: sequence numbers change only when the client was told, and it is never
 //! told in the middle of FETCH, STORE or SEARCH. So the view is the session's own list; the
 //! change log brings it up to date when that is allowed.
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::domain::rights::Rights;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::Folder;
@@ -23,12 +24,13 @@ use crate::proto::imap::sequence::SequenceSet;
 use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::dialect::Dialect;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Shelf;
 
-/// A view of one mailbox.
+/// A view of one mailbox. A million messages in a row take a few octets of it.
 pub(super) struct View<M: Shelf> {
     /// The mailbox that it is in: the own one, or one of others.
     pub(super) shelf: M,
@@ -40,18 +42,18 @@ pub(super) struct View<M: Shelf> {
     pub(super) access: Access,
     /// Rings when it may have changed.
     pub(super) bell: M::Bell,
-    /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
-    pub(super) saved: UidSet,
     /// Whether new marks are told unasked (NOTIFY may say no).
     pub(super) tells_flags: bool,
-    /// UIDs in ascending order; the place is the sequence number less one.
-    uids: Vec<u32>,
+    /// What the client knows of; the place of a UID is its sequence number.
+    uids: UidSet,
     /// Gone from the mailbox, and the client does not know yet.
-    gone: BTreeSet<u32>,
+    gone: UidSet,
+    /// What the last search saved: `$` (RFC 5182 §2.1).
+    saved: UidSet,
     /// Changes up to here were told.
     seen: ModSeq,
     /// Changes that this session made and told already.
-    told: HashMap<u32, ModSeq>,
+    told: BTreeMap<ModSeq, UidSet>,
 }
 
 /// Whether sequence numbers may change now.
@@ -87,77 +89,77 @@ impl<M: Shelf> View<M> {
         let bell = shelf.watch();
         let folder = shelf.folder(id).await?;
         let rights = shelf.rights(id).await?;
-        let mut uids = Vec::new();
-        let mut first_unseen = None;
-        let mut keywords = BTreeSet::new();
-        let mut next = Some(1);
-        while let Some(first) = next {
-            let rows = shelf.entries(id, first..=u32::MAX, limits::SCAN_ROWS_MAX).await?;
-            next = rows.last().and_then(|row| row.uid.0.checked_add(1));
-            for row in rows {
-                uids.push(row.uid.0);
-                if !row.flags.seen && first_unseen.is_none() {
-                    first_unseen = Some(number(uids.len()));
-                }
-                if keywords.len() < limits::KEYWORDS_MAX {
-                    keywords.extend(row.flags.keywords);
-                }
-            }
-        }
-        let seen = folder.highest_modseq;
+        let contents = shelf.contents(id).await?;
+        let first_unseen = contents.first_unseen();
         let view = Self {
             shelf,
             rights,
             folder: id,
             access,
             bell,
-            saved: UidSet::new(),
             tells_flags: true,
-            uids,
-            gone: BTreeSet::new(),
-            seen,
-            told: HashMap::new(),
+            uids: contents.uids.clone(),
+            gone: UidSet::new(),
+            saved: UidSet::new(),
+            seen: contents.modseq,
+            told: BTreeMap::new(),
         };
-        Ok(Opened { view, folder, first_unseen, keywords })
+        Ok(Opened { view, folder, first_unseen, keywords: contents.keywords.clone() })
     }
 
     /// How many messages the client knows of.
     pub(super) fn exists(&self) -> u32 {
-        number(self.uids.len())
+        self.uids.len()
     }
 
-    /// All UIDs of the view, ascending.
-    pub(super) fn uids(&self) -> &[u32] {
+    /// All UIDs of the view.
+    pub(super) fn uids(&self) -> &UidSet {
         &self.uids
     }
 
     /// The largest UID; 0 in an empty view.
     pub(super) fn last_uid(&self) -> u32 {
-        self.uids.last().copied().unwrap_or(0)
+        self.uids.last().unwrap_or(0)
     }
 
     /// The message's sequence number.
     pub(super) fn sequence_of(&self, uid: Uid) -> Option<u32> {
-        self.uids.binary_search(&uid.0).ok().map(|place| number(place + 1))
+        self.uids.place_of(uid.0)
     }
 
-    /// The UIDs, ascending, that a set names.
-    pub(super) fn named(&self, by: Numbering, set: &SequenceSet) -> Result<Vec<u32>, Answer> {
+    /// The UID at a sequence number.
+    pub(super) fn uid_at(&self, sequence: u32) -> Option<u32> {
+        self.uids.at(sequence)
+    }
+
+    /// Changes up to here were told: what HIGHESTMODSEQ may say to this client.
+    pub(super) fn seen(&self) -> ModSeq {
+        self.seen
+    }
+
+    /// What the last search saved, without what is gone since (RFC 5182 §2.1).
+    pub(super) fn saved(&self) -> UidSet {
+        self.saved.intersection(&self.uids)
+    }
+
+    /// Saves the result of a search for `$`.
+    pub(super) fn save(&mut self, found: UidSet) {
+        self.saved = found;
+    }
+
+    /// The UIDs that a set names.
+    pub(super) fn named(&self, by: Numbering, set: &SequenceSet) -> Result<UidSet, Answer> {
         if set.is_saved() {
-            return Ok(self.saved.iter().collect());
+            return Ok(self.saved());
         }
+        let mut named = UidSet::new();
         match by {
             // RFC 3501 §6.4.8: a UID that names nothing is ignored without any error.
             Numbering::Uid => {
-                let ranges = set.resolve(self.last_uid());
-                Ok(ranges
-                    .into_iter()
-                    .flat_map(|range| {
-                        let start = self.uids.partition_point(|uid| uid < range.start());
-                        let end = self.uids.partition_point(|uid| uid <= range.end());
-                        self.uids[start..end].iter().copied()
-                    })
-                    .collect())
+                for range in set.resolve(self.last_uid()) {
+                    named.insert_range(range);
+                }
+                named = named.intersection(&self.uids);
             }
             // RFC 3501 §9 `seq-number`: a number over EXISTS is an error. `1:*` in an empty
             // mailbox is let pass, because scripts say it before they look.
@@ -166,17 +168,17 @@ impl<M: Shelf> View<M> {
                 if set.largest() > Some(self.exists()) && !is_open_range_of_nothing {
                     return Err(Answer::bad("No message has that sequence number"));
                 }
-                let ranges = set.resolve(self.exists());
-                Ok(ranges
-                    .into_iter()
-                    .flat_map(|range| {
-                        let end = (*range.end() as usize).min(self.uids.len());
-                        let start = (*range.start() as usize - 1).min(end);
-                        self.uids[start..end].iter().copied()
-                    })
-                    .collect())
+                for range in set.resolve(self.exists()) {
+                    let last = (*range.end()).min(self.exists());
+                    let ends = self.uids.at(*range.start()).zip(self.uids.at(last));
+                    if let Some((first, last)) = ends {
+                        named.insert_range(first..=last);
+                    }
+                }
+                named = named.intersection(&self.uids);
             }
         }
+        Ok(named)
     }
 
     /// Rows of these UIDs (ascending, all of the view), as far as they still are there.
@@ -185,8 +187,8 @@ impl<M: Shelf> View<M> {
         let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
             return Ok(Vec::new());
         };
-        let place = |uid| self.uids.partition_point(|&known| known < uid);
-        let span = place(last) - place(first) + 1;
+        let place = |uid| self.uids.place_of(uid).unwrap_or(0) as usize;
+        let span = place(last).saturating_sub(place(first)) + 1;
         let mut rows = Vec::with_capacity(wanted.len());
         // Few rows far apart are asked for one by one, others in one sweep.
         if span > wanted.len() * 4 + 16 {
@@ -206,7 +208,7 @@ impl<M: Shelf> View<M> {
 
     /// Remembers that the client was told of this change, so that it is not told again.
     pub(super) fn has_told(&mut self, entry: &Entry) {
-        self.told.insert(entry.uid.0, entry.modseq);
+        self.told.entry(entry.modseq).or_default().insert(entry.uid.0);
     }
 
     /// Tells the client what happened in the mailbox.
@@ -231,23 +233,29 @@ impl<M: Shelf> View<M> {
             return Err(was_deleted(line));
         }
         self.seen = state;
-        self.gone.extend(changes.gone.iter());
+        self.gone = self.gone.union(&changes.gone);
         if numbers == Numbers::MayChange {
             self.tell_gone(line).await?;
         }
         let last = self.last_uid();
-        let (changed, new): (Vec<u32>, Vec<u32>) =
-            changes.touched.iter().partition(|uid| *uid <= last);
+        let new = match last.checked_add(1) {
+            Some(first) => changes.touched.within(first..=u32::MAX),
+            None => UidSet::new(),
+        };
         if !new.is_empty() {
-            self.uids.extend(new);
-            write::text(line.out(), format_args!("* {} EXISTS\r\n* 0 RECENT\r\n", self.exists()));
+            self.uids = self.uids.union(&new);
+            let dialect = line.dialect;
+            write_exists(line.out(), self.exists(), dialect);
         }
-        for page in changed.chunks(limits::SCAN_ROWS_MAX) {
-            for entry in self.rows(page).await? {
-                let was_told = self.told.remove(&entry.uid.0) == Some(entry.modseq);
-                let is_news = self.tells_flags && !was_told;
+        let changed = changes.touched.difference(&new).intersection(&self.uids);
+        for page in pages(&changed, limits::SCAN_ROWS_MAX) {
+            for entry in self.rows(&page).await? {
+                let is_known =
+                    self.told.get(&entry.modseq).is_some_and(|uids| uids.contains(entry.uid.0));
+                let is_news = self.tells_flags && !is_known;
                 if let (true, Some(sequence)) = (is_news, self.sequence_of(entry.uid)) {
-                    write_flags(line.out(), sequence, &entry, Numbering::Uid);
+                    let dialect = line.dialect;
+                    write_flags(line.out(), sequence, &entry, Numbering::Uid, dialect);
                     line.relieve().await?;
                 }
             }
@@ -267,22 +275,36 @@ impl<M: Shelf> View<M> {
     }
 
     async fn tell_gone<S: Stream>(&mut self, line: &mut Line<S>) -> Result<(), Halt> {
-        let gone = std::mem::take(&mut self.gone);
-        // Each EXPUNGE moves all later messages down by one.
-        let mut told = 0;
-        for uid in &gone {
-            if let Ok(place) = self.uids.binary_search(uid) {
-                write::text(line.out(), format_args!("* {} EXPUNGE\r\n", place + 1 - told));
-                told += 1;
+        let gone = std::mem::take(&mut self.gone).intersection(&self.uids);
+        if line.dialect.qresync {
+            // RFC 7162 §3.2.10: VANISHED, and never EXPUNGE any more.
+            write_vanished(line, "VANISHED", &gone).await?;
+        } else {
+            // Each EXPUNGE moves all later messages down by one.
+            for (told, uid) in (0..).zip(gone.iter()) {
+                let Some(place) = self.uids.place_of(uid) else { continue };
+                write::text(line.out(), format_args!("* {} EXPUNGE\r\n", place - told));
                 line.relieve().await?;
             }
         }
-        if told > 0 {
-            self.uids.retain(|uid| !gone.contains(uid));
-            self.saved = self.saved.difference(&gone.iter().copied().collect());
-        }
+        self.uids = self.uids.difference(&gone);
+        self.saved = self.saved.difference(&gone);
         Ok(())
     }
+
+    /// `Ok` when the right is there. Whoever has a mailbox open may at least know of it.
+    pub(super) fn must(&self, right: Right) -> Result<(), Halt> {
+        if self.rights.has(right) { Ok(()) } else { Err(Answer::not_permitted().into()) }
+    }
+}
+
+/// The UIDs of a set by the page.
+pub(super) fn pages(set: &UidSet, size: usize) -> impl Iterator<Item = Vec<u32>> + '_ {
+    let mut uids = set.iter();
+    std::iter::from_fn(move || {
+        let page: Vec<u32> = uids.by_ref().take(size).collect();
+        (!page.is_empty()).then_some(page)
+    })
 }
 
 /// Deleted in another session. IMAP4rev1 has no word for "your mailbox was closed", so the
@@ -292,16 +314,76 @@ fn was_deleted<S: Stream>(line: &mut Line<S>) -> Halt {
     Halt::Gone(Gone::Told)
 }
 
-/// `* n FETCH (UID u FLAGS (…))`; the UID is left out when the client counts by sequence.
-pub(super) fn write_flags(out: &mut Vec<u8>, sequence: u32, entry: &Entry, by: Numbering) {
-    let flags = flags::print(&entry.flags);
-    match by {
-        Numbering::Uid => {
-            let uid = entry.uid.0;
-            write::text(out, format_args!("* {sequence} FETCH (UID {uid} FLAGS {flags})\r\n"));
+/// `* n EXISTS`, and what RFC 3501 §7.3.2 wants beside it: RFC 9051 has no `\Recent`.
+pub(super) fn write_exists(out: &mut Vec<u8>, exists: u32, dialect: Dialect) {
+    write::text(out, format_args!("* {exists} EXISTS\r\n"));
+    if !dialect.rev2 {
+        out.extend_from_slice(b"* 0 RECENT\r\n");
+    }
+}
+
+/// `* n FETCH (UID u FLAGS (…) MODSEQ (m))`. The UID is left out when the client counts by
+/// sequence, and MODSEQ when it does not know mod-sequences (RFC 7162 §3.1, §3.2.4).
+pub(super) fn write_flags(
+    out: &mut Vec<u8>,
+    sequence: u32,
+    entry: &Entry,
+    by: Numbering,
+    dialect: Dialect,
+) {
+    write::text(out, format_args!("* {sequence} FETCH ("));
+    if by == Numbering::Uid || dialect.condstore {
+        write::text(out, format_args!("UID {} ", entry.uid.0));
+    }
+    write::text(out, format_args!("FLAGS {}", flags::print(&entry.flags)));
+    if dialect.condstore {
+        write::text(out, format_args!(" MODSEQ ({})", entry.modseq.0));
+    }
+    out.extend_from_slice(b")\r\n");
+}
+
+/// `* n FETCH (UID u MODSEQ (m))`: all that a silent STORE tells (RFC 7162 §3.1.3).
+pub(super) fn write_modseq(out: &mut Vec<u8>, sequence: u32, entry: &Entry) {
+    let (uid, modseq) = (entry.uid.0, entry.modseq.0);
+    write::text(out, format_args!("* {sequence} FETCH (UID {uid} MODSEQ ({modseq}))\r\n"));
+}
+
+/// `* VANISHED 1:3,7`, in as many lines as it takes.
+pub(super) async fn write_vanished<S: Stream>(
+    line: &mut Line<S>,
+    response: &str,
+    uids: &UidSet,
+) -> Result<(), Gone> {
+    let mut runs = runs(uids).peekable();
+    while runs.peek().is_some() {
+        write::text(line.out(), format_args!("* {response} "));
+        write_runs(line.out(), runs.by_ref().take(limits::IMAP_RANGES_PER_LINE_MAX));
+        line.out().extend_from_slice(b"\r\n");
+        line.relieve().await?;
+    }
+    Ok(())
+}
+
+/// A set as its ranges, ascending.
+pub(super) fn runs(set: &UidSet) -> impl Iterator<Item = (u32, u32)> + '_ {
+    let mut numbers = set.iter().peekable();
+    std::iter::from_fn(move || {
+        let first = numbers.next()?;
+        let mut last = first;
+        while numbers.peek().is_some_and(|next| last.checked_add(1) == Some(*next)) {
+            last = numbers.next()?;
         }
-        Numbering::Sequence => {
-            write::text(out, format_args!("* {sequence} FETCH (FLAGS {flags})\r\n"));
+        Some((first, last))
+    })
+}
+
+/// `1:3,7`
+pub(super) fn write_runs(out: &mut Vec<u8>, runs: impl Iterator<Item = (u32, u32)>) {
+    for (index, (first, last)) in runs.enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        match first == last {
+            true => write::text(out, format_args!("{comma}{first}")),
+            false => write::text(out, format_args!("{comma}{first}:{last}")),
         }
     }
 }
@@ -311,8 +393,4 @@ pub(super) fn copy_uid(uid_validity: u32, pairs: &[(Uid, Uid)]) -> String {
     let from = sequence::compact(pairs.iter().map(|(from, _)| from.0));
     let to = sequence::compact(pairs.iter().map(|(_, to)| to.0));
     format!("COPYUID {uid_validity} {from} {to}")
-}
-
-fn number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -229,14 +229,15 @@ pub async fn notices(server: &Server, idlers: usize, samples: usize) -> Vec<Figu
         let listening = idlers / users + usize::from(user < idlers % users);
         for _ in 0..listening {
             let at = tokio::time::timeout(Duration::from_secs(60), heard.recv()).await;
-            times.push(at.expect("a notice in a minute").unwrap().saturating_duration_since(answered));
+            times.push(
+                at.expect("a notice in a minute").unwrap().saturating_duration_since(answered),
+            );
         }
     }
     idling.iter().for_each(tokio::task::JoinHandle::abort);
     times.sort();
-    let at = |share: f64| {
-        times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0
-    };
+    let at =
+        |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
     let name = format!("IDLE notice, {idlers} idling clients");
     vec![
         Figure::new(format!("{name}, median"), at(0.5), "ms", false),

@@ -212,8 +212,7 @@ impl Actor {
     async fn learn(&mut self) -> anyhow::Result<()> {
         while let Some(view) = &self.view {
             let Some(set) = view.unknown() else { break };
-            let items =
-                if self.manner == Manner::Plain { "UID FLAGS" } else { "UID FLAGS MODSEQ" };
+            let items = if self.manner == Manner::Plain { "UID FLAGS" } else { "UID FLAGS MODSEQ" };
             self.say(&format!("FETCH {set} ({items})"), Numbers::MustStay).await?;
             // What was asked for may have gone; then it is told now.
             if self.view.as_ref().is_some_and(|view| view.unknown().is_some()) {
@@ -297,9 +296,8 @@ impl Actor {
     /// Some folder of the mailbox that is there, as far as we know.
     fn any_folder(&mut self) -> Option<((usize, u32), Folder)> {
         let model = self.stage.model.lock().unwrap();
-        let here = model.folders.iter().filter(|(key, folder)| {
-            key.0 == self.mailbox && !folder.is_gone
-        });
+        let here =
+            model.folders.iter().filter(|(key, folder)| key.0 == self.mailbox && !folder.is_gone);
         // The shared ones are where it is crowded.
         let mut all: Vec<_> = here.map(|(key, folder)| (*key, folder.clone())).collect();
         let shared: Vec<_> =
@@ -392,15 +390,18 @@ impl Actor {
             self.keep(view);
         }
         let verb = if self.dice.below(6) == 0 { "EXAMINE" } else { "SELECT" };
-        let cache = self.caches.get(&key.1).cloned().filter(|cache| {
-            self.manner == Manner::Qresync && cache.modseq > 0
-        });
+        let cache = self
+            .caches
+            .get(&key.1)
+            .cloned()
+            .filter(|cache| self.manner == Manner::Qresync && cache.modseq > 0);
         let more = match (self.manner, &cache) {
             (Manner::Plain, _) => String::new(),
             (_, Some(cache)) => format!(" (QRESYNC ({} {}))", key.1, cache.modseq),
             (_, None) => " (CONDSTORE)".to_owned(),
         };
-        let answer = self.say(&format!("{verb} \"{}\"{more}", folder.name), Numbers::MayChange).await?;
+        let answer =
+            self.say(&format!("{verb} \"{}\"{more}", folder.name), Numbers::MayChange).await?;
         if answer.status == Status::No {
             return self.must_be_gone(&folder, &answer);
         }
@@ -428,8 +429,10 @@ impl Actor {
         self.count(if by_sequence { "STORE" } else { "UID STORE" });
         let command = if by_sequence {
             let uids = self.view.as_ref().map(View::uids).unwrap_or_default();
-            let numbers: Vec<u32> =
-                some.iter().filter_map(|uid| Some(uids.binary_search(uid).ok()? as u32 + 1)).collect();
+            let numbers: Vec<u32> = some
+                .iter()
+                .filter_map(|uid| Some(uids.binary_search(uid).ok()? as u32 + 1))
+                .collect();
             format!("STORE {} {sign}FLAGS ({own})", set(&numbers))
         } else {
             format!("UID STORE {} {sign}FLAGS ({own})", set(&some))
@@ -539,7 +542,8 @@ impl Actor {
         let Some(uid) = self.pick(&mine) else { return Ok(()) };
         let place = self.place(uid)?;
         self.stage.model.lock().unwrap().will_mark(place);
-        let answer = self.say(&format!("UID STORE {uid} +FLAGS (\\Deleted)"), Numbers::MayChange).await?;
+        let answer =
+            self.say(&format!("UID STORE {uid} +FLAGS (\\Deleted)"), Numbers::MayChange).await?;
         self.confirm(&answer, &[uid], &uids, false, "\\Deleted", true)?;
         match self.dice.below(6) {
             0 => {
@@ -573,7 +577,8 @@ impl Actor {
             return Ok(());
         }
         self.count("UID FETCH");
-        let command = format!("UID FETCH {} (FLAGS BODY.PEEK[HEADER.FIELDS (X-TOKEN)])", set(&some));
+        let command =
+            format!("UID FETCH {} (FLAGS BODY.PEEK[HEADER.FIELDS (X-TOKEN)])", set(&some));
         let answer = self.say(&command, Numbers::MayChange).await?;
         for response in &answer.untagged {
             let Some(Value::Text(header)) = response.item("BODY[HEADER.FIELDS (X-TOKEN)]") else {
@@ -662,7 +667,13 @@ impl Actor {
             (2, Some((key, folder))) => {
                 self.count("DELETE");
                 // Noted before: others may meet it at any time from now on.
-                self.stage.model.lock().unwrap().folders.entry(key).and_modify(|f| f.is_gone = true);
+                self.stage
+                    .model
+                    .lock()
+                    .unwrap()
+                    .folders
+                    .entry(key)
+                    .and_modify(|f| f.is_gone = true);
                 let command = format!("DELETE \"{}\"", folder.name);
                 self.say(&command, Numbers::MayChange).await?.expect(Status::Ok)?;
                 if self.view.as_ref().is_some_and(|view| view.uid_validity == key.1) {

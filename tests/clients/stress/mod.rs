@@ -2,7 +2,8 @@
 //!
 //! At checkpoints all rest. Then the model is compared with the whole relay, and each session's
 //! view with the folder that it has open; half of the time the relay is killed there and must
-//! come back with the same state. `VAGUEMESTRE_STRESS_SECONDS` sets how long (10 without it).
+//! come back with the same state. `VAGUEMESTRE_STRESS_SECONDS` sets how long (10 without it);
+//! a minute is what we run before a release.
 mod actor;
 mod model;
 mod view;
@@ -40,6 +41,18 @@ async fn twenty_clients_see_one_truth_and_lose_nothing() {
     let seconds = std::env::var("VAGUEMESTRE_STRESS_SECONDS").ok();
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_SECONDS);
     run(seconds, None).await;
+}
+
+/// `scripts/clients/soak` runs it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: scripts/clients/soak"]
+async fn a_soak_stays_under_its_memory_ceiling() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let minutes = number("VAGUEMESTRE_SOAK_MINUTES", 10);
+    let ceiling = number("VAGUEMESTRE_SOAK_CEILING_KIB", 262_144);
+    run(minutes * 60, Some(ceiling)).await;
 }
 
 /// Runs for some seconds; with a ceiling, the relay may never take more memory than that.
@@ -113,9 +126,10 @@ fn compare(stage: &Stage, actors: &[Actor], truth: &Truth, phase: u128) {
     assert!(wrong.is_empty(), "phase {phase}:\n{}", wrong.join("\n"));
     for actor in actors {
         let Some((mailbox, view)) = actor.selected() else { continue };
-        let folder = truth.folders.iter().find(|((of, _), folder)| {
-            *of == mailbox && folder.uid_validity == view.uid_validity
-        });
+        let folder = truth
+            .folders
+            .iter()
+            .find(|((of, _), folder)| *of == mailbox && folder.uid_validity == view.uid_validity);
         let Some((_, folder)) = folder else {
             panic!("phase {phase}: {} is gone, and still selected\n{}", view.name, actor.history());
         };

@@ -91,8 +91,13 @@ impl Model {
         self.letters.insert(token.clone(), digest);
         let written = flags.iter().map(|flag| (flag.clone(), true)).collect();
         let token = Some(token);
-        let copy =
-            Copy { origin: Origin::Filed, token, owner: Some(owner), written, may_be_marked: false };
+        let copy = Copy {
+            origin: Origin::Filed,
+            token,
+            owner: Some(owner),
+            written,
+            may_be_marked: false,
+        };
         self.put(place, copy)
     }
 
@@ -182,7 +187,8 @@ impl Model {
     pub(super) fn owned(&self, (mailbox, validity): (usize, u32), by: usize) -> Vec<u32> {
         let range = (mailbox, validity, 0)..=(mailbox, validity, u32::MAX);
         let here = self.copies.range(range);
-        let mine = here.filter(|(place, copy)| copy.owner == Some(by) && !self.left.contains(place));
+        let mine =
+            here.filter(|(place, copy)| copy.owner == Some(by) && !self.left.contains(place));
         mine.map(|(place, _)| place.2).collect()
     }
 
@@ -299,9 +305,10 @@ impl Model {
                 copy.token = Some(token.clone());
             }
         }
-        let nameless = self.copies.values().filter(|copy| {
-            matches!(copy.origin, Origin::Filed) && copy.token.is_none()
-        });
+        let nameless = self
+            .copies
+            .values()
+            .filter(|copy| matches!(copy.origin, Origin::Filed) && copy.token.is_none());
         let nameless = nameless.count();
         if self.sent.len() > nameless {
             wrong.push(format!("acknowledged and lost ({nameless} unread): {:?}", self.sent));

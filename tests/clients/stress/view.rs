@@ -216,7 +216,8 @@ impl View {
 
     /// Which part of the folder is still to be asked for.
     pub(super) fn unknown(&self) -> Option<String> {
-        let first = self.slots.iter().position(|slot| slot.uid.is_none() || slot.flags.is_none())?;
+        let first =
+            self.slots.iter().position(|slot| slot.uid.is_none() || slot.flags.is_none())?;
         Some(format!("{}:*", first + 1))
     }
 

@@ -26,7 +26,7 @@ pub const COPIED_AT_ONCE: &str = "messages copied at once";
 /// A message on its way, with its sealed summary.
 type Sealed = (Entry, Vec<u8>);
 /// UIDVALIDITY of the target, and pairs of old and new numbers.
-type Placed = (u32, Vec<(Uid, Uid)>);
+type Pairs = (u32, Vec<(Uid, Uid)>);
 
 impl OpenMailbox {
     /// Copies; answers UIDVALIDITY of the target and (source, target) UID pairs. All or nothing
@@ -36,21 +36,22 @@ impl OpenMailbox {
         from: FolderId,
         uids: &[Uid],
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let sealed = self.gather(from, uids).await?;
         self.place_copies(&sealed, to).await
     }
 
     /// Copies into another mailbox, for whose reader everything is sealed anew; the content stays
-    /// as it lies, with one reference more. All or nothing, as [`OpenMailbox::copy`].
+    /// as it lies, with one reference more: the target opens it by its content key, not by its
+    /// OpenPGP key, to which it was never encrypted. All or nothing, as [`OpenMailbox::copy`].
     pub async fn copy_to(
         &self,
         from: FolderId,
         uids: &[Uid],
         target: &Self,
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         if target.slot.id == self.slot.id {
             return self.copy(from, uids, to).await;
         }
@@ -77,7 +78,7 @@ impl OpenMailbox {
         Ok(sealed)
     }
 
-    async fn place_copies(&self, sealed: &[Sealed], to: FolderId) -> Result<Placed, MailboxError> {
+    async fn place_copies(&self, sealed: &[Sealed], to: FolderId) -> Result<Pairs, MailboxError> {
         for _ in 0..ATTEMPTS_MAX {
             let mut contents = Batch::new();
             for (blob, count) in references(sealed.iter().map(|(entry, _)| entry)) {
@@ -109,7 +110,7 @@ impl OpenMailbox {
         from: FolderId,
         uids: &[Uid],
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let mut uid_validity = self.folder(to).await?.uid_validity;
         let mut pairs = Vec::with_capacity(uids.len());
@@ -136,7 +137,7 @@ impl OpenMailbox {
         uids: &[Uid],
         target: &Self,
         to: FolderId,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         if target.slot.id == self.slot.id {
             return self.move_messages(from, uids, to).await;
         }
@@ -238,7 +239,7 @@ impl OpenMailbox {
         to: FolderId,
         head: &mut Head,
         batch: &mut Batch,
-    ) -> Result<Placed, MailboxError> {
+    ) -> Result<Pairs, MailboxError> {
         let saved = self.shelf.clock.now();
         let mut pairs = Vec::with_capacity(sealed.len());
         for (entry, summary) in sealed {
@@ -304,7 +305,7 @@ impl OpenMailbox {
 
 /// Octets of a batch that a message takes to be copied or moved: its summary, its keywords (a
 /// sealed row holds them once), and rows and keys of a known length.
-fn weight(entry: &Entry, sealed_summary: &[u8]) -> usize {
+pub(in crate::flow::mailbox) fn weight(entry: &Entry, sealed_summary: &[u8]) -> usize {
     let keywords: usize = entry.flags.keywords.iter().map(|word| word.len() + 4).sum();
     sealed_summary.len() + keywords + entry.sealed_key.len() + 1_024
 }

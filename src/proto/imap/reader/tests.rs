@@ -3,6 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod bodies;
+mod filing;
+mod limits_hold;
+
 /// Feeds everything at once and collects what it comes to; messages are accepted.
 fn steps(reader: &mut Reader, input: &[u8]) -> Vec<String> {
     let mut told = Vec::new();
@@ -28,7 +32,11 @@ fn steps(reader: &mut Reader, input: &[u8]) -> Vec<String> {
             }
             Some(Step::Bad(refused)) => {
                 let tag = refused.tag.as_ref().map_or("*", Tag::as_str);
-                told.push(format!("{tag} BAD {}", refused.reason));
+                let Bad(reason, fault) = refused.reason;
+                told.push(match fault.code() {
+                    Some(code) => format!("{tag} NO [{code}] {reason}"),
+                    None => format!("{tag} BAD {reason}"),
+                });
                 if refused.next == Next::Close {
                     told.push("close".to_owned());
                     return told;

@@ -11,7 +11,6 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::search;
-use crate::server::imap::search::Asker;
 use crate::server::imap::search::hunt::Found;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::View;
@@ -35,7 +34,6 @@ impl Results<'_> {
         name: &str,
         returns: Option<SearchReturns>,
         asks_modseq: bool,
-        asker: &Asker<'_>,
     ) -> Result<Option<UidSet>, Halt> {
         let Some(returns) = returns else {
             write::text(line.out(), format_args!("* {name}"));
@@ -53,7 +51,7 @@ impl Results<'_> {
             false => None,
         };
         if !is_save_only(&returns) {
-            self.write(line, view, &returns, modseq, asker);
+            self.write(line, view, &returns, modseq);
             line.relieve().await?;
         }
         Ok(Some(told))
@@ -65,15 +63,15 @@ impl Results<'_> {
         view: &View<M>,
         returns: &SearchReturns,
         modseq: Option<ModSeq>,
-        asker: &Asker<'_>,
     ) {
         let SearchReturns { min, max, all, count, partial, .. } = *returns;
         let is_plain = !(min || max || count || partial.is_some());
         let number = |uid: &u32| number(view, self.by, *uid);
         let set = |uids: &[u32]| sequence::compact(uids.iter().map(number));
-        let out = line.out();
         // RFC 4466 §2.6.2; a tag needs no escapes.
-        write::text(out, format_args!("* ESEARCH (TAG \"{}\")", asker.tag.as_str()));
+        let named = format!("* ESEARCH (TAG \"{}\")", line.tag());
+        let out = line.out();
+        out.extend_from_slice(named.as_bytes());
         if self.by == Numbering::Uid {
             out.extend_from_slice(b" UID");
         }

@@ -23,9 +23,9 @@ use crate::proto::imap::matching::Query;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::answer;
 use crate::server::imap::answer::Halt;
+use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
-use crate::server::imap::progress::Progress;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::View;
@@ -35,7 +35,6 @@ pub(super) struct Hunt<'a, D: Desk, S> {
     pub(super) desk: &'a D,
     pub(super) line: &'a mut Line<S>,
     pub(super) view: &'a View<D::Shelf>,
-    pub(super) progress: Progress<'a>,
     learnt: Vec<(BlobId, Signature)>,
 }
 
@@ -76,9 +75,8 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
         desk: &'a D,
         line: &'a mut Line<S>,
         view: &'a View<D::Shelf>,
-        progress: Progress<'a>,
     ) -> Self {
-        Self { desk, line, view, progress, learnt: Vec::new() }
+        Self { desk, line, view, learnt: Vec::new() }
     }
 
     /// Looks.
@@ -95,20 +93,13 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
 
     async fn look(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {
         let view = self.view;
-        let uids = view.uids();
-        let pages = uids.len().div_ceil(limits::SEARCHED_ROWS_AT_ONCE);
+        let count = view.exists() as usize;
+        let pages = count.div_ceil(limits::SEARCHED_ROWS_AT_ONCE);
         let mut found = Found::default();
         for done in 0..pages {
             let page = if wanted == Wanted::Last { pages - 1 - done } else { done };
             let start = page * limits::SEARCHED_ROWS_AT_ONCE;
-            let end = uids.len().min(start + limits::SEARCHED_ROWS_AT_ONCE);
-            let numbered = (start + 1..).zip(&uids[start..end]);
-            let candidates: Vec<u32> = numbered
-                .filter(|(sequence, uid)| {
-                    query.may_match(u32::try_from(*sequence).unwrap_or(u32::MAX), **uid)
-                })
-                .map(|(_, uid)| *uid)
-                .collect();
+            let candidates = candidates(view, query, start);
             if candidates.is_empty() {
                 continue;
             }
@@ -128,7 +119,7 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
             if wanted != Wanted::All && !matches.is_empty() {
                 break;
             }
-            self.progress.tick(self.line, at, uids.len()).await?;
+            self.tick(at, count).await?;
         }
         Ok(found)
     }
@@ -172,7 +163,7 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
             }
             found.extend(self.open_letters(query, some, octets).await?);
             self.keep_learnt(limits::INDEX_LEARNT_AT_ONCE).await;
-            self.progress.tick(self.line, at, self.view.uids().len()).await?;
+            self.tick(at, self.view.exists() as usize).await?;
         }
         Ok(found)
     }
@@ -263,6 +254,14 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
         Ok(found)
     }
 
+    /// Between two pieces: ends the search when nobody waits for it any more, and says now and
+    /// then how far it is.
+    pub(super) async fn tick(&mut self, done: usize, all: usize) -> Result<(), Gone> {
+        self.line.still_there().await?;
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        self.line.progress(number(done), number(all)).await
+    }
+
     /// Hands on what was learnt when it is so much.
     async fn keep_learnt(&mut self, at_least: usize) {
         if self.learnt.is_empty() || self.learnt.len() < at_least {
@@ -297,6 +296,16 @@ impl Candidate {
     fn found(&self) -> Match {
         (self.entry.uid.0, self.entry.modseq)
     }
+}
+
+/// UIDs of a page of the view, as far as their numbers alone do not rule them out.
+fn candidates<M: Shelf>(view: &View<M>, query: &Query, start: usize) -> Vec<u32> {
+    let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    let Some(first) = view.uid_at(number(start + 1)) else { return Vec::new() };
+    let last = view.uid_at(number(start + limits::SEARCHED_ROWS_AT_ONCE));
+    let page = view.uids().within(first..=last.unwrap_or(u32::MAX));
+    let numbered = (number(start + 1)..).zip(page.iter());
+    numbered.filter(|(sequence, uid)| query.may_match(*sequence, *uid)).map(|(_, uid)| uid).collect()
 }
 
 /// Those that answer, and those of which it is not known yet.

@@ -107,7 +107,7 @@ async fn gathered<D: Desk, S: Stream, G: Send + 'static>(
         added.map_err(|TooMany| too_many())?;
         gatherer = Some(taken);
         let done = number * limits::SEARCHED_ROWS_AT_ONCE;
-        hunt.progress.tick(hunt.line, done, count).await?;
+        hunt.tick(done, count).await?;
     }
     gatherer.ok_or_else(|| MailboxError::NoSuchMessage.into())
 }

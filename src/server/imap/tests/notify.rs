@@ -131,7 +131,8 @@ async fn wishes_that_contradict_the_rules_are_refused_and_change_nothing() {
         let answer = client.say(&format!("c NOTIFY SET {wish}")).await;
         assert!(answer.starts_with("c BAD "), "{wish}: {answer}");
     }
-    let answer = client.say("c NOTIFY SET (personal (AnnotationChange MessageNew MessageExpunge))").await;
+    let answer =
+        client.say("c NOTIFY SET (personal (AnnotationChange MessageNew MessageExpunge))").await;
     assert!(answer.starts_with("c NO [BADEVENT (MessageNew "), "{answer}");
     let mut other = house.login().await;
     other.append("Sent", LETTER).await;
