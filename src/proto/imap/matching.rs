@@ -320,7 +320,9 @@ fn has_header(facts: &Facts<'_>, name: &[u8], wanted: &Needle) -> Option<bool> {
     if let Known::Yes(envelope) = facts.envelope
         && let Some(value) = facts.header_forms.value(envelope, name)
     {
-        return Some(value.is_some_and(|value| folded::shown_value(&value).contains(wanted.text())));
+        return Some(
+            value.is_some_and(|value| folded::shown_value(&value).contains(wanted.text())),
+        );
     }
     in_text(facts, wanted, |letter| letter.field_holds(name, wanted))
 }
@@ -424,7 +426,7 @@ mod tests {
             uid: 30,
             flags,
             internal_date: Timestamp::from_seconds(1_795_388_399), // 2026-11-22T22:59:59Z
-            saved: Timestamp::from_seconds(1_795_388_399 + 1), // the next day in UTC it is not
+            saved: Timestamp::from_seconds(1_795_388_399 + 1),     // the next day in UTC it is not
             size: 1_000,
             modseq: ModSeq(7),
             email_id: "M1",
@@ -522,7 +524,9 @@ mod tests {
 
     #[test]
     fn numbers_alone_rule_messages_out() {
-        for (text, may) in [("1:2", false), ("1:2 SEEN", false), ("OR 1 SEEN", true), ("NOT 3", false)] {
+        for (text, may) in
+            [("1:2", false), ("1:2 SEEN", false), ("OR 1 SEEN", true), ("NOT 3", false)]
+        {
             assert_eq!(query(text).may_match(3, 30), may, "{text}");
         }
     }

@@ -223,13 +223,17 @@ mod tests {
     }
 
     fn sorted(letters: &[EnvelopeFields], criteria: &[(SortKey, bool)]) -> Vec<u32> {
-        let criteria: Vec<SortCriterion> =
-            criteria.iter().map(|(key, reverse)| SortCriterion { key: *key, reverse: *reverse }).collect();
+        let criteria: Vec<SortCriterion> = criteria
+            .iter()
+            .map(|(key, reverse)| SortCriterion { key: *key, reverse: *reverse })
+            .collect();
         let mut sorter = Sorter::new(&criteria);
         for (at, envelope) in letters.iter().enumerate() {
             let uid = at as u32 + 1;
             let internal_date = Timestamp::from_seconds(1_000_000 - u64::from(uid));
-            sorter.add(&Sortable { uid, internal_date, size: u64::from(uid % 2), envelope }).unwrap();
+            sorter
+                .add(&Sortable { uid, internal_date, size: u64::from(uid % 2), envelope })
+                .unwrap();
         }
         sorter.sorted()
     }
@@ -257,7 +261,11 @@ mod tests {
     #[test]
     fn messages_are_sorted_by_each_criterion() {
         let letters = [
-            envelope("Thu, 1 Jan 1970 03:00:00 +0000", "=?utf-8?q?=C3=89mile?= <z@x.test>", "Re: b"),
+            envelope(
+                "Thu, 1 Jan 1970 03:00:00 +0000",
+                "=?utf-8?q?=C3=89mile?= <z@x.test>",
+                "Re: b",
+            ),
             envelope("Thu, 1 Jan 1970 03:00:00 +0200", "\"alice\" <Y@x.test>", "A"),
             envelope("Thu, 1 Jan 1970 02:00:00 +0000", "<b@x.test>", "[list] B (fwd)"),
             envelope("none", "Zo\u{eb} <a@x.test>", ""),
@@ -281,10 +289,14 @@ mod tests {
     #[test]
     fn what_is_sorted_at_once_is_bounded() {
         let mut sorter = Sorter::new(&[SortCriterion { key: SortKey::Subject, reverse: false }]);
-        let envelope = EnvelopeFields { subject: Some(vec![b'a'; 600]), ..EnvelopeFields::default() };
+        let envelope =
+            EnvelopeFields { subject: Some(vec![b'a'; 600]), ..EnvelopeFields::default() };
         let mut added = 0;
         let internal_date = Timestamp::from_seconds(0);
-        while sorter.add(&Sortable { uid: added + 1, internal_date, size: 0, envelope: &envelope }).is_ok() {
+        while sorter
+            .add(&Sortable { uid: added + 1, internal_date, size: 0, envelope: &envelope })
+            .is_ok()
+        {
             added += 1;
         }
         assert_eq!(added as usize, limits::SORT_TEXTS_OCTETS_MAX / limits::SORT_KEY_OCTETS_MAX);

@@ -300,8 +300,7 @@ impl Threader {
                 (Top::Empty(children), Top::Message(message)) => children.push(message),
                 (Top::Message(above), Top::Message(message)) => {
                     let above = *above;
-                    let [one, other] =
-                        [above, message].map(|m| self.messages[m as usize].is_reply);
+                    let [one, other] = [above, message].map(|m| self.messages[m as usize].is_reply);
                     if other && !one {
                         parents[message as usize] = above;
                     } else {

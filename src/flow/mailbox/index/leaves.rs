@@ -62,7 +62,8 @@ pub(super) async fn read(
     let mut next: Option<Option<Leaf>> = None;
     for content in wanted {
         let begins_after = |leaf: &Leaf| leaf.name.as_bytes() > content.as_bytes();
-        if let Some(Some(after)) = next.take_if(|next| next.as_ref().is_some_and(|n| !begins_after(n)))
+        if let Some(Some(after)) =
+            next.take_if(|next| next.as_ref().is_some_and(|n| !begins_after(n)))
         {
             next = Some(following(mailbox, &after.name).await?);
             leaf = Some(after);

@@ -92,7 +92,8 @@ fn subjects_bring_threads_together() {
     assert_eq!(by_references(&two_replies), "((1)(2))");
     let reply_first = [letter("a", "", "Re: x", 1), letter("b", "", "x", 2)];
     assert_eq!(by_references(&reply_first), "(2 1)");
-    let with_empty = [letter("b", "a", "x", 1), letter("c", "a", "y", 2), letter("d", "", "Re: x", 3)];
+    let with_empty =
+        [letter("b", "a", "x", 1), letter("c", "a", "y", 2), letter("d", "", "Re: x", 3)];
     assert_eq!(by_references(&with_empty), "((1)(2)(3))");
     let both_empty = [
         letter("b", "a", "x", 1),
@@ -213,9 +214,10 @@ mod plain {
             boxes.len() - 1
         };
         for (number, letter) in letters.iter().enumerate() {
-            let id = letter.id.clone().filter(|id| {
-                by_id.get(id).is_none_or(|at| boxes[*at].letter.is_none())
-            });
+            let id = letter
+                .id
+                .clone()
+                .filter(|id| by_id.get(id).is_none_or(|at| boxes[*at].letter.is_none()));
             let id = id.unwrap_or_else(|| format!("unique {number}"));
             let this = *by_id.entry(id).or_insert_with(|| new(&mut boxes));
             boxes[this].letter = Some(number);
@@ -237,7 +239,8 @@ mod plain {
                 link(&mut boxes, *last, this);
             }
         }
-        let mut roots: Vec<usize> = (0..boxes.len()).filter(|at| boxes[*at].parent.is_none()).collect();
+        let mut roots: Vec<usize> =
+            (0..boxes.len()).filter(|at| boxes[*at].parent.is_none()).collect();
         // 3
         loop {
             let mut changed = false;

@@ -71,20 +71,12 @@ struct Candidate {
 type Match = (u32, ModSeq);
 
 impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
-    pub(super) fn new(
-        desk: &'a D,
-        line: &'a mut Line<S>,
-        view: &'a View<D::Shelf>,
-    ) -> Self {
+    pub(super) fn new(desk: &'a D, line: &'a mut Line<S>, view: &'a View<D::Shelf>) -> Self {
         Self { desk, line, view, learnt: Vec::new() }
     }
 
     /// Looks.
-    pub(super) async fn run(
-        &mut self,
-        query: &Arc<Query>,
-        wanted: Wanted,
-    ) -> Result<Found, Halt> {
+    pub(super) async fn run(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {
         let found = self.look(query, wanted).await;
         // What was learnt is kept when the search did not come to its end, too.
         self.keep_learnt(0).await;
@@ -305,7 +297,10 @@ fn candidates<M: Shelf>(view: &View<M>, query: &Query, start: usize) -> Vec<u32>
     let last = view.uid_at(number(start + limits::SEARCHED_ROWS_AT_ONCE));
     let page = view.uids().within(first..=last.unwrap_or(u32::MAX));
     let numbered = (number(start + 1)..).zip(page.iter());
-    numbered.filter(|(sequence, uid)| query.may_match(*sequence, *uid)).map(|(_, uid)| uid).collect()
+    numbered
+        .filter(|(sequence, uid)| query.may_match(*sequence, *uid))
+        .map(|(_, uid)| uid)
+        .collect()
 }
 
 /// Those that answer, and those of which it is not known yet.

@@ -293,10 +293,15 @@ fn part(text: &str, form: Form) -> String {
     use base64::Engine;
     let base64 = |octets: &[u8]| {
         let text = base64::engine::general_purpose::STANDARD.encode(octets);
-        text.as_bytes().chunks(76).map(|l| format!("{}\r\n", String::from_utf8_lossy(l))).collect::<String>()
+        text.as_bytes()
+            .chunks(76)
+            .map(|l| format!("{}\r\n", String::from_utf8_lossy(l)))
+            .collect::<String>()
     };
     let head = |kind: &str, charset: &str, encoding: &str| {
-        format!("Content-Type: text/{kind}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n")
+        format!(
+            "Content-Type: text/{kind}; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+        )
     };
     match form {
         Form::Plain => head("plain", "utf-8", "8bit") + text + "\r\n",
@@ -391,7 +396,8 @@ async fn agree(client: &mut Client, letters: &[(u32, &Known)], needles: &[String
                 .filter(|(_, letter)| holds(letter, needle))
                 .map(|(uid, _)| format!(" {uid}"))
                 .collect();
-            let command = format!("a UID SEARCH CHARSET UTF-8 {key} {{{}+}}\r\n{needle}", needle.len());
+            let command =
+                format!("a UID SEARCH CHARSET UTF-8 {key} {{{}+}}\r\n{needle}", needle.len());
             let answer = client.ok(&command).await;
             let found = answer.lines().find(|line| line.starts_with("* SEARCH")).unwrap();
             assert_eq!(found, format!("* SEARCH{expected}"), "{case}: {key} {needle:?}");
@@ -493,7 +499,9 @@ async fn nothing_is_legible(house: &House, letters: &[Known]) {
         for text in letter.texts.iter().filter(|text| text.len() > 8) {
             for form in [text.clone(), fold(text)] {
                 let is_there = all.rows.iter().any(|(key, row)| {
-                    let holds = |octets: &[u8]| octets.windows(form.len()).any(|part| part == form.as_bytes());
+                    let holds = |octets: &[u8]| {
+                        octets.windows(form.len()).any(|part| part == form.as_bytes())
+                    };
                     holds(key) || holds(&row.value)
                 });
                 assert!(!is_there, "{form:?} lies in the store in clear");
