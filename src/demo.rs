@@ -27,7 +27,7 @@ use crate::relay;
 pub struct Options {
     /// Where everything lies; made when missing.
     pub data_dir: PathBuf,
-    /// N: operator A listens on N+587, N+465, N+25, N+143, N+993, N+443, N+90; B 1000 higher.
+    /// N: operator A listens on N+587, N+465, N+25, N+143, N+993, N+443, N+4190, N+90; B 1000 higher.
     pub port_base: u16,
     /// Where the doors listen.
     pub host: IpAddr,

@@ -13,6 +13,7 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again
@@ -24,6 +25,7 @@ pub mod timeline; // what became of each letter
 pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
+pub mod filter; // what people want done with letters that arrive
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -45,6 +47,7 @@ use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
 use crate::domain::status::Refusal;
+use crate::infra::directory::Account;
 use crate::infra::store::Batch;
 use accept::Accepted;
 use accept::Caller;
@@ -115,8 +118,9 @@ async fn finish_with(
         internal_date: sealed.accepted_at(),
     };
     let room = room_for(sealed.cleared());
+    let placings = filter::place(office, &sealed).await;
     let deposits: Vec<mailbox::Deposit> =
-        deliver::into_mailboxes(sealed.homes(), &letter, sealed.identity())
+        deliver::into_mailboxes(sealed.homes(), &placings, &letter, sealed.identity())
             .into_iter()
             .map(|deposit| deposit.with_room(room))
             .collect();
@@ -149,6 +153,7 @@ async fn finish_with(
             facts.iter().for_each(|fact| office.ledger.ride(fact, batch));
             note_exchanges(office, sealed, batch);
             has_promised = promise::taken_in(office, sealed, fresh, batch);
+            has_promised |= filter::ride(office, sealed, &placings, fresh, batch);
             for (letter, entry) in &heard {
                 timeline::ride(office, *letter, std::slice::from_ref(entry), batch);
             }
@@ -300,4 +305,32 @@ async fn house_report(
             commit.map_err(|error| mailbox::commit_refusal(&error))
         }
     }
+}
+
+/// A letter that a filter sends on walks the same way again. The mailbox answers for it; its
+/// content is as it came. When it is taken in, `also` is committed with it.
+async fn send_on(
+    office: &Arc<Office>,
+    account: &Account,
+    path: ReversePath,
+    to: Address,
+    content: &[u8],
+    also: Batch,
+) -> Result<(), Refusal> {
+    let caller = Caller {
+        ip: None,
+        client_name: office.config.operator.hostname.to_string(),
+        protocol: "local",
+        tls: None,
+        credentials: Credentials::Filter(account.clone()),
+    };
+    let accepted = accept::accept(Door::House, caller);
+    let parameters = MailParameters { smtputf8: true, ..MailParameters::default() };
+    let authenticated = sender(office, accepted, path, parameters)?;
+    let to = Recipient { address: to, parameters: Default::default() };
+    let approved = recipient(office, &authenticated, to).await?;
+    let mut sealing = begin(office, authenticated, vec![approved]).await?;
+    sealing.write(content)?;
+    // Boxed: the mailbox at the other end may have a filter as well.
+    Box::pin(finish_with(office, sealing, also)).await.map(|_| ())
 }

@@ -21,6 +21,7 @@ use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
+use crate::flow::filter::Filters;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
@@ -216,6 +217,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
         retention: config.mailboxes.retention,
+        shared_seen: config.mailboxes.shared_seen,
     };
     let mailboxes = Mailboxes::with_rules(
         Arc::clone(&truth),
@@ -267,6 +269,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         lanes,
         alerts: Alerts::default(),
         promise_bell: Notify::new(),
+        filters: Filters::default(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
         config,
@@ -339,6 +342,7 @@ struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
     pop3: Vec<(Pop3Door, TcpListener)>,
+    managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
 }
@@ -363,7 +367,14 @@ impl Doors {
         for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
             pop3.extend(bind(address)?.map(|listener| (door, listener)));
         }
-        Ok(Self { smtp, imap, pop3, https: bind(listen.https)?, metrics: bind(listen.metrics)? })
+        Ok(Self {
+            smtp,
+            imap,
+            pop3,
+            managesieve: bind(listen.managesieve)?,
+            https: bind(listen.https)?,
+            metrics: bind(listen.metrics)?,
+        })
     }
 
     fn open(self, office: &Arc<Office>, stop: &Stop, tasks: &mut JoinSet<()>) {
@@ -381,6 +392,10 @@ impl Doors {
             let (office, stop) = shared();
             let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
             tasks.spawn(serving.in_current_span());
+        }
+        if let Some(listener) = self.managesieve {
+            let (office, stop) = shared();
+            tasks.spawn(server::managesieve::serve(office, listener, stop).in_current_span());
         }
         if let Some(listener) = self.https {
             let (office, stop) = shared();
@@ -416,6 +431,11 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
         tokio::select! {
             () = stop.stopped() => return,
             () = tokio::time::sleep(TIDY_EVERY) => {}
+        }
+        match flow::team::sweep(&office).await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "delegations are over"),
+            Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
 use crate::cli::queue::Queue;
+use crate::cli::team::Team;
 use crate::cli::trace::Trace;
 use crate::cli::trust::Trust;
 use crate::domain::mailbox::MailboxKind;
@@ -99,6 +100,10 @@ Exits with 78 when something is wrong.")]
     /// Every certificate, ours and theirs, and its end.
     #[command(subcommand)]
     Certs(Certs),
+
+    /// Who may read whose mailbox: delegations with their reason and their end.
+    #[command(subcommand)]
+    Team(Team),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///

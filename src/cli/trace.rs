@@ -127,6 +127,7 @@ fn sentence(step: &StepLine) -> String {
             let number = step.attempt.unwrap_or_default();
             parts.push(format!("attempt {number} was cut: the relay stopped meanwhile"));
         }
+        "filtered" => parts.push(format!("by the recipient's filter: {outcome}")),
         other => parts.push(other.to_owned()),
     }
     parts.join(", ")

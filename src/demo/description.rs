@@ -126,13 +126,14 @@ fn table(demo: &Demo, portal: &str, admin: &str, ca_file: &Path) -> String {
         let _ = writeln!(
             text,
             "\n  {}  (host {})\n    SMTP {} STARTTLS, {} TLS   IMAP {} STARTTLS, {} TLS   \
-             between operators {}   pages {}   metrics {}",
+             filters {}   between operators {}   pages {}   metrics {}",
             operator.domain,
             demo.host,
             port("submission"),
             port("submissions"),
             port("imap"),
             port("imaps"),
+            port("managesieve"),
             port("mx"),
             port("https"),
             port("metrics"),

@@ -56,7 +56,7 @@ pub(super) struct Demo {
 }
 
 /// The ports of an operator, above its base.
-pub(super) const PORTS: [(&str, u16); 9] = [
+pub(super) const PORTS: [(&str, u16); 10] = [
     ("submission", 587),
     ("submissions", 465),
     ("mx", 25),
@@ -64,6 +64,7 @@ pub(super) const PORTS: [(&str, u16); 9] = [
     ("imaps", 993),
     ("pop3", 110),
     ("pop3s", 995),
+    ("managesieve", 4190),
     ("https", 443),
     ("metrics", 90),
 ];
@@ -76,10 +77,10 @@ impl Demo {
             .with_context(|| format!("--data-dir {}", options.data_dir.display()))?;
         let folder = options.data_dir.canonicalize()?;
         anyhow::ensure!(
-            options.port_base <= u16::MAX - 2000,
-            "--port-base {}: at most {}, because ports up to N+1995 are used",
+            options.port_base <= u16::MAX - 5200,
+            "--port-base {}: at most {}, because ports up to N+5190 are used",
             options.port_base,
-            u16::MAX - 2000
+            u16::MAX - 5200
         );
         let operators = demo_operators()?;
         // The tour's rogue has a good certificate too: only the list tells them apart.

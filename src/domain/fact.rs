@@ -77,8 +77,52 @@ pub enum Event {
     Failed(EnhancedStatus),
     /// A patient or professional answered with FIN: the exchange is closed.
     Closed,
+    /// Somebody may read another mailbox, or may not any more.
+    Delegation(DelegationStep),
     /// The letter carries documents of this code; once a letter and code.
     Document(DocumentTag),
+}
+
+/// What becomes of a delegation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelegationStep {
+    /// An administrator granted it.
+    Granted,
+    /// An administrator took it back.
+    Revoked,
+    /// Its time was over.
+    Ended,
+}
+
+/// What the ledger keeps of a delegation besides: professionals' addresses, never a patient's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelegationRecord {
+    /// Of which mailbox.
+    pub mailbox: String,
+    /// To whom.
+    pub reader: String,
+    /// Letters of RFC 4314 §2.1.
+    pub rights: String,
+    /// When it ends.
+    pub until: Option<Timestamp>,
+    /// Who decided it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl DelegationStep {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Granted, Self::Revoked, Self::Ended];
+
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Granted => "grant",
+            Self::Revoked => "revoke",
+            Self::Ended => "end",
+        }
+    }
 }
 
 impl Event {
@@ -93,6 +137,7 @@ impl Event {
             Self::Deferred(_) => "deferred",
             Self::Failed(_) => "failed",
             Self::Closed => "closed",
+            Self::Delegation(_) => "delegation",
             Self::Document(_) => "document",
         }
     }

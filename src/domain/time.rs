@@ -79,6 +79,14 @@ impl Day {
         Self { year: date.year(), month: date.month(), day: date.day() }
     }
 
+    /// The moment at which it is over; `None` when the calendar has no such day.
+    pub fn end(self) -> Option<Timestamp> {
+        let date = jiff::civil::Date::new(self.year, self.month, self.day).ok()?;
+        let next = date.tomorrow().ok()?.to_zoned(france()).ok()?;
+        let milliseconds = next.timestamp().as_millisecond();
+        u64::try_from(milliseconds).ok().map(Timestamp::from_millis)
+    }
+
     /// Parses `YYYY-MM-DD`.
     pub fn parse(text: &str) -> Option<Self> {
         let date: jiff::civil::Date = text.parse().ok()?;
@@ -110,5 +118,7 @@ mod tests {
         let before = Timestamp::from_seconds(1_795_388_399); // 2026-11-22T22:59:59Z
         assert_eq!(Day::in_france(before).to_string(), "2026-11-22");
         assert_eq!(Day::in_france(before.after(Duration::from_secs(1))).to_string(), "2026-11-23");
+        let end = Day::parse("2026-11-22").unwrap().end();
+        assert_eq!(end, Some(before.after(Duration::from_secs(1))));
     }
 }

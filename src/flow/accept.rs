@@ -17,6 +17,8 @@ pub enum Credentials {
     Operator(Arc<Grounds>),
     /// The relay itself.
     House,
+    /// A mailbox here whose filter sends a letter on.
+    Filter(Account),
 }
 
 /// Who stands there.

@@ -199,6 +199,15 @@ pub fn authenticate(
     let mut list = None;
     match (accepted.door(), &accepted.caller().credentials) {
         (Door::House, Credentials::House) => {}
+        // The mailbox that sends a letter on answers for it.
+        (Door::House, Credentials::Filter(account)) => {
+            if account.suspended {
+                return Err(Refusal::MailboxSuspended);
+            }
+            if sender.is_some_and(|sender| *sender != account.address) {
+                return Err(Refusal::SenderNotYours);
+            }
+        }
         (Door::Submission | Door::Portal, Credentials::Login(account)) => {
             if account.suspended {
                 return Err(Refusal::MailboxSuspended);

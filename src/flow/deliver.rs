@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use crate::domain::delivery::NextHop;
 use crate::domain::envelope::Recipient;
-use crate::domain::folder::Flags;
-use crate::domain::folder::FolderId;
 use crate::domain::secret::Secret;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
 use crate::flow::certificates;
 use crate::flow::certificates::Direction;
+use crate::flow::filter::Placing;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
@@ -55,16 +54,23 @@ enum Unopened {
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
-/// queues the letter. `identity` is a digest of the letter as another relay sent it.
+/// queues the letter, where the filters want them. `identity` is a digest of the letter as another relay sent it.
 pub fn into_mailboxes(
     homes: &[OpenMailbox],
+    placings: &[Placing],
     letter: &Letter<'_>,
     identity: Option<&[u8; 32]>,
 ) -> Vec<Deposit> {
     let identity = identity.map(<[u8; 32]>::as_slice);
     homes
         .iter()
-        .map(|mailbox| Deposit::new(mailbox, FolderId::INBOX, letter, Flags::default(), identity))
+        .zip(placings)
+        .map(|(mailbox, placing)| {
+            let (folder, flags, more) = placing.places();
+            Deposit::new(mailbox, folder, letter, flags, identity)
+                .also_in(more)
+                .held_by(placing.holds())
+        })
         .collect()
 }
 

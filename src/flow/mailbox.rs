@@ -11,6 +11,7 @@ mod head;
 pub mod index;
 mod ids;
 mod messages;
+pub mod readers;
 mod retention;
 mod rows;
 mod rules;
@@ -32,11 +33,11 @@ use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::contents::Shown;
+use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::Head;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::clock::Clock;
@@ -88,6 +89,8 @@ struct Shelf {
 pub struct OpenMailbox {
     shelf: Arc<Shelf>,
     slot: Arc<Slot>,
+    /// Whoever opened it, when that is not its owner.
+    reader: Option<Arc<Reader>>,
 }
 
 /// Why a mailbox did not do what was asked.
@@ -105,6 +108,12 @@ pub enum MailboxError {
     /// Over `limits::FOLDERS_MAX`, the name's length, or the keywords' limits.
     #[error("over a limit: {0}")]
     OverLimit(&'static str),
+    /// Whoever opened the mailbox has not the right for it (RFC 4314 §4).
+    #[error("not allowed here")]
+    NotAllowed,
+    /// Somebody else has claimed a message (see `readers::claims`).
+    #[error("somebody else works on it")]
+    Claimed,
     /// No message of that number (any more).
     #[error("no such message")]
     NoSuchMessage,
@@ -233,7 +242,11 @@ impl Mailboxes {
     pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> {
         let shelf = Arc::clone(&self.shelf);
         if let Some(slot) = shelf.lock().get(&account.id) {
-            return Ok(OpenMailbox { slot: Arc::clone(slot), shelf: Arc::clone(&shelf) });
+            return Ok(OpenMailbox {
+                slot: Arc::clone(slot),
+                shelf: Arc::clone(&shelf),
+                reader: None,
+            });
         }
         let keys = shelf.keys.unlock(&account.id, &account.wrapped_keys)?;
         let certificate = shelf.keys.certificate(&account.certificate)?;
@@ -242,10 +255,10 @@ impl Mailboxes {
             if slots.len() >= SLOTS_MAX {
                 slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
-            let fresh = || Arc::new(Slot::new(account.id, keys, certificate));
+            let fresh = || Arc::new(Slot::new(account, keys, certificate));
             Arc::clone(slots.entry(account.id).or_insert_with(fresh))
         };
-        Ok(OpenMailbox { shelf, slot })
+        Ok(OpenMailbox { shelf, slot, reader: None })
     }
 
     /// Gives a new account its folders; false, and nothing is done, when it has them.
@@ -278,11 +291,6 @@ impl OpenMailbox {
     /// The unlocked keys.
     pub fn keys(&self) -> &MailboxKeys {
         &self.slot.keys
-    }
-
-    /// What whoever opened the mailbox may do in a folder.
-    pub async fn rights(&self, _folder: FolderId) -> Result<Rights, MailboxError> {
-        Ok(Rights::ALL)
     }
 
     /// Resolves at the next change of the mailbox after the watch was made or last resolved.

@@ -20,6 +20,7 @@ use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
+use crate::flow::filter::Filters;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
@@ -95,6 +96,8 @@ pub struct Office {
     pub alerts: Alerts,
     /// Rung when a sender waits for a report of success.
     pub promise_bell: Notify,
+    /// Filters that were run lately.
+    pub filters: Filters,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.
     pub refusals: RefusalBudget,
     /// The last refusals at the operators' door.
@@ -164,7 +167,9 @@ impl RefusalBudget {
     pub fn take_for(&self, credentials: &Credentials, now: Timestamp) -> bool {
         match credentials {
             Credentials::None => self.take_for_stranger(now),
-            Credentials::Login(account) => self.take_named(Name::Mailbox(account.id), now),
+            Credentials::Login(account) | Credentials::Filter(account) => {
+                self.take_named(Name::Mailbox(account.id), now)
+            }
             Credentials::Operator(grounds) => match grounds.certificate() {
                 Some(certificate) => self.take_for_operator(&certificate.subject, now),
                 None => self.take_for_stranger(now),

@@ -26,6 +26,9 @@ use crate::domain::status::EnhancedStatus;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::alerts;
+use crate::flow::filter;
+use crate::flow::filter::Answer;
+use crate::flow::filter::Redirect;
 use crate::flow::mailbox;
 use crate::flow::notify;
 use crate::flow::notify::About;
@@ -175,6 +178,28 @@ fn strictest<'a>(office: &'a Office, headers: &MssHeaders) -> Option<(&'a str, D
         .min_by_key(|(class, within)| (*within, *class == "*"))
 }
 
+/// Promises an automatic answer in a batch. Ring [`Office::promise_bell`] after the commit.
+pub fn answer(
+    office: &Office,
+    at: Timestamp,
+    letter: QueueId,
+    answer: &Answer,
+    batch: &mut Batch,
+) {
+    put(office, at, letter, &Promise::Answer(answer.clone()), batch);
+}
+
+/// Promises to send a letter on; the batch must refer once more to its content.
+pub fn redirect(
+    office: &Office,
+    at: Timestamp,
+    letter: QueueId,
+    redirect: &Redirect,
+    batch: &mut Batch,
+) {
+    put(office, at, letter, &Promise::Redirect(redirect.clone()), batch);
+}
+
 fn put(office: &Office, due: Timestamp, letter: QueueId, promise: &Promise, batch: &mut Batch) {
     batch.put(rows::key(due, letter), rows::seal(office, letter, promise));
 }
@@ -266,6 +291,12 @@ async fn keep(office: &Arc<Office>, row: &Row) -> bool {
     let outcome = match rows::open(office, row.letter, &row.value) {
         Some(Promise::Success(success)) => report_success(office, row, &success).await,
         Some(Promise::Watch(watch)) => look(office, row, &watch).await,
+        Some(Promise::Answer(answer)) => {
+            filter::send_answer(office, row.letter, &answer, end(row)).await
+        }
+        Some(Promise::Redirect(redirect)) => {
+            filter::send_redirect(office, row.letter, &redirect, end(row)).await
+        }
         None => {
             tracing::error!(letter = %row.letter, "a promise to a sender is damaged");
             forget(office, row).await

@@ -196,9 +196,9 @@ pub async fn commit(
         .mailboxes
         .commit(deposits, |fresh| {
             let mut batch = Batch::new();
-            let here = fresh.iter().filter(|fresh| **fresh).count();
-            let references =
-                u32::try_from(here).unwrap_or(u32::MAX) + u32::from(!elsewhere.is_empty());
+            let here = deposits.iter().zip(fresh).filter(|(_, fresh)| **fresh);
+            let here: u32 = here.map(|(deposit, _)| deposit.references()).sum();
+            let references = here + u32::from(!elsewhere.is_empty());
             is_named = references > 0;
             if is_named {
                 prepared.staged.ride(&mut batch, references);

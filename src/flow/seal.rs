@@ -20,6 +20,8 @@ use crate::domain::time::Timestamp;
 use crate::flow::documents;
 use crate::flow::documents::Documents;
 use crate::flow::documents::Inspection;
+use crate::flow::filter::Sorted;
+use crate::flow::filter::Sorting;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
@@ -95,6 +97,8 @@ pub struct Sealed {
     receipt: Option<Receipt>,
     returned_header: Option<Secret<Vec<u8>>>,
     accepted_at: Timestamp,
+    /// What the filters of the mailboxes here decided, in the order of `homes`.
+    sorted: Vec<Option<Sorted>>,
     /// The ciphertext's room in memory; it ends with the commit.
     _room: ClearPermit,
 }
@@ -269,8 +273,15 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         // One octet more than is kept says that there was more.
         Secret::new(travels[..end.min(limits::PROMISED_HEADER_OCTETS_MAX + 1)].to_vec())
     });
-    let told = summarise(sealing.clear, sealing.permit, inspection, header.view.automatic).await?;
-    let Told { summary, receipt, documents, mut room } = told;
+    let sorting = Sorting::prepare(&office, &sealing.homes, &sealing.cleared, sealing.now).await;
+    let mut permit = sealing.permit;
+    let sorting = sorting.filter(|sorting| {
+        // Bodies are decoded once more. Without room for that nothing is sorted.
+        !sorting.reads_bodies() || office.clear_memory.grow(&mut permit, size).is_ok()
+    });
+    let asked = Asked { inspection, sorting, may_be_receipt: header.view.automatic };
+    let told = summarise(sealing.clear, permit, asked).await?;
+    let Told { summary, receipt, documents, sorted, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
     room.shrink(sealed.ciphertext.len() as u64);
     Ok(Sealed {
@@ -290,6 +301,7 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         receipt,
         returned_header,
         accepted_at: sealing.now,
+        sorted,
         _room: room,
     })
 }
@@ -309,7 +321,15 @@ struct Told {
     summary: Vec<u8>,
     receipt: Option<Receipt>,
     documents: Option<Documents>,
+    sorted: Vec<Option<Sorted>>,
     room: ClearPermit,
+}
+
+/// What is asked of a letter's clear text.
+struct Asked {
+    inspection: Option<Inspection>,
+    sorting: Option<Sorting>,
+    may_be_receipt: bool,
 }
 
 /// The clear text ends here. The room goes with it to its thread: a caller who gives up does
@@ -317,26 +337,27 @@ struct Told {
 async fn summarise(
     clear: Zeroizing<Vec<u8>>,
     room: ClearPermit,
-    inspection: Option<Inspection>,
-    may_be_receipt: bool,
+    asked: Asked,
 ) -> Result<Told, Refusal> {
-    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS;
+    let Asked { inspection, sorting, may_be_receipt } = asked;
+    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS && sorting.is_none();
     let work = move || {
         let summary = summary::summarise(&clear);
         let recognised = inspection.and_then(|asked| asked.recognise(&summary));
         let receipt = may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
-        (summary::encode(&summary), receipt, recognised, clear, room)
+        let sorted = sorting.map(|sorting| sorting.run(&clear)).unwrap_or_default();
+        (summary::encode(&summary), receipt, recognised, sorted, clear, room)
     };
     let done = match is_small {
         true => work(),
         false => tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)?,
     };
-    let (summary, receipt, recognised, clear, room) = done;
+    let (summary, receipt, recognised, sorted, clear, room) = done;
     let (documents, room) = match recognised {
         Some(recognised) => recognised.inspect(clear, room).await?,
         None => (None, room),
     };
-    Ok(Told { summary, receipt, documents, room })
+    Ok(Told { summary, receipt, documents, sorted, room })
 }
 
 /// Octets of content to have room for when so many are there: at least double each time, so
@@ -450,6 +471,11 @@ impl Sealed {
     /// Keys that it was sealed to: one for each mailbox here, and the spool's if it travels.
     pub fn keys(&self) -> usize {
         self.homes.len() + usize::from(self.travels)
+    }
+
+    /// What the filters of the mailboxes here decided; empty when there are none.
+    pub fn sorted(&self) -> &[Option<Sorted>] {
+        &self.sorted
     }
 
     /// When it was taken in.

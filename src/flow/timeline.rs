@@ -107,6 +107,8 @@ pub enum Step {
     },
     /// An attempt (its number) was cut by a stop or a crash: nobody knows what came of it.
     Cut(u32),
+    /// What a filter of the recipient's mailbox did: `answered`, `sent on`, `not sent on: …`.
+    Filtered(String),
 }
 
 /// One attempt at another operator.

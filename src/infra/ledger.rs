@@ -14,6 +14,8 @@ use crate::domain::document::Findings;
 use crate::domain::document::InsStatus;
 use crate::domain::envelope::QueueId;
 use crate::domain::fact::Counterpart;
+use crate::domain::fact::DelegationRecord;
+use crate::domain::fact::DelegationStep;
 use crate::domain::fact::Event;
 use crate::domain::fact::Fact;
 use crate::domain::limits;
@@ -30,8 +32,9 @@ use crate::infra::store::row;
 
 /// Rows `L/<YYYY-MM-DD>/<UUIDv7>` -> fact.
 const LEDGER: &str = "L/";
-/// Rows of format 1 have no peer, those of format 2 no document; they stay readable.
-const FORMAT: u8 = 3;
+/// Rows of format 1 have no peer, those of format 2 no document, those of format 3 no delegation;
+/// they stay readable.
+const FORMAT: u8 = 4;
 /// Event of the lines that count findings. They are read from the facts of documents.
 const FINDING: &str = "document-finding";
 
@@ -72,6 +75,18 @@ struct Row {
     base: Base,
     peer: Option<String>,
     document: Option<DocumentRow>,
+    delegation: Option<DelegationRow>,
+}
+
+/// The stored form of a delegation.
+#[derive(Serialize, Deserialize)]
+struct DelegationRow {
+    mailbox: String,
+    reader: String,
+    rights: String,
+    until: Option<u64>,
+    author: String,
+    reason: String,
 }
 
 /// A fact as the first format had it. Later formats have more behind it.
@@ -98,13 +113,23 @@ struct DocumentRow {
     patient: Option<[u8; 16]>,
 }
 
+/// A row of the third format.
+type Third = (Base, Option<String>, Option<DocumentRow>);
+
 fn read_row(value: &[u8]) -> Option<Row> {
+    let third = || {
+        let (base, peer, document) = row::decode::<Third>(3, value)?;
+        Some(Row { base, peer, document, delegation: None })
+    };
     let second = || {
         let (base, peer) = row::decode::<(Base, Option<String>)>(2, value)?;
-        Some(Row { base, peer, document: None })
+        Some(Row { base, peer, document: None, delegation: None })
     };
-    let first = || Some(Row { base: row::decode(1, value)?, peer: None, document: None });
-    row::decode(FORMAT, value).or_else(second).or_else(first)
+    let first = || {
+        let base = row::decode(1, value)?;
+        Some(Row { base, peer: None, document: None, delegation: None })
+    };
+    row::decode(FORMAT, value).or_else(third).or_else(second).or_else(first)
 }
 
 impl Ledger {
@@ -115,6 +140,15 @@ impl Ledger {
 
     /// Adds a fact to a batch, so that it is kept exactly when the batch is.
     pub fn ride(&self, fact: &Fact, batch: &mut Batch) {
+        self.write(fact, None, batch);
+    }
+
+    /// The same for the fact of a delegation, with who decided what, why and until when.
+    pub fn ride_delegation(&self, fact: &Fact, record: &DelegationRecord, batch: &mut Batch) {
+        self.write(fact, Some(record), batch);
+    }
+
+    fn write(&self, fact: &Fact, record: Option<&DelegationRecord>, batch: &mut Batch) {
         let base = Base {
             at: fact.at.as_millis(),
             letter: fact.letter.map(|id| *id.as_bytes()),
@@ -130,7 +164,15 @@ impl Ledger {
             Event::Document(tag) => Some(DocumentRow::of(&tag)),
             _ => None,
         };
-        let row = Row { base, peer: fact.peer.clone(), document };
+        let delegation = record.map(|record| DelegationRow {
+            mailbox: record.mailbox.clone(),
+            reader: record.reader.clone(),
+            rights: record.rights.clone(),
+            until: record.until.map(Timestamp::as_millis),
+            author: record.author.clone(),
+            reason: record.reason.clone(),
+        });
+        let row = Row { base, peer: fact.peer.clone(), document, delegation };
         let value = row::encode(FORMAT, &row);
         let mut key = day_prefix(Day::in_france(fact.at));
         key.extend_from_slice(uuid::Uuid::now_v7().as_bytes());
@@ -197,6 +239,31 @@ impl Ledger {
         Ok(patients.len())
     }
 
+    /// The delegations of some days, in order: who granted or took back what, why, until when.
+    pub async fn delegations(
+        &self,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<(DelegationStep, DelegationRecord)>, StoreError> {
+        let mut delegations = Vec::new();
+        self.each(from, to, |row| {
+            let step = step_of(&row.base.reason);
+            delegations.extend(row.delegation.map(|kept| {
+                let record = DelegationRecord {
+                    mailbox: kept.mailbox,
+                    reader: kept.reader,
+                    rights: kept.rights,
+                    until: kept.until.map(Timestamp::from_millis),
+                    author: kept.author,
+                    reason: kept.reason,
+                };
+                (step, record)
+            }));
+        })
+        .await?;
+        Ok(delegations)
+    }
+
     /// The facts of one day, in order.
     pub async fn facts(&self, day: Day) -> Result<Vec<Fact>, StoreError> {
         let mut facts = Vec::new();
@@ -230,6 +297,7 @@ fn reason(event: Event) -> String {
         Event::Refused(refusal) => refusal.name().to_owned(),
         Event::Deferred(status) | Event::Failed(status) => status.to_string(),
         Event::Document(tag) => format!("{} {}", tag.code, tag.ins.name()),
+        Event::Delegation(step) => step.name().to_owned(),
         _ => String::new(),
     }
 }
@@ -276,6 +344,7 @@ fn fact_of(row: Row) -> Fact {
         ("deferred", _) => Event::Deferred(status),
         ("failed", _) => Event::Failed(status),
         ("closed", _) => Event::Closed,
+        ("delegation", _) => Event::Delegation(step_of(&base.reason)),
         _ => Event::Refused(refusal_of(&base.reason)),
     };
     Fact {
@@ -289,6 +358,11 @@ fn fact_of(row: Row) -> Fact {
         automatic: base.automatic,
         peer: row.peer,
     }
+}
+
+fn step_of(name: &str) -> DelegationStep {
+    let known = DelegationStep::ALL.into_iter().find(|step| step.name() == name);
+    known.unwrap_or(DelegationStep::Ended)
 }
 
 fn refusal_of(name: &str) -> Refusal {

@@ -220,6 +220,7 @@ fn reason(event: Event) -> String {
         Event::Accepted | Event::Sent | Event::Received | Event::Relayed | Event::Closed => {
             String::new()
         }
+        Event::Delegation(step) => step.name().to_owned(),
         // Not the code: a stranger chooses it.
         Event::Document(tag) => tag.ins.name().to_owned(),
     }

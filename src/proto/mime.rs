@@ -5,7 +5,7 @@ pub mod summary;
 pub mod content;
 pub mod thread;
 pub mod date;
-mod address;
+pub(crate) mod address;
 mod decode;
 mod describe;
 mod parameters;

@@ -10,6 +10,7 @@ pub mod explain; // why somebody was let in or refused
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
 pub mod trust; // the list of operators
 pub mod wire; // the JSON forms
@@ -68,6 +69,8 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// Who may read whose mailbox.
+    Team(team::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -11,6 +11,9 @@ mod idle; // news as they come
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod messages; // commands on messages
+mod metadata; // annotations
+mod quota; // how much room there is
+mod rights; // who may do what
 mod search; // SEARCH
 mod select; // SELECT, EXAMINE, CLOSE
 mod notify; // news of all mailboxes

@@ -157,6 +157,7 @@ impl Serving<'_> {
             "submissions" => 465,
             "submission" => 587,
             "imaps" => 993,
+            "managesieve" => 4190,
             other => panic!("no door {other}"),
         };
         self.base + above
@@ -302,7 +303,7 @@ impl Serving<'_> {
         let operator = space.operator(self.number);
         let (people, mx, ca) =
             (space.pki.people(operator), space.pki.mx(operator), space.pki.ca_file());
-        let doors = ["submission", "submissions", "mx", "imap", "imaps", "https", "metrics"]
+        let doors = ["submission", "submissions", "mx", "imap", "imaps", "managesieve", "https", "metrics"]
             .map(|door| format!("{door} = \"{}\"", self.door(door)))
             .join("\n");
         format!(

@@ -7,6 +7,7 @@ use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox::ATTEMPTS_MAX;
@@ -68,6 +69,7 @@ impl OpenMailbox {
         folder: FolderId,
         message: NewMessage,
     ) -> Result<(u32, Uid), MailboxError> {
+        self.must_have(folder, Right::Insert).await?;
         // Before the work of sealing it.
         let head = self.durable_head().await?;
         head.folder(folder).ok_or(MailboxError::NoSuchFolder)?;
@@ -119,7 +121,20 @@ impl OpenMailbox {
         if staged.iter().map(Staged::batch_octets).sum::<usize>() > limits::TRANSFER_OCTETS_MAX {
             return Err(MailboxError::OverLimit(COPIED_AT_ONCE));
         }
-        let _gate = match replacing {
+        self.must_have(folder, Right::Insert).await?;
+        if let Some((replaced, _)) = replacing {
+            // RFC 8508 §3.4: the rights that STORE \Deleted and EXPUNGE would take.
+            self.must_have(replaced, Right::DeleteMessages).await?;
+            self.must_have(replaced, Right::Expunge).await?;
+        }
+        let rights = self.rights(folder).await?;
+        let mut seen = Vec::with_capacity(staged.len());
+        for message in &mut staged {
+            let (kept, is_seen) = self.marks_for_new(rights, &message.entry.flags);
+            message.entry.flags = kept;
+            seen.push(is_seen);
+        }
+        let gate = match replacing {
             Some(_) => Some(self.slot.gate.lock().await),
             None => None,
         };
@@ -128,7 +143,11 @@ impl OpenMailbox {
         let contents: Vec<StagedBlob> =
             staged.iter_mut().filter_map(|message| message.blob.take()).collect();
         let filed = self.file(folder, &staged, &contents, replacing).await;
-        if filed.is_err() {
+        drop(gate);
+        if let Ok(placed) = &filed {
+            let numbers = placed.iter().zip(&seen).filter(|(_, is_seen)| **is_seen);
+            self.mark_placed(folder, numbers.map(|((_, uid), _)| *uid)).await?;
+        } else {
             // Their files would lie there until the next start.
             for content in contents {
                 self.shelf.blobs.discard(content).await;
@@ -147,7 +166,7 @@ impl OpenMailbox {
         let replaced = match replacing {
             None => None,
             Some((folder, uid)) => {
-                let entry = self.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
+                let entry = self.plain_entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
                 Some((folder, entry))
             }
         };

@@ -12,6 +12,7 @@ use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
+use crate::domain::rights::Right;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::rows;
@@ -83,8 +84,18 @@ impl Contents {
 }
 
 impl OpenMailbox {
-    /// What is in a folder.
+    /// What is in a folder, for whoever opened the mailbox.
     pub async fn contents(&self, folder: FolderId) -> Result<Arc<Contents>, MailboxError> {
+        self.must_have(folder, Right::Read).await?;
+        let contents = self.plain_contents(folder).await?;
+        self.contents_as_seen(folder, contents).await
+    }
+
+    /// What is in a folder, with the `\Seen` of its owner.
+    pub(super) async fn plain_contents(
+        &self,
+        folder: FolderId,
+    ) -> Result<Arc<Contents>, MailboxError> {
         let now = self.modseq_of(folder).await?;
         if let Some(known) = self.known(folder).filter(|known| known.modseq >= now) {
             return Ok(known);

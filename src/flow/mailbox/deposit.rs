@@ -37,6 +37,10 @@ pub struct Deposit {
     sealed_summary: Vec<u8>,
     digest: Option<[u8; 32]>,
     room: Room,
+    /// Other folders of the mailbox where the same letter lies as well.
+    more: Vec<(FolderId, Flags)>,
+    /// Other rows of the same commit that name its content.
+    held: u32,
 }
 
 /// Which deposits bring something new.
@@ -105,14 +109,34 @@ impl Deposit {
         };
         let sealed_summary = keys.seal_index(&messages::summary_context(&entry), letter.summary);
         let digest = identity.map(|octets| keys.digest(octets));
-        let room = Room::OneMore;
-        Self { mailbox: mailbox.clone(), folder, entry, sealed_summary, digest, room }
+        let (more, held, room) = (Vec::new(), 0, Room::OneMore);
+        Self { mailbox: mailbox.clone(), folder, entry, sealed_summary, digest, room, more, held }
     }
 
     /// How much the mailbox bends for it; by default [`Room::OneMore`].
     #[must_use]
     pub fn with_room(self, room: Room) -> Self {
         Self { room, ..self }
+    }
+
+    /// The letter lies in these folders as well.
+    #[must_use]
+    pub fn also_in(mut self, more: &[(FolderId, Flags)]) -> Self {
+        self.more = more.to_vec();
+        self
+    }
+
+    /// So many other rows of the commit name the content, when the letter is news here.
+    #[must_use]
+    pub fn held_by(mut self, rows: u32) -> Self {
+        self.held = rows;
+        self
+    }
+
+    /// References to the content that come of this deposit when it is news.
+    pub fn references(&self) -> u32 {
+        let places = u32::try_from(self.more.len()).unwrap_or(u32::MAX);
+        places.saturating_add(1).saturating_add(self.held)
     }
 }
 
@@ -249,19 +273,25 @@ impl Shelf {
             }
             for place in places.iter().copied() {
                 let deposit = &deposits[place];
-                self.rules
-                    .check_letter(&head, deposit.entry.size, deposit.room)
-                    .map_err(Failure::Mailbox)?;
-                let uid = deposit
-                    .mailbox
-                    .put_message(
-                        deposit.folder,
-                        deposit.entry.clone(),
-                        &summaries[place],
-                        &mut head,
-                        batch,
-                    )
-                    .map_err(Failure::Mailbox)?;
+                let folder = existing(deposit.folder, &head);
+                let more: Vec<(FolderId, Flags)> = deposit
+                    .more
+                    .iter()
+                    .map(|(folder, flags)| (existing(*folder, &head), flags.clone()))
+                    .collect();
+                let mut put = |folder: FolderId, entry: Entry| {
+                    self.rules
+                        .check_letter(&head, entry.size, deposit.room)
+                        .map_err(Failure::Mailbox)?;
+                    deposit
+                        .mailbox
+                        .put_message(folder, entry, &summaries[place], &mut head, batch)
+                        .map_err(Failure::Mailbox)
+                };
+                let uid = put(folder, deposit.entry.clone())?;
+                for (folder, flags) in &more {
+                    put(*folder, Entry { flags: flags.clone(), ..deposit.entry.clone() })?;
+                }
                 if let Some(digest) = &deposit.digest {
                     let key = rows::duplicate_key(&slot.id, digest);
                     match freshness.outlived[place] {
@@ -272,7 +302,7 @@ impl Shelf {
                     batch.put(key, arrived.to_be_bytes().to_vec());
                 }
                 let uid_validity =
-                    head.folder(deposit.folder).map_or(0, |folder| folder.uid_validity);
+                    head.folder(folder).map_or(0, |folder| folder.uid_validity);
                 placed[place] = Placed::At { uid_validity, uid };
             }
             slots.push((*slot, state.foretell(&slot.id, head, batch)));
@@ -289,6 +319,11 @@ impl From<CommitError> for Failure {
     }
 }
 
+/// A folder that a filter chose may have been deleted in this moment: then INBOX.
+fn existing(folder: FolderId, head: &rows::Head) -> FolderId {
+    if head.folder(folder).is_some() { folder } else { FolderId::INBOX }
+}
+
 /// True when a row says that its letter came too long ago to count, or says nothing legible: a
 /// letter that lies there twice is better than one that is lost.
 fn is_outlived(value: &[u8], now: Timestamp) -> bool {
@@ -300,8 +335,10 @@ fn is_outlived(value: &[u8], now: Timestamp) -> bool {
 /// The sealed summaries as they are stored: shorter ones when together they would be too much
 /// for one batch (a hundred recipients, and a letter of a thousand parts).
 fn fitting_summaries(deposits: &[Deposit]) -> Vec<Cow<'_, [u8]>> {
-    let octets_sum: usize = deposits.iter().map(|deposit| deposit.sealed_summary.len()).sum();
-    let share = limits::DELIVERED_SUMMARIES_OCTETS_MAX / deposits.len().max(1);
+    let octets = |deposit: &Deposit| deposit.sealed_summary.len() * (deposit.more.len() + 1);
+    let octets_sum: usize = deposits.iter().map(octets).sum();
+    let places: usize = deposits.iter().map(|deposit| deposit.more.len() + 1).sum();
+    let share = limits::DELIVERED_SUMMARIES_OCTETS_MAX / places.max(1);
     let fits = |summary: &[u8]| summary.len() <= share;
     deposits
         .iter()

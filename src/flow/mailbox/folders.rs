@@ -6,6 +6,7 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
@@ -33,8 +34,21 @@ const STANDARD: [(&str, Option<SpecialUse>); 5] = [
 ];
 
 impl OpenMailbox {
-    /// All folders, INBOX first, then by name.
+    /// All folders that whoever opened the mailbox may know of, INBOX first, then by name.
     pub async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
+        let visible = self.visible(self.all_folders().await?).await?;
+        if self.own_seen_of().is_none() {
+            return Ok(visible);
+        }
+        let mut folders = Vec::with_capacity(visible.len());
+        for folder in visible {
+            folders.push(self.folder_as_seen(folder).await?);
+        }
+        Ok(folders)
+    }
+
+    /// All folders, whoever asks.
+    pub(super) async fn all_folders(&self) -> Result<Vec<Folder>, MailboxError> {
         let head = self.durable_head().await?;
         let range = store::prefix(&rows::folders_prefix(&self.slot.id));
         let page = self.shelf.store.scan(range, limits::FOLDERS_MAX + 1).await?;
@@ -64,11 +78,12 @@ impl OpenMailbox {
 
     /// One folder.
     pub async fn folder(&self, id: FolderId) -> Result<Folder, MailboxError> {
+        self.must_see(id).await?;
         let head = self.durable_head().await?;
         let counters = head.folder(id).ok_or(MailboxError::NoSuchFolder)?;
         let row = self.shelf.store.get(&rows::folder_key(&self.slot.id, id)).await?;
         let name = row.and_then(|row| self.open_name(id, &row.value));
-        Ok(folder(counters, name.unwrap_or_else(|| placeholder(id.0))))
+        self.folder_as_seen(folder(counters, name.unwrap_or_else(|| placeholder(id.0)))).await
     }
 
     /// Creates a folder (and does not create missing parents).
@@ -79,7 +94,8 @@ impl OpenMailbox {
     ) -> Result<Folder, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let name = checked_name(name)?;
-        let folders = self.folders().await?;
+        let folders = self.all_folders().await?;
+        self.may_create(&name, &folders).await?;
         if folders.iter().any(|folder| folder.name == name) {
             return Err(MailboxError::FolderExists);
         }
@@ -87,6 +103,7 @@ impl OpenMailbox {
             return Err(MailboxError::OverLimit("folders of one mailbox"));
         }
         let now = self.shelf.clock.now().as_seconds();
+        let inherited = self.inherited(&name, &folders).await?;
         let id = self
             .change(|head, batch| {
                 let id = add_folder(head, now);
@@ -96,6 +113,9 @@ impl OpenMailbox {
                     subscribed: true,
                 };
                 self.put_name(id, &name, batch);
+                if let Some(inherited) = &inherited {
+                    self.put_inherited(id, inherited, batch);
+                }
                 self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
                 Ok(id)
             })
@@ -129,6 +149,7 @@ impl OpenMailbox {
 
     /// Deletes a folder and its messages.
     pub async fn delete_folder(&self, id: FolderId) -> Result<(), MailboxError> {
+        self.must_have(id, Right::DeleteFolder).await?;
         let folder = self.folder(id).await?;
         if id == FolderId::INBOX || folder.special_use.is_some() {
             return Err(MailboxError::FolderFixed);
@@ -145,11 +166,12 @@ impl OpenMailbox {
                 }
                 head.folders.retain(|folder| folder.id != id.0);
                 batch.delete(rows::folder_key(&self.slot.id, id));
+                batch.delete(rows::acl_key(&self.slot.id, id));
                 self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
                 Ok(true)
             });
             if is_deleted.await? {
-                return Ok(());
+                return self.forget_marks(id).await;
             }
         }
         Err(MailboxError::FolderFixed)
@@ -157,13 +179,15 @@ impl OpenMailbox {
 
     /// Renames a folder and those below it. Renaming INBOX moves its messages (RFC 3501 §6.3.5).
     pub async fn rename_folder(&self, id: FolderId, name: &str) -> Result<(), MailboxError> {
+        self.must_have(id, Right::DeleteFolder).await?;
         if id == FolderId::INBOX {
             let target = self.create_folder(name, None).await?;
             return self.move_all(id, target.id).await;
         }
         let _gate = self.slot.gate.lock().await;
         let name = checked_name(name)?;
-        let folders = self.folders().await?;
+        let folders = self.all_folders().await?;
+        self.may_create(&name, &folders).await?;
         let old =
             folders.iter().find(|folder| folder.id == id).ok_or(MailboxError::NoSuchFolder)?;
         if folders.iter().any(|folder| folder.name == name) {

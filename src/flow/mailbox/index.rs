@@ -20,7 +20,6 @@ use crate::domain::envelope::BlobId;
 use crate::domain::folder::FolderId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
-use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
@@ -83,11 +82,6 @@ impl SealedSummaries {
 }
 
 impl OpenMailbox {
-    /// Now.
-    pub fn now(&self) -> Timestamp {
-        self.shelf.clock.now()
-    }
-
     /// Does a piece of work on a thread where it holds up nobody, when it is its turn.
     pub async fn aside<T: Send + 'static>(
         &self,

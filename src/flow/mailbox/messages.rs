@@ -14,6 +14,7 @@ use crate::domain::envelope::BlobId;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::domain::secret::Secret;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
@@ -42,6 +43,19 @@ impl OpenMailbox {
         uids: RangeInclusive<u32>,
         limit: usize,
     ) -> Result<Vec<Entry>, MailboxError> {
+        self.must_have(folder, Right::Read).await?;
+        let mut entries = self.plain_entries(folder, uids, limit).await?;
+        self.as_seen(folder, &mut entries).await?;
+        Ok(entries)
+    }
+
+    /// The rows as they lie there, whoever asks.
+    pub(super) async fn plain_entries(
+        &self,
+        folder: FolderId,
+        uids: RangeInclusive<u32>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, MailboxError> {
         let mut entries = Vec::new();
         if uids.is_empty() {
             return Ok(entries);
@@ -64,6 +78,17 @@ impl OpenMailbox {
 
     /// One row.
     pub async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
+        self.must_have(folder, Right::Read).await?;
+        let Some(mut entry) = self.plain_entry(folder, uid).await? else { return Ok(None) };
+        self.as_seen(folder, std::slice::from_mut(&mut entry)).await?;
+        Ok(Some(entry))
+    }
+
+    pub(super) async fn plain_entry(
+        &self,
+        folder: FolderId,
+        uid: Uid,
+    ) -> Result<Option<Entry>, MailboxError> {
         let key = rows::message_key(&self.slot.id, folder, uid);
         let Some(row) = self.shelf.store.get(&key).await? else { return Ok(None) };
         Ok(Some(rows::decode_message(&self.slot.keys, folder, uid, &row.value)))
@@ -177,13 +202,13 @@ impl OpenMailbox {
         let span = (last.0 - first.0) as usize;
         if span <= uids.len().saturating_mul(4) {
             let wanted: BTreeSet<u32> = uids.iter().map(|uid| uid.0).collect();
-            let mut entries = self.entries(folder, first.0..=last.0, usize::MAX).await?;
+            let mut entries = self.plain_entries(folder, first.0..=last.0, usize::MAX).await?;
             entries.retain(|entry| wanted.contains(&entry.uid.0));
             return Ok(entries);
         }
         let mut entries = Vec::with_capacity(uids.len());
         for uid in uids {
-            entries.extend(self.entry(folder, *uid).await?);
+            entries.extend(self.plain_entry(folder, *uid).await?);
         }
         Ok(entries)
     }

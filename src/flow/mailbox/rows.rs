@@ -9,6 +9,11 @@
 //! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
 //! | `M/<mailbox>/i/<content>` | search index: sealed signatures of contents from this one on |
 //! | `M/<mailbox>/c/<modseq>` | change log; its oldest rows go as new ones come |
+//! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
+//! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
+//! | `M/<mailbox>/n/<folder><reader>` | sealed annotations; reader 0: everybody's |
+//! | `M/<mailbox>/e/<reader><folder><chunk>` | what a reader has seen, see `readers::seen` |
+//! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
 //! | `held/<due><mailbox><folder><uid><chunk>` | expunged messages that a rule holds: row, then summary |
 use std::collections::BTreeSet;
@@ -119,6 +124,8 @@ pub(super) enum ChangeKind {
     Gone,
     /// The folder itself: created, renamed, deleted.
     Folder,
+    /// What one reader marked as seen, or not, for themself alone.
+    SeenBy([u8; 16]),
 }
 
 impl Head {
@@ -395,6 +402,23 @@ pub(super) fn leaf_of(key: &[u8]) -> Option<BlobId> {
     Some(BlobId::from_bytes(key[last..].try_into().ok()?))
 }
 
+/// The list of rights of a folder.
+pub(super) fn acl_key(mailbox: &MailboxId, folder: FolderId) -> Vec<u8> {
+    key(mailbox, b'a', &[&folder.0.to_be_bytes()])
+}
+
+pub(super) fn acl_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'a', &[])
+}
+
+pub(super) fn acl_names_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'A', &[])
+}
+
+pub(super) fn subscriptions_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'b', &[])
+}
+
 const HELD: &[u8] = b"held/";
 
 /// A held message's row, chunk 0, or a chunk of its summary.
@@ -417,4 +441,30 @@ pub(super) fn held_until(end: Timestamp) -> Range<Vec<u8>> {
 /// True when the key is of a held message's row, not of its summary.
 pub(super) fn is_held_message(key: &[u8]) -> bool {
     key.last() == Some(&0)
+}
+
+/// What a reader has seen of a folder.
+pub(super) fn seen_key(
+    mailbox: &MailboxId,
+    reader: &MailboxId,
+    folder: FolderId,
+    chunk: u32,
+) -> Vec<u8> {
+    let numbers = [folder.0.to_be_bytes(), chunk.to_be_bytes()].concat();
+    key(mailbox, b'e', &[reader.as_bytes(), &numbers])
+}
+
+pub(super) fn seen_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'e', &[])
+}
+
+/// The folder in such a key.
+pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
+    let (rest, _chunk) = key.split_last_chunk::<4>()?;
+    let (_, folder) = rest.split_last_chunk::<4>()?;
+    Some(FolderId(u32::from_be_bytes(*folder)))
+}
+
+pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
 }

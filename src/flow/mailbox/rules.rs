@@ -15,6 +15,9 @@ pub struct Rules {
     pub quota_messages: Option<u64>,
     /// How long contents are held after they were expunged; zero: not at all.
     pub retention: Duration,
+    /// Readers of a mailbox that is not their own share `\Seen` with its owner; each has an own
+    /// one otherwise.
+    pub shared_seen: bool,
 }
 
 /// What a mailbox holds and may hold (RFC 9208 §5.1 STORAGE, in octets, and §5.2 MESSAGE).

@@ -9,14 +9,18 @@
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
 
 use crate::domain::mailbox::MailboxId;
+use crate::domain::mailbox::MailboxKind;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Shelf;
+use crate::flow::mailbox::readers::SeenSets;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::Head;
+use crate::infra::directory::Account;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store::Batch;
@@ -24,6 +28,10 @@ use crate::infra::store::Version;
 
 pub(super) struct Slot {
     pub(super) id: MailboxId,
+    /// Its address as lists of rights write it; empty for a patient's, whose address is a number
+    /// that nobody needs to see.
+    pub(super) owner: String,
+    pub(super) kind: MailboxKind,
     pub(super) keys: MailboxKeys,
     pub(super) certificate: Certificate,
     /// Held by whoever reads message rows in order to change them.
@@ -31,6 +39,10 @@ pub(super) struct Slot {
     /// Held by whoever reads all rows of a folder to see what is in it.
     pub(super) walk: tokio::sync::Mutex<()>,
     pub(super) news: watch::Sender<u64>,
+    /// What its readers have seen, where each has an own `\Seen`.
+    pub(super) seen: Mutex<SeenSets>,
+    /// Grows when one of them marks something.
+    pub(super) seen_epoch: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -46,14 +58,22 @@ pub(super) struct State {
 pub(super) struct Epoch(u64);
 
 impl Slot {
-    pub(super) fn new(id: MailboxId, keys: MailboxKeys, certificate: Certificate) -> Self {
+    pub(super) fn new(account: &Account, keys: MailboxKeys, certificate: Certificate) -> Self {
+        let owner = match account.kind {
+            MailboxKind::Citizen => String::new(),
+            _ => account.address.lookup_form(),
+        };
         Self {
-            id,
+            id: account.id,
+            owner,
+            kind: account.kind,
             keys,
             certificate,
             gate: tokio::sync::Mutex::new(()),
             walk: tokio::sync::Mutex::new(()),
             news: watch::Sender::new(0),
+            seen: Mutex::default(),
+            seen_epoch: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::domain::envelope::QueueId;
 use crate::domain::time::Timestamp;
+use crate::flow::filter::Answer;
+use crate::flow::filter::Redirect;
 use crate::flow::office::Office;
 use crate::infra::store::row;
 
@@ -19,6 +21,10 @@ pub(super) enum Promise {
     Success(Success),
     /// To look whether a letter still waits.
     Watch(Watch),
+    /// To answer its sender for somebody who is away.
+    Answer(Answer),
+    /// To send it on.
+    Redirect(Redirect),
 }
 
 /// A report of success: all that it takes is here, for the letter itself may be gone by then.

@@ -64,6 +64,7 @@ enum StoredStep {
     KnownAlready,
     Ended { enhanced: (u8, u16, u16), reply: String },
     Cut(u32),
+    Filtered(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -278,6 +279,7 @@ fn store(step: &Step) -> StoredStep {
             StoredStep::Ended { enhanced: (enhanced.0, enhanced.1, enhanced.2), reply: clip(reply) }
         }
         Step::Cut(attempt) => StoredStep::Cut(*attempt),
+        Step::Filtered(what) => StoredStep::Filtered(clip(what)),
     }
 }
 
@@ -324,6 +326,7 @@ fn restore(step: StoredStep) -> Step {
             Step::Ended { enhanced: EnhancedStatus(enhanced.0, enhanced.1, enhanced.2), reply }
         }
         StoredStep::Cut(attempt) => Step::Cut(attempt),
+        StoredStep::Filtered(what) => Step::Filtered(what),
     }
 }
 
@@ -388,6 +391,7 @@ mod tests {
             Step::SetAside("panic".to_owned()),
             Step::Ended { enhanced: EnhancedStatus(4, 4, 7), reply: "too old".to_owned() },
             Step::Cut(3),
+            Step::Filtered("answered".to_owned()),
         ];
         for step in steps {
             for recipient in [None, Some("a@x.test")] {

@@ -3,10 +3,10 @@
 //! Nothing is ever allocated because a client announced it; buffers grow with what arrived.
 use std::mem;
 
-use zeroize::Zeroize;
 
 use crate::domain::limits;
 use crate::domain::secret::Secret;
+use crate::domain::secret::Wipe;
 use crate::proto::imap::command::Append;
 use crate::proto::imap::command::AppendMessage;
 use crate::proto::imap::command::AppendStart;
@@ -597,7 +597,7 @@ impl Reader {
     }
 
     fn reset(&mut self) {
-        self.head.zeroize();
+        self.head.wipe();
         self.pieces = Vec::new();
         self.text = Vec::new();
         self.octets = 0;
@@ -666,7 +666,7 @@ fn grow(buffer: &mut Vec<u8>, octets: &[u8]) {
         let mut larger =
             Vec::with_capacity((buffer.len() + octets.len()).max(buffer.capacity() * 2).max(64));
         larger.extend_from_slice(buffer);
-        buffer.zeroize();
+        buffer.wipe();
         *buffer = larger;
     }
     buffer.extend_from_slice(octets);

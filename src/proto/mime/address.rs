@@ -5,7 +5,7 @@ use crate::domain::limits;
 
 /// What a field holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct AddressList {
+pub(crate) struct AddressList {
     /// In order; groups are opened and closed between them.
     pub items: Vec<Item>,
     /// True when another reader could see other addresses.
@@ -14,7 +14,7 @@ pub(super) struct AddressList {
 
 /// One element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// `name:`
     GroupStart(Vec<u8>),
     /// `;`
@@ -33,7 +33,7 @@ pub(super) enum Item {
 }
 
 /// Reads the value of an address field. Linear in its length; never fails.
-pub(super) fn parse(value: &[u8]) -> AddressList {
+pub(crate) fn parse(value: &[u8]) -> AddressList {
     let mut reader = Reader { rest: value, list: AddressList::default(), in_group: false };
     reader.read();
     reader.list

@@ -118,6 +118,17 @@ pub fn charset_text(charset: &[u8], octets: &[u8]) -> Option<String> {
     decode::known_text(charset, octets)
 }
 
+/// The text of one part as UTF-8, decoded; HTML as it is written.
+pub fn part_text(letter: &[u8], part: &Part) -> String {
+    text_of(letter, part, usize::MAX)
+}
+
+/// The text of one part as people read it: HTML without its marks.
+pub fn readable_part(letter: &[u8], part: &Part) -> String {
+    let text = part_text(letter, part);
+    if part.subtype == "html" { html_to_text(&text) } else { text }
+}
+
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
 pub fn decoded_header(raw: &[u8]) -> String {
     words::decode(&header::unfold(raw))

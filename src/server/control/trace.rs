@@ -69,7 +69,7 @@ pub struct StepLine {
     /// RFC 3339, UTC.
     pub at: String,
     /// `accepted`, `delivered`, `known-already`, `queued`, `attempt`, `reported`, `report-came`,
-    /// `receipt-came`, `read-on-page`, `hands`, `set-aside`, `ended`, `attempt-cut`.
+    /// `receipt-came`, `read-on-page`, `hands`, `set-aside`, `ended`, `attempt-cut`, `filtered`.
     pub step: String,
     /// Name of the door.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -253,6 +253,7 @@ fn step(entry: &Entry) -> StepLine {
             ..named("ended")
         },
         Step::Cut(attempt) => StepLine { attempt: Some(*attempt), ..named("attempt-cut") },
+        Step::Filtered(what) => StepLine { outcome: Some(what.clone()), ..named("filtered") },
     }
 }
 

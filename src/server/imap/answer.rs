@@ -104,6 +104,9 @@ impl From<MailboxError> for Halt {
                 Answer::no("ALREADYEXISTS", "A mailbox of that name exists")
             }
             MailboxError::FolderFixed => Answer::no("CANNOT", "This mailbox cannot be changed so"),
+            // RFC 5530 §3: somebody sits on the branch that would be sawn off.
+            MailboxError::Claimed => Answer::no("INUSE", "Somebody else has claimed a message"),
+            MailboxError::NotAllowed => Answer::no("NOPERM", "You have not the right to do that"),
             MailboxError::OverLimit(mailbox::COPIED_AT_ONCE) => {
                 Answer::no("LIMIT", "Too many messages to copy at once; copy fewer at a time")
             }

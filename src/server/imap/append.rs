@@ -119,7 +119,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         }
     }
 
-    async fn begin_filing(&self, announced: &Announced) -> Result<Filing<D::Shelf>, Halt> {
+    async fn begin_filing(&self, announced: &Announced) -> Result<Box<Filing<D::Shelf>>, Halt> {
         messages::check_keywords(&announced.start.flags)?;
         let place =
             folders::find_target(self.desk, self.shelf()?, &announced.start.mailbox).await?;
@@ -128,7 +128,8 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             Some(replaced) => Some(self.replaced(replaced, &place)?),
             None => None,
         };
-        Ok(Filing { place, replaced, staged: Vec::new(), octets: 0, coming: None, fault: None })
+        let (staged, octets, coming, fault) = (Vec::new(), 0, None, None);
+        Ok(Box::new(Filing { place, replaced, staged, octets, coming, fault }))
     }
 
     /// The message that REPLACE takes away (RFC 8508 §3.1).
@@ -193,10 +194,10 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     /// The command has ended: all of its messages are filed, or none.
     pub(super) async fn file(&mut self) -> Done {
-        let filing = self.filing.take();
-        let Some(Filing { place, replaced, staged, fault, .. }) = filing else {
+        let Some(filing) = self.filing.take() else {
             return Err(Answer::bad("A message was expected").into());
         };
+        let Filing { place, replaced, staged, fault, .. } = *filing;
         if let Some(fault) = fault {
             return Err(fault.into());
         }

@@ -55,6 +55,13 @@ const WORKING: &[Feature] = &[
     Feature::Unauthenticate,
     Feature::Compress,
     Feature::Notify,
+    Feature::Acl,
+    Feature::RightsKxte,
+    Feature::ListMyRights,
+    Feature::Quota,
+    Feature::QuotaStorage,
+    Feature::QuotaMessage,
+    Feature::Metadata,
 ];
 
 /// What one relay offers: what works, without what its operator switched off.

@@ -41,7 +41,7 @@ use crate::server::imap::view;
 use crate::server::imap::view::View;
 
 /// Rows that are read at once.
-const ROWS: usize = 200;
+const ROWS: usize = 64;
 
 /// A letter in clear and its part of the memory for clear text.
 struct Opened {
@@ -62,9 +62,17 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
     let wanted = wanted(line, view, fetch).await?;
     let (mut total, mut done, mut missing) = (Sent::default(), 0, wanted.len());
     for page in view::pages(&wanted, ROWS) {
-        for entry in view.rows(&page).await? {
-            missing = missing.saturating_sub(1);
-            let one = Message { desk, shelf: view.shelf.clone(), entry, items: &items };
+        let entries = view.rows(&page).await?;
+        missing = missing.saturating_sub(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        // Of a page, in one scan: one by one, finding them would take longer than opening them.
+        let summaries = match items.iter().any(asks_summary) {
+            true => view.shelf.summaries(view.folder, &entries).await?,
+            false => Vec::new(),
+        };
+        let mut summaries = summaries.into_iter();
+        for entry in entries {
+            let summary = summaries.next();
+            let one = Message { desk, shelf: view.shelf.clone(), entry, summary, items: &items };
             // A reader who takes a letter by the byte keeps it in our memory: not for ever.
             match timeout(desk.times().data, one.send(line, view)).await {
                 Ok(sent) => total.add(sent?),
@@ -165,6 +173,17 @@ fn part_of(found: &UidSet, partial: PartialRange) -> UidSet {
     }
 }
 
+fn asks_summary(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
+        FetchItem::Preview { .. } => true,
+        FetchItem::Binary(binary) => !binary.part.is_empty(),
+        FetchItem::BinarySize(part) => !part.is_empty(),
+        FetchItem::Section(body) => section::needs_structure(&body.section),
+        _ => false,
+    }
+}
+
 /// Opens a letter, with room for its clear text.
 async fn open<D: Desk>(
     desk: &D,
@@ -196,6 +215,8 @@ struct Message<'a, D: Desk> {
     desk: &'a D,
     shelf: D::Shelf,
     entry: Entry,
+    /// When an item asks for it.
+    summary: Option<Arc<Summary>>,
     items: &'a [FetchItem],
 }
 
@@ -207,7 +228,7 @@ impl<D: Desk> Message<'_, D> {
     ) -> Result<Sent, Halt> {
         let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::default()) };
         let opened = self.open_if_asked().await?;
-        let summary = self.summary_if_asked(view).await?;
+        let summary = self.summary.take();
         let tells_flags = opened.is_ok()
             && self.mark_seen(view).await?
             && !self.items.contains(&FetchItem::Flags);
@@ -250,21 +271,6 @@ impl<D: Desk> Message<'_, D> {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn summary_if_asked(&self, view: &View<D::Shelf>) -> Result<Option<Arc<Summary>>, Halt> {
-        let asks = |item: &FetchItem| match item {
-            FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => true,
-            FetchItem::Preview { .. } => true,
-            FetchItem::Binary(binary) => !binary.part.is_empty(),
-            FetchItem::BinarySize(part) => !part.is_empty(),
-            FetchItem::Section(body) => section::needs_structure(&body.section),
-            _ => false,
-        };
-        if !self.items.iter().any(asks) {
-            return Ok(None);
-        }
-        Ok(Some(self.shelf.summary(view.folder, &self.entry).await?))
     }
 
     /// Sets `\Seen` when an item asks for it; true when that changed something.

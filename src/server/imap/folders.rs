@@ -1,18 +1,21 @@
-//! Commands on mailboxes as a whole: LIST, LSUB, STATUS, CREATE, DELETE, RENAME, SUBSCRIBE.
-use std::collections::BTreeMap;
+//! Commands on mailboxes as a whole: STATUS, CREATE, DELETE, RENAME, SUBSCRIBE; LIST and LSUB are
+//! in `listing`.
+//!
+//! A name leads into the own mailbox, or below `Other Users/<address>/` into somebody else's
+//! (RFC 2342 §5). Whoever may not know of a folder is answered as if there were none: both come to
+//! the same place in the code, `find`.
+mod listing;
 
+use crate::domain::folder::FolderId;
 use crate::domain::folder::SpecialUse;
-use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::rights::Right;
 use crate::domain::rights::Rights;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
-use crate::proto::imap::command::List;
-use crate::proto::imap::command::Selection;
 use crate::proto::imap::command::StatusItem;
-use crate::proto::imap::name;
 use crate::proto::imap::name::DELIMITER;
 use crate::proto::imap::name::MailboxName;
-use crate::proto::imap::name::Pattern;
 use crate::proto::imap::write;
 use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
@@ -20,7 +23,11 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::shelf::Desk;
+use crate::server::imap::shelf::OTHERS;
 use crate::server::imap::shelf::Shelf;
+
+pub(super) use listing::list;
+pub(super) use listing::lsub;
 
 /// A folder, and the mailbox that it is in: the own one, or one of others.
 pub(super) struct Place<M> {
@@ -30,20 +37,36 @@ pub(super) struct Place<M> {
     pub(super) folder: Folder,
     /// What this login may do there.
     pub(super) rights: Rights,
+    /// What this login calls it.
+    pub(super) name: String,
+}
+
+/// Where a name leads, whether a folder is there or not.
+struct Route<M> {
+    shelf: M,
+    /// Its name in that mailbox.
+    path: MailboxName,
+    /// What this login says before the names of that mailbox.
+    prefix: String,
 }
 
 /// The folder of a name.
+///
+/// # Errors
+/// [`MailboxError::NoSuchFolder`] also when there is one that this login may not know of.
 pub(super) async fn find<D: Desk>(
-    _desk: &D,
+    desk: &D,
     own: &D::Shelf,
     name: &MailboxName,
 ) -> Result<Place<D::Shelf>, MailboxError> {
-    let folders = own.folders().await?;
-    let wanted = name.as_str();
+    let route = route(desk, own, name).await?.ok_or(MailboxError::NoSuchFolder)?;
+    let folders = route.shelf.folders().await?;
+    let wanted = route.path.as_str();
     let folder = folders.into_iter().find(|folder| folder.name == wanted);
     let folder = folder.ok_or(MailboxError::NoSuchFolder)?;
-    let rights = own.rights(folder.id).await?;
-    Ok(Place { shelf: own.clone(), folder, rights })
+    let rights = route.shelf.rights(folder.id).await?;
+    let name = format!("{}{}", route.prefix, folder.name);
+    Ok(Place { shelf: route.shelf, folder, rights, name })
 }
 
 /// The folder that APPEND, COPY or MOVE wants to fill.
@@ -58,13 +81,65 @@ pub(super) async fn find_target<D: Desk>(
             Err(Answer::no("TRYCREATE", "No such mailbox; it can be created").into())
         }
         Err(MailboxError::NoSuchFolder) => Err(Answer::no("CANNOT", "No such mailbox").into()),
-        other => Ok(other?),
+        other => {
+            let place = other?;
+            place.must(Right::Insert)?;
+            Ok(place)
+        }
     }
 }
 
+impl<M> Place<M> {
+    /// Refuses whoever has not this right there.
+    pub(super) fn must(&self, right: Right) -> Result<(), Halt> {
+        if self.rights.has(right) { Ok(()) } else { Err(MailboxError::NotAllowed.into()) }
+    }
+}
+
+/// The mailbox that a name leads to. `None` when nothing there is for this login.
+async fn route<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    name: &MailboxName,
+) -> Result<Option<Route<D::Shelf>>, MailboxError> {
+    let Some(rest) = name.as_str().strip_prefix(OTHERS) else {
+        return Ok(Some(Route::own(own, name)));
+    };
+    let Some(rest) = rest.strip_prefix(DELIMITER) else {
+        // `Other Users` itself is a level and no mailbox; `Other Users2` is somebody's folder.
+        return Ok((!rest.is_empty()).then(|| Route::own(own, name)));
+    };
+    let Some((address, path)) = rest.split_once(DELIMITER) else { return Ok(None) };
+    let Some(other) = desk.other(own, address).await? else { return Ok(None) };
+    let prefix = prefix_of(&other.address);
+    Ok(Some(Route { shelf: other.shelf, path: MailboxName::new(path), prefix }))
+}
+
+impl<M: Clone> Route<M> {
+    fn own(own: &M, name: &MailboxName) -> Self {
+        Self { shelf: own.clone(), path: name.clone(), prefix: String::new() }
+    }
+}
+
+/// What comes before the names of somebody else's mailbox.
+fn prefix_of(address: &str) -> String {
+    format!("{OTHERS}{DELIMITER}{address}{DELIMITER}")
+}
+
+/// NAMESPACE (RFC 2342 §5)
+pub(super) fn namespace(out: &mut Vec<u8>) {
+    write::text(
+        out,
+        format_args!(
+            "* NAMESPACE ((\"\" \"{DELIMITER}\")) ((\"{OTHERS}{DELIMITER}\" \"{DELIMITER}\")) NIL\r\n"
+        ),
+    );
+}
+
 /// CREATE
-pub(super) async fn create<M: Shelf>(
-    shelf: &M,
+pub(super) async fn create<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
     mailbox: &MailboxName,
     special_use: &[SpecialUse],
 ) -> Done {
@@ -75,37 +150,58 @@ pub(super) async fn create<M: Shelf>(
         // RFC 6154 §3: a server may refuse a combination of uses.
         _ => return Err(Answer::no("USEATTR", "A mailbox has one special use").into()),
     };
+    let route = route(desk, own, &name).await?.ok_or(MailboxError::NotAllowed)?;
+    let (shelf, path) = (&route.shelf, &route.path);
     let folders = shelf.folders().await?;
-    if special_use.is_some() && folders.iter().any(|folder| folder.special_use == special_use) {
-        return Err(Answer::no("USEATTR", "Another mailbox has this special use").into());
-    }
-    if folders.iter().any(|folder| folder.name == name.as_str()) {
+    if folders.iter().any(|folder| folder.name == path.as_str()) {
         return Err(MailboxError::FolderExists.into());
     }
-    create_parents(shelf, &folders, &name).await?;
-    shelf.create_folder(name.as_str(), special_use).await?;
-    Ok(Answer::ok("Created"))
+    may_create(shelf, path).await?;
+    let is_taken = folders.iter().any(|folder| folder.special_use == special_use);
+    if special_use.is_some() && (is_taken || shelf.is_foreign()) {
+        return Err(Answer::no("USEATTR", "Another mailbox has this special use").into());
+    }
+    create_parents(shelf, &folders, path).await?;
+    let folder = shelf.create_folder(path.as_str(), special_use).await?;
+    // RFC 8474 §4.1
+    let id = shelf.mailbox_id(&folder);
+    Ok(Answer::ok("Created").code(format!("MAILBOXID ({id})")))
 }
 
 /// RENAME
-pub(super) async fn rename<M: Shelf>(shelf: &M, from: &MailboxName, to: &MailboxName) -> Done {
+pub(super) async fn rename<D: Desk, S: Stream>(
+    desk: &D,
+    own: &D::Shelf,
+    line: &mut Line<S>,
+    from: &MailboxName,
+    to: &MailboxName,
+) -> Done {
     let to = to.for_new_folder().ok_or_else(cannot_be_named)?;
+    let place = find(desk, own, from).await?;
+    place.must(Right::DeleteFolder)?;
+    let (shelf, old, new_name) = (&place.shelf, place.folder.name.as_str(), to.clone());
+    let target = route(desk, own, &to).await?;
+    let Some(target) = target.filter(|target| target.shelf.id() == shelf.id()) else {
+        return Err(Answer::no("CANNOT", "A mailbox cannot move to somebody else").into());
+    };
+    let to = &target.path;
     let folders = shelf.folders().await?;
-    let folder = folders
-        .iter()
-        .find(|folder| folder.name == from.as_str())
-        .ok_or(MailboxError::NoSuchFolder)?;
     if folders.iter().any(|folder| folder.name == to.as_str()) {
         return Err(MailboxError::FolderExists.into());
     }
+    may_create(shelf, to).await?;
     // RFC 3501 §6.3.5: renaming INBOX moves its messages and leaves it, and what is below it,
     // where they are.
-    if from.as_str() != "INBOX" {
-        if to.parents().any(|parent| parent == from.as_str()) {
+    if place.folder.id == FolderId::INBOX {
+        // It takes the messages away: rights over the folder are not enough for that.
+        place.must(Right::DeleteMessages)?;
+        place.must(Right::Expunge)?;
+    } else {
+        if to.parents().any(|parent| parent == old) {
             return Err(Answer::no("CANNOT", "A mailbox cannot move into itself").into());
         }
         let below = folders.iter().filter_map(|folder| {
-            folder.name.strip_prefix(from.as_str()).filter(|rest| rest.starts_with(DELIMITER))
+            folder.name.strip_prefix(old).filter(|rest| rest.starts_with(DELIMITER))
         });
         for rest in below {
             let name = format!("{}{rest}", to.as_str());
@@ -114,9 +210,106 @@ pub(super) async fn rename<M: Shelf>(shelf: &M, from: &MailboxName, to: &Mailbox
             }
         }
     }
-    create_parents(shelf, &folders, &to).await?;
-    shelf.rename_folder(folder.id, to.as_str()).await?;
+    create_parents(shelf, &folders, to).await?;
+    shelf.rename_folder(place.folder.id, to.as_str()).await?;
+    if !shelf.is_foreign() && place.folder.id != FolderId::INBOX {
+        own.change_subscriptions(|kept| rename_all(&mut kept.names, old, to.as_str())).await?;
+    }
+    // RFC 9051 §6.3.6 and §7.3.1: a client that keeps things by name hears where they went.
+    let dialect = line.dialect;
+    if dialect.rev2 && place.folder.id != FolderId::INBOX {
+        let out = line.out();
+        write::text(out, format_args!("* LIST () \"{DELIMITER}\" "));
+        dialect.write_name(out, new_name.as_str());
+        out.extend_from_slice(b" (\"OLDNAME\" (");
+        dialect.write_name(out, &place.name);
+        out.extend_from_slice(b"))\r\n");
+    }
     Ok(Answer::ok("Renamed"))
+}
+
+/// DELETE. Answers which folder is gone.
+pub(super) async fn delete<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    mailbox: &MailboxName,
+) -> Result<(MailboxId, FolderId), Halt> {
+    let place = find(desk, own, mailbox).await?;
+    place.must(Right::DeleteFolder)?;
+    let (shelf, folder) = (&place.shelf, &place.folder);
+    shelf.delete_folder(folder.id).await?;
+    Ok((shelf.id(), folder.id))
+}
+
+/// SUBSCRIBE and UNSUBSCRIBE. A subscription belongs to the login, not to the folder's owner.
+pub(super) async fn subscribe<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    mailbox: &MailboxName,
+    subscribed: bool,
+) -> Done {
+    let place = match find(desk, own, mailbox).await {
+        Ok(place) => place,
+        Err(MailboxError::NoSuchFolder) if !subscribed && forget(own, mailbox).await? => {
+            return Ok(Answer::ok("Unsubscribed"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    place.must(Right::Lookup)?;
+    let (id, folder) = (place.shelf.id(), place.folder.id);
+    if place.shelf.is_foreign() {
+        let one = (id, folder);
+        own.change_subscriptions(|kept| {
+            kept.folders.retain(|other| *other != one);
+            if subscribed {
+                kept.folders.push(one);
+            }
+        })
+        .await?;
+    } else {
+        place.shelf.subscribe(folder, subscribed).await?;
+        remember(own, mailbox, subscribed).await?;
+    }
+    Ok(Answer::ok(if subscribed { "Subscribed" } else { "Unsubscribed" }))
+}
+
+/// Remembers a name that was subscribed, so that it stays so when its folder is gone.
+async fn remember<M: Shelf>(
+    own: &M,
+    name: &MailboxName,
+    subscribed: bool,
+) -> Result<(), MailboxError> {
+    let changed = own.change_subscriptions(|kept| {
+        kept.names.retain(|kept| kept != name.as_str());
+        if subscribed {
+            kept.names.push(name.as_str().to_owned());
+        }
+    });
+    match changed.await {
+        // More names than are remembered: this one goes with its folder.
+        Err(MailboxError::OverLimit(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Forgets a subscribed name whose folder is gone; false when there was none.
+async fn forget<M: Shelf>(own: &M, name: &MailboxName) -> Result<bool, MailboxError> {
+    let mut was_kept = false;
+    own.change_subscriptions(|kept| {
+        let before = kept.names.len();
+        kept.names.retain(|kept| kept != name.as_str());
+        was_kept = kept.names.len() < before;
+    })
+    .await?;
+    Ok(was_kept)
+}
+
+/// Refuses whoever may not make a folder of that name. Says nothing of what is there.
+async fn may_create<M: Shelf>(shelf: &M, path: &MailboxName) -> Result<(), Halt> {
+    if shelf.may_create_folder(path.as_str()).await? {
+        return Ok(());
+    }
+    Err(MailboxError::NotAllowed.into())
 }
 
 /// RFC 3501 §6.3.3 and §6.3.5: names above a new one are created as well.
@@ -137,6 +330,17 @@ async fn create_parents<M: Shelf>(
     Ok(())
 }
 
+/// A folder that is renamed stays subscribed, and so do those below it.
+fn rename_all(names: &mut [String], from: &str, to: &str) {
+    for name in names {
+        let rest =
+            name.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with(DELIMITER));
+        if let Some(rest) = rest {
+            *name = format!("{to}{rest}");
+        }
+    }
+}
+
 fn cannot_be_named() -> Halt {
     Answer::no("CANNOT", "A mailbox cannot have that name").into()
 }
@@ -150,13 +354,63 @@ pub(super) async fn status<D: Desk, S: Stream>(
     items: &[StatusItem],
 ) -> Done {
     let place = find(desk, own, mailbox).await?;
-    write_status(line.out(), &place.folder, items);
+    place.must(Right::Read)?;
+    let facts = Facts::of(desk, &place.shelf, &place.folder, items).await?;
+    write_status(line, &place.name, &place.folder, &facts, items);
     Ok(Answer::ok("Done"))
 }
 
-fn write_status(out: &mut Vec<u8>, folder: &Folder, items: &[StatusItem]) {
+/// What STATUS tells besides what a folder's counters say.
+struct Facts {
+    id: String,
+    append_limit: u64,
+    deleted: u64,
+    deleted_octets: u64,
+}
+
+impl Facts {
+    async fn of<D: Desk>(
+        desk: &D,
+        shelf: &D::Shelf,
+        folder: &Folder,
+        items: &[StatusItem],
+    ) -> Result<Self, MailboxError> {
+        let mut facts = Self {
+            id: shelf.mailbox_id(folder),
+            append_limit: desk.message_octets_max(),
+            deleted: 0,
+            deleted_octets: 0,
+        };
+        let counts = [StatusItem::Deleted, StatusItem::DeletedStorage];
+        if !items.iter().any(|item| counts.contains(item)) {
+            return Ok(facts);
+        }
+        let mut next = Some(1);
+        while let Some(first) = next {
+            let rows = crate::domain::limits::SCAN_ROWS_MAX;
+            let page = shelf.entries(folder.id, first..=u32::MAX, rows).await?;
+            next = page.last().and_then(|row| row.uid.0.checked_add(1));
+            for row in page.iter().filter(|row| row.flags.deleted) {
+                facts.deleted += 1;
+                facts.deleted_octets += row.size;
+            }
+        }
+        Ok(facts)
+    }
+}
+
+fn write_status<S: Stream>(
+    line: &mut Line<S>,
+    name: &str,
+    folder: &Folder,
+    facts: &Facts,
+    items: &[StatusItem],
+) {
+    let dialect = line.dialect;
+    let out = line.out();
     out.extend_from_slice(b"* STATUS ");
-    write::string(out, name::encode(&folder.name).as_bytes());
+    dialect.write_name(out, name);
+    out.extend_from_slice(b" (");
     for (index, item) in items.iter().enumerate() {
         let value = match item {
             StatusItem::Messages => u64::from(folder.exists),
@@ -165,154 +419,20 @@ fn write_status(out: &mut Vec<u8>, folder: &Folder, items: &[StatusItem]) {
             StatusItem::UidValidity => u64::from(folder.uid_validity),
             StatusItem::Unseen => u64::from(folder.unseen),
             StatusItem::Size => folder.octets,
-            StatusItem::HighestModSeq => folder.highest_modseq.0,
-            _ => continue,
+            // RFC 7162 §3.1.7: never 0.
+            StatusItem::HighestModSeq => folder.highest_modseq.0.max(1),
+            StatusItem::AppendLimit => facts.append_limit,
+            StatusItem::Deleted => facts.deleted,
+            StatusItem::DeletedStorage => facts.deleted_octets,
+            StatusItem::MailboxId => 0,
         };
-        out.extend_from_slice(if index == 0 { b" (" } else { b" " });
-        write::text(out, format_args!("{} {value}", item.name()));
+        if index > 0 {
+            out.push(b' ');
+        }
+        match item {
+            StatusItem::MailboxId => write::text(out, format_args!("MAILBOXID ({})", facts.id)),
+            _ => write::text(out, format_args!("{} {value}", item.name())),
+        }
     }
     out.extend_from_slice(b")\r\n");
-}
-
-/// LIST
-pub(super) async fn list<M: Shelf, S: Stream>(shelf: &M, line: &mut Line<S>, list: &List) -> Done {
-    // RFC 3501 §6.3.8: an empty pattern asks for the delimiter and the root of the reference.
-    if !list.extended && list.patterns[0].as_str().is_empty() {
-        line.out().extend_from_slice(b"* LIST (\\Noselect) \"/\" \"\"\r\n");
-        return Ok(Answer::ok("Done"));
-    }
-    let octets: usize = list.patterns.iter().map(|pattern| pattern.as_str().len()).sum();
-    if octets + list.reference.as_str().len() > limits::IMAP_PATTERN_OCTETS_MAX {
-        return Err(Answer::no("LIMIT", "The patterns are too long").into());
-    }
-    let folders = shelf.folders().await?;
-    for listed in listing(&folders, list) {
-        listed.write(line.out(), "LIST");
-        let status = list.returns.as_ref().map(|returns| &returns.status[..]).unwrap_or_default();
-        if let (Some(folder), [_, ..]) = (listed.folder, status) {
-            write_status(line.out(), folder, status);
-        }
-        line.relieve().await?;
-    }
-    Ok(Answer::ok("Done"))
-}
-
-/// LSUB
-pub(super) async fn lsub<M: Shelf, S: Stream>(
-    shelf: &M,
-    line: &mut Line<S>,
-    reference: &MailboxName,
-    pattern: &Pattern,
-) -> Done {
-    if pattern.as_str().len() + reference.as_str().len() > limits::IMAP_PATTERN_OCTETS_MAX {
-        return Err(Answer::no("LIMIT", "The pattern is too long").into());
-    }
-    let pattern = pattern.below(reference.as_str());
-    let folders = shelf.folders().await?;
-    let mut names: BTreeMap<&str, bool> = BTreeMap::new();
-    for folder in folders.iter().filter(|folder| folder.subscribed) {
-        if pattern.matches(&folder.name) {
-            names.insert(&folder.name, true);
-            continue;
-        }
-        // RFC 3501 §6.3.9: `%` shows the level above a subscribed name, as \Noselect.
-        for parent in parents(&folder.name).filter(|parent| pattern.matches(parent)) {
-            names.entry(parent).or_insert(false);
-        }
-    }
-    for (name, is_subscribed) in names {
-        let attributes = if is_subscribed { Vec::new() } else { vec!["\\Noselect"] };
-        Listed { name, attributes, child_info: Vec::new(), folder: None }.write(line.out(), "LSUB");
-    }
-    Ok(Answer::ok("Done"))
-}
-
-/// One line of a listing.
-#[derive(Debug)]
-struct Listed<'a> {
-    name: &'a str,
-    attributes: Vec<&'static str>,
-    child_info: Vec<&'static str>,
-    folder: Option<&'a Folder>,
-}
-
-/// What LIST answers, in the order of the folders.
-fn listing<'a>(folders: &'a [Folder], list: &List) -> Vec<Listed<'a>> {
-    let patterns: Vec<Pattern> =
-        list.patterns.iter().map(|pattern| pattern.below(list.reference.as_str())).collect();
-    // Names above a folder whose own folder was deleted still are levels of the hierarchy.
-    let mut names: BTreeMap<&str, Option<&Folder>> = BTreeMap::new();
-    for folder in folders {
-        names.insert(&folder.name, Some(folder));
-        for parent in parents(&folder.name) {
-            names.entry(parent).or_insert(None);
-        }
-    }
-    let has_below = |name: &str, is_wanted: &dyn Fn(&Folder) -> bool| {
-        folders.iter().any(|folder| is_below(&folder.name, name) && is_wanted(folder))
-    };
-    let selection = list.selection;
-    let shows_subscribed =
-        selection.subscribed || list.returns.as_ref().is_some_and(|returns| returns.subscribed);
-    let mut listed = Vec::new();
-    for (name, folder) in names {
-        if !patterns.iter().any(|pattern| pattern.matches(name)) {
-            continue;
-        }
-        let is_selected = folder
-            .map_or(!selection.subscribed && !selection.special_use, |folder| {
-                selects(selection, folder)
-            });
-        let mut child_info = Vec::new();
-        if selection.recursive && has_below(name, &|folder| selects(selection, folder)) {
-            // RFC 5258 §4: which options made a folder below this one match.
-            child_info.extend(selection.subscribed.then_some("SUBSCRIBED"));
-            child_info.extend(selection.special_use.then_some("SPECIAL-USE"));
-        }
-        if !is_selected && child_info.is_empty() {
-            continue;
-        }
-        let mut attributes = Vec::new();
-        if folder.is_none() {
-            attributes.extend(list.extended.then_some("\\NonExistent"));
-            attributes.push("\\Noselect");
-        }
-        let has_children = has_below(name, &|_| true);
-        attributes.push(if has_children { "\\HasChildren" } else { "\\HasNoChildren" });
-        if let Some(folder) = folder {
-            attributes.extend((shows_subscribed && folder.subscribed).then_some("\\Subscribed"));
-            attributes.extend(folder.special_use.map(SpecialUse::attribute));
-        }
-        listed.push(Listed { name, attributes, child_info, folder });
-    }
-    // INBOX first, for people who read the list; the rest is in order already.
-    listed.sort_by_key(|listed| listed.name != "INBOX");
-    listed
-}
-
-impl Listed<'_> {
-    fn write(&self, out: &mut Vec<u8>, response: &str) {
-        let attributes = self.attributes.join(" ");
-        write::text(out, format_args!("* {response} ({attributes}) \"{DELIMITER}\" "));
-        write::string(out, name::encode(self.name).as_bytes());
-        if !self.child_info.is_empty() {
-            let quoted: Vec<String> =
-                self.child_info.iter().map(|option| format!("\"{option}\"")).collect();
-            write::text(out, format_args!(" (\"CHILDINFO\" ({}))", quoted.join(" ")));
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-fn selects(selection: Selection, folder: &Folder) -> bool {
-    (!selection.subscribed || folder.subscribed)
-        && (!selection.special_use || folder.special_use.is_some())
-}
-
-fn is_below(name: &str, parent: &str) -> bool {
-    name.strip_prefix(parent).is_some_and(|rest| rest.starts_with(DELIMITER))
-}
-
-fn parents(name: &str) -> impl Iterator<Item = &str> {
-    name.match_indices(DELIMITER).map(|(at, _)| &name[..at])
 }

@@ -225,7 +225,10 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             // Not before it was read: what cannot be read now is tried again at the next bell.
             book.rang = false;
             let before = std::mem::replace(&mut book.known, now);
-            let is_own = |name: &str| own_names.iter().any(|own| is_or_is_below(own, name));
+            // What is above and below goes with it: parents are made, children are renamed.
+            let is_own = |name: &str| {
+                own_names.iter().any(|own| is_or_is_below(own, name) || is_below(name, own))
+            };
             for line_of in names_changed(book, &before, |known| wanted(groups, book, known)) {
                 if !is_own(&line_of.name) {
                     line_of.write(line.out(), dialect);

@@ -19,7 +19,6 @@ use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::folders;
-use crate::server::imap::folders::Place;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::session::Session;
@@ -50,11 +49,12 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         let shelf = self.shelf()?;
         let place = folders::find(self.desk, shelf, mailbox).await?;
         permit(place.rights, Right::Read)?;
+        let name = place.name;
         let mut opened = View::open(place.shelf, place.folder.id, access).await?;
         if !may_change(opened.view.rights) {
             opened.view.access = Access::ReadOnly;
         }
-        let code = self.write_state(&opened);
+        let code = self.write_state(&opened, &name);
         if let Some(known) = &options.qresync {
             resynchronise(&mut self.line, &opened, known).await?;
         }
@@ -66,7 +66,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
     }
 
     /// What SELECT tells of a mailbox (RFC 3501 §6.3.1, RFC 9051 §6.3.2); answers the last code.
-    fn write_state(&mut self, opened: &Opened<D::Shelf>) -> &'static str {
+    fn write_state(&mut self, opened: &Opened<D::Shelf>, name: &str) -> &'static str {
         let Opened { view, folder, first_unseen, keywords } = opened;
         let all = Flags { keywords: keywords.clone(), ..every_system_flag() };
         let dialect = self.line.dialect;
@@ -92,9 +92,11 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         let id = view.shelf.mailbox_id(folder);
         write::text(out, format_args!("* OK [MAILBOXID ({id})] Its name for ever\r\n"));
         if dialect.rev2 {
-            let attributes = folder.special_use.map_or("", SpecialUse::attribute);
+            // Somebody else's Sent is not where ours goes.
+            let special_use = folder.special_use.filter(|_| !view.shelf.is_foreign());
+            let attributes = special_use.map_or("", SpecialUse::attribute);
             write::text(out, format_args!("* LIST ({attributes}) \"/\" "));
-            dialect.write_name(out, &folder.name);
+            dialect.write_name(out, name);
             out.extend_from_slice(b"\r\n");
         }
         code
@@ -102,13 +104,9 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     pub(super) async fn delete(&mut self, mailbox: &MailboxName) -> Done {
         let shelf = self.shelf()?;
-        let Place { shelf, folder, rights } = folders::find(self.desk, shelf, mailbox).await?;
-        permit(rights, Right::DeleteFolder)?;
-        shelf.delete_folder(folder.id).await?;
+        let gone = folders::delete(self.desk, shelf, mailbox).await?;
         // Who deletes the mailbox that they have open need not be told that it is gone.
-        let is_open =
-            |view: &View<D::Shelf>| view.folder == folder.id && view.shelf.id() == shelf.id();
-        if self.selected().is_ok_and(is_open) {
+        if self.selected().is_ok_and(|view| (view.shelf.id(), view.folder) == gone) {
             self.unselect();
         }
         Ok(Answer::ok("Deleted"))

@@ -28,6 +28,9 @@ use crate::server::imap::messages::Transfer;
 use crate::server::imap::notify;
 use crate::server::imap::notify::Moment;
 use crate::server::imap::notify::Notices;
+use crate::server::imap::metadata;
+use crate::server::imap::quota;
+use crate::server::imap::rights;
 use crate::server::imap::search;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::shelf::Shelf;
@@ -66,7 +69,7 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) bad_commands: usize,
     pub(super) failed_logins: usize,
     /// Messages that are on their way.
-    pub(super) filing: Option<Filing<D::Shelf>>,
+    pub(super) filing: Option<Box<Filing<D::Shelf>>>,
     /// What is told unasked; `None` until the first NOTIFY.
     pub(super) notices: Option<Box<Notices<D::Shelf>>>,
 }
@@ -190,7 +193,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         Way::HangUp
     }
 
-    async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
+    pub(super) async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
         if let Err(refusal) = self.offer.check(&body) {
             refusal.write(self.line.out(), Some(&tag));
@@ -282,30 +285,42 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         };
         match body {
             Body::Namespace => {
-                line.out().extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+                folders::namespace(line.out());
                 Ok(Answer::ok("Done"))
             }
             Body::Create { mailbox, special_use } => {
-                folders::create(shelf, &mailbox, &special_use).await
+                folders::create(*desk, shelf, &mailbox, &special_use).await
             }
-            Body::Rename { from, to } => folders::rename(shelf, &from, &to).await,
-            Body::Subscribe(mailbox) => {
-                let place = folders::find(*desk, shelf, &mailbox).await?;
-                place.shelf.subscribe(place.folder.id, true).await?;
-                Ok(Answer::ok("Subscribed"))
-            }
-            Body::Unsubscribe(mailbox) => {
-                let place = folders::find(*desk, shelf, &mailbox).await?;
-                place.shelf.subscribe(place.folder.id, false).await?;
-                Ok(Answer::ok("Unsubscribed"))
-            }
-            Body::List(list) => folders::list(shelf, line, &list).await,
+            Body::Rename { from, to } => folders::rename(*desk, shelf, line, &from, &to).await,
+            Body::Subscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, true).await,
+            Body::Unsubscribe(mailbox) => folders::subscribe(*desk, shelf, &mailbox, false).await,
+            Body::List(list) => folders::list(*desk, shelf, line, &list).await,
             Body::Lsub { reference, pattern } => {
-                folders::lsub(shelf, line, &reference, &pattern).await
+                folders::lsub(*desk, shelf, line, &reference, &pattern).await
             }
             Body::Status { mailbox, items } => {
                 folders::status(*desk, shelf, line, &mailbox, &items).await
             }
+            Body::SetAcl { mailbox, identifier, change } => {
+                rights::set(*desk, shelf, &mailbox, &identifier, change).await
+            }
+            Body::DeleteAcl { mailbox, identifier } => {
+                rights::delete(*desk, shelf, &mailbox, &identifier).await
+            }
+            Body::GetAcl(mailbox) => rights::get(*desk, shelf, line, &mailbox).await,
+            Body::ListRights { mailbox, identifier } => {
+                rights::list(*desk, shelf, line, &mailbox, &identifier).await
+            }
+            Body::GetQuota(root) => quota::get(*desk, shelf, line, &root).await,
+            Body::GetQuotaRoot(mailbox) => quota::root_of(*desk, shelf, line, &mailbox).await,
+            Body::SetQuota { .. } => quota::set(),
+            Body::GetMetadata { mailbox, options, entries } => {
+                metadata::get(*desk, shelf, line, mailbox.as_ref(), options, &entries).await
+            }
+            Body::SetMetadata { mailbox, entries } => {
+                metadata::set(*desk, shelf, mailbox.as_ref(), entries).await
+            }
+            Body::MyRights(mailbox) => rights::mine(*desk, shelf, line, &mailbox).await,
             with_messages => {
                 let view = view.ok_or_else(select_first)?;
                 on_messages((*desk, shelf), line, view, with_messages).await

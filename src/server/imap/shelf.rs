@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::domain::address::Address;
 use crate::domain::envelope::BlobId;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
@@ -27,10 +28,18 @@ use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Staged;
 use crate::flow::mailbox::Watch;
+use crate::flow::mailbox::Usage;
 use crate::flow::mailbox::index::SealedLetter;
 use crate::flow::mailbox::index::SealedSummaries;
+use crate::flow::mailbox::readers::Annotations;
+use crate::flow::mailbox::readers::Grant;
+use crate::flow::mailbox::readers::Identifier;
+use crate::flow::mailbox::readers::Kept;
+use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::infra::directory::Directory;
+use crate::proto::imap::command::RightsChange;
 use crate::proto::imap::folded::Signature;
 use crate::proto::imap::folded::SignatureKey;
 use crate::proto::mime::summary::Summary;
@@ -81,6 +90,24 @@ pub(super) trait Desk: Send + Sync {
         &self,
         own: &Self::Shelf,
     ) -> impl Future<Output = Result<Vec<Other<Self::Shelf>>, MailboxError>> + Send;
+
+    /// The mailbox of one of them, when there may be something for this login.
+    fn other(
+        &self,
+        own: &Self::Shelf,
+        address: &str,
+    ) -> impl Future<Output = Result<Option<Other<Self::Shelf>>, MailboxError>> + Send {
+        async move {
+            let others = self.others(own).await?;
+            Ok(others.into_iter().find(|other| other.address.eq_ignore_ascii_case(address)))
+        }
+    }
+
+    /// True when somebody with this address could log in here, whether there is one or not: who
+    /// is in the directory is not for everybody to try.
+    fn could_log_in(&self, _address: &Address) -> bool {
+        true
+    }
 }
 
 /// A mailbox of somebody else, as far as this login may see it (RFC 2342 §4).
@@ -129,11 +156,11 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         uid: Uid,
     ) -> impl Future<Output = Result<Option<Entry>, MailboxError>> + Send;
-    fn summary(
+    fn summaries(
         &self,
         folder: FolderId,
-        entry: &Entry,
-    ) -> impl Future<Output = Result<Arc<Summary>, MailboxError>> + Send;
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<Vec<Arc<Summary>>, MailboxError>> + Send;
     fn content(
         &self,
         entry: &Entry,
@@ -215,6 +242,44 @@ pub(super) trait Shelf: Clone + Send + Sync {
     ) -> impl Future<Output = Result<HashMap<BlobId, Signature>, MailboxError>> + Send;
     fn learn(&self, learnt: Vec<(BlobId, Signature)>) -> impl Future<Output = ()> + Send;
     fn was_searched(&self);
+    fn owner(&self) -> &str;
+    fn is_foreign(&self) -> bool;
+    fn acl(
+        &self,
+        folder: FolderId,
+    ) -> impl Future<Output = Result<Vec<Grant>, MailboxError>> + Send;
+    fn change_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+        change: RightsChange,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn delete_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn may_create_folder(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<bool, MailboxError>> + Send;
+    fn usage(&self) -> impl Future<Output = Result<Usage, MailboxError>> + Send;
+    fn annotations(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+    ) -> impl Future<Output = Result<Annotations, MailboxError>> + Send;
+    fn annotate(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+        entries: &[(String, Option<Vec<u8>>)],
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn kept_subscriptions(&self) -> impl Future<Output = Result<Kept, MailboxError>> + Send;
+    fn change_subscriptions(
+        &self,
+        edit: impl FnOnce(&mut Kept) + Send,
+    ) -> impl Future<Output = Result<(), MailboxError>> + Send;
 }
 
 impl Desk for Arc<Office> {
@@ -267,8 +332,37 @@ impl Desk for Arc<Office> {
         Offer::new(&imap.without, imap.compress, self.message_octets_max())
     }
 
-    async fn others(&self, _own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
-        Ok(Vec::new())
+    async fn others(&self, own: &OpenMailbox) -> Result<Vec<Other<OpenMailbox>>, MailboxError> {
+        let mut others = Vec::new();
+        for address in self.mailboxes.granting(own).await? {
+            others.extend(self.other(own, &address).await?);
+        }
+        Ok(others)
+    }
+
+    async fn other(
+        &self,
+        own: &OpenMailbox,
+        address: &str,
+    ) -> Result<Option<Other<OpenMailbox>>, MailboxError> {
+        let Ok(address) = Address::parse(address) else { return Ok(None) };
+        let account = self.accounts.find(&address).await.map_err(|error| {
+            tracing::error!(%error, "the directory did not answer about a shared mailbox");
+            MailboxError::Temporary(Refusal::DependencyFailed)
+        })?;
+        let Some(account) = account.filter(|account| !account.suspended && account.id != own.id())
+        else {
+            return Ok(None);
+        };
+        if !self.mailboxes.may_grant(&account, own).await? {
+            return Ok(None);
+        }
+        let shelf = self.mailboxes.open_for(&account, own).await?;
+        Ok(Some(Other { address: account.address.lookup_form(), shelf }))
+    }
+
+    fn could_log_in(&self, address: &Address) -> bool {
+        self.config.operator.domains.contains(address.domain())
     }
 }
 
@@ -317,8 +411,12 @@ impl Shelf for OpenMailbox {
     async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
         self.entry(folder, uid).await
     }
-    async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> {
-        self.summary(folder, entry).await
+    async fn summaries(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> Result<Vec<Arc<Summary>>, MailboxError> {
+        self.summaries(folder, entries).await
     }
     async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
         self.content(entry).await
@@ -427,5 +525,59 @@ impl Shelf for OpenMailbox {
     }
     fn was_searched(&self) {
         self.was_searched();
+    }
+    fn owner(&self) -> &str {
+        self.owner()
+    }
+    fn is_foreign(&self) -> bool {
+        self.is_foreign()
+    }
+    async fn acl(&self, folder: FolderId) -> Result<Vec<Grant>, MailboxError> {
+        self.acl(folder).await
+    }
+    async fn change_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+        change: RightsChange,
+    ) -> Result<(), MailboxError> {
+        self.change_acl(folder, identifier, change).await
+    }
+    async fn delete_acl(
+        &self,
+        folder: FolderId,
+        identifier: &Identifier,
+    ) -> Result<(), MailboxError> {
+        self.delete_acl(folder, identifier).await
+    }
+    async fn may_create_folder(&self, name: &str) -> Result<bool, MailboxError> {
+        self.may_create_folder(name).await
+    }
+    async fn usage(&self) -> Result<Usage, MailboxError> {
+        self.usage().await
+    }
+    async fn annotations(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+    ) -> Result<Annotations, MailboxError> {
+        self.annotations(folder, scope).await
+    }
+    async fn annotate(
+        &self,
+        folder: FolderId,
+        scope: Scope,
+        entries: &[(String, Option<Vec<u8>>)],
+    ) -> Result<(), MailboxError> {
+        self.annotate(folder, scope, entries).await
+    }
+    async fn kept_subscriptions(&self) -> Result<Kept, MailboxError> {
+        self.kept_subscriptions().await
+    }
+    async fn change_subscriptions(
+        &self,
+        edit: impl FnOnce(&mut Kept) + Send,
+    ) -> Result<(), MailboxError> {
+        self.change_subscriptions(edit).await
     }
 }

@@ -8,6 +8,7 @@ mod filing;
 mod items;
 mod notify;
 mod qresync;
+mod team;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -556,7 +557,7 @@ async fn folders_are_listed_with_their_uses() {
         "* LSUB () \"/\" \"Drafts\"\n* LSUB (\\Noselect) \"/\" \"Dr&AOk-\"\na OK Done\n",
     )
     .await;
-    check(&mut client, "a NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\na OK Done\n").await;
+    check(&mut client, "a NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) NIL\na OK Done\n").await;
 }
 
 #[tokio::test]
@@ -569,12 +570,12 @@ async fn folders_are_made_renamed_and_removed_or_a_code_says_why_not() {
         ("a CREATE \"a*\"", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE a//b", "a NO [CANNOT] A mailbox cannot have that name\n"),
         ("a CREATE s (USE (\\Sent))", "a NO [USEATTR] Another mailbox has this special use\n"),
-        ("a CREATE Archive (USE (\\Archive))", "a OK Created\n"),
+        ("a CREATE Archive (USE (\\Archive))", "a OK [MAILBOXID (F01010101010101010101010101010101-6)] Created\n"),
         ("a DELETE INBOX", "a NO [CANNOT] This mailbox cannot be changed so\n"),
         ("a DELETE none", "a NO [NONEXISTENT] No such mailbox\n"),
         ("a SUBSCRIBE none", "a NO [NONEXISTENT] No such mailbox\n"),
         ("a RENAME none x", "a NO [NONEXISTENT] No such mailbox\n"),
-        ("a CREATE p/q", "a OK Created\n"),
+        ("a CREATE p/q", "a OK [MAILBOXID (F01010101010101010101010101010101-8)] Created\n"),
         ("a RENAME p p/r", "a NO [CANNOT] A mailbox cannot move into itself\n"),
         ("a RENAME p n/o", "a OK Renamed\n"),
         ("a STATUS n/o/q (MESSAGES)", "* STATUS \"n/o/q\" (MESSAGES 0)\na OK Done\n"),

@@ -76,44 +76,15 @@ impl Drop for Dovecot {
 }
 
 fn make_keys(path: &Path) {
-    let at = |name: &str| path.join(name).to_str().unwrap().to_owned();
-    tool(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            &at("tls.key"),
-            "-out",
-            &at("tls.crt"),
-        ],
-    );
-    tool(
-        "openssl",
-        &[
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            &at("mail.key"),
-        ],
-    );
-    tool("openssl", &["pkey", "-in", &at("mail.key"), "-pubout", "-out", &at("mail.pub")]);
+    let at = path.display();
+    let openssl = |words: String| tool("openssl", &words.split(' ').collect::<Vec<_>>());
+    openssl(format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1 \
+         -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+         -keyout {at}/tls.key -out {at}/tls.crt"
+    ));
+    openssl(format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {at}/mail.key"));
+    openssl(format!("pkey -in {at}/mail.key -pubout -out {at}/mail.pub"));
 }
 
 fn configuration(path: &Path, door: SocketAddr, crypt: bool) -> String {

@@ -37,6 +37,7 @@ impl OpenMailbox {
         since: ModSeq,
     ) -> Result<Option<(UidSet, UidSet)>, MailboxError> {
         let (mut touched, mut gone) = (UidSet::new(), UidSet::new());
+        let own = self.own_seen_of().map(|reader| *reader.as_bytes());
         if self.durable_head().await?.floor > since.0 {
             return Ok(None);
         }
@@ -55,7 +56,8 @@ impl OpenMailbox {
                 match row.kind {
                     ChangeKind::Changed => touched.extend(row.uids),
                     ChangeKind::Gone => gone.extend(row.uids),
-                    ChangeKind::Folder => {}
+                    ChangeKind::SeenBy(reader) if own == Some(reader) => touched.extend(row.uids),
+                    ChangeKind::Folder | ChangeKind::SeenBy(_) => {}
                 }
             }
             match page.rows.last() {
@@ -83,6 +85,8 @@ impl OpenMailbox {
         if now.uid_next.0 > 1 {
             gone.insert_range(1..=now.uid_next.0 - 1);
         }
+        let marked = self.marked_since(now.id, since).await?.intersection(&there);
+        let touched = touched.union(&marked);
         let folder = self.folder_if_any(now.id).await?;
         Ok(Changes { gone: gone.difference(&there), touched, folder })
     }

@@ -2,6 +2,7 @@
 //! retention rule lets them go.
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
+use crate::domain::rights::Right;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox::ATTEMPTS_MAX;
 use crate::flow::mailbox::Entry;
@@ -29,10 +30,11 @@ impl OpenMailbox {
         folder: FolderId,
         uids: Option<&[Uid]>,
     ) -> Result<Vec<Uid>, MailboxError> {
+        self.must_have(folder, Right::Expunge).await?;
         let _gate = self.slot.gate.lock().await;
         let candidates = match uids {
             Some(uids) => sorted(uids),
-            None => self.contents(folder).await?.deleted.iter().map(Uid).collect(),
+            None => self.plain_contents(folder).await?.deleted.iter().map(Uid).collect(),
         };
         let mut gone = Vec::new();
         for some in candidates.chunks(MESSAGES_AT_ONCE) {
@@ -51,7 +53,7 @@ impl OpenMailbox {
     ) -> Result<(), MailboxError> {
         let _gate = self.slot.gate.lock().await;
         loop {
-            let doomed = self.entries(folder, 1..=u32::MAX, MESSAGES_AT_ONCE).await?;
+            let doomed = self.plain_entries(folder, 1..=u32::MAX, MESSAGES_AT_ONCE).await?;
             if doomed.is_empty() {
                 return Ok(());
             }

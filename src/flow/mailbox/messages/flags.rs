@@ -12,6 +12,7 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::messages::MESSAGES_AT_ONCE;
 use crate::flow::mailbox::messages::sorted;
+use crate::flow::mailbox::readers::permitted;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
 use crate::flow::mailbox::rows::Head;
@@ -39,21 +40,43 @@ impl OpenMailbox {
         change: &FlagChange,
         unchanged_since: ModSeq,
     ) -> Result<(Vec<Entry>, Vec<Uid>), MailboxError> {
+        self.must_see(folder).await?;
         let _gate = self.slot.gate.lock().await;
+        let rights = self.rights(folder).await?;
         let (mut after, mut refused) = (Vec::with_capacity(uids.len()), Vec::new());
         for some in sorted(uids).chunks(MESSAGES_AT_ONCE) {
-            let mut entries = self.present(folder, some).await?;
-            entries.retain(|entry| {
-                let is_unchanged = entry.modseq <= unchanged_since;
-                refused.extend((!is_unchanged).then_some(entry.uid));
-                is_unchanged
-            });
-            for entry in &entries {
-                check_keywords(&entry.flags.changed(change))?;
+            let plain = self.present(folder, some).await?;
+            let mut shown = plain.clone();
+            self.as_seen(folder, &mut shown).await?;
+            let mut changes = Vec::with_capacity(plain.len());
+            let mut seen = Vec::new();
+            for (entry, shown) in plain.into_iter().zip(&shown) {
+                if shown.modseq > unchanged_since {
+                    refused.push(entry.uid);
+                    continue;
+                }
+                let mut wanted = permitted(rights, &shown.flags, shown.flags.changed(change));
+                check_keywords(&wanted)?;
+                self.check_claims(&shown.flags, &wanted)?;
+                if self.own_seen_of().is_some() {
+                    if wanted.seen != shown.flags.seen {
+                        seen.push((entry.uid, wanted.seen));
+                    }
+                    wanted.seen = entry.flags.seen;
+                }
+                changes.push((entry, wanted));
             }
-            let changed = self
-                .change(|head, batch| self.write_flags(folder, &entries, change, head, batch))
-                .await?;
+            let mut changed = match changes.iter().any(|(entry, wanted)| *wanted != entry.flags) {
+                true => {
+                    let write = |head: &mut Head, batch: &mut Batch| {
+                        self.write_flags(folder, &changes, head, batch)
+                    };
+                    self.change(write).await?
+                }
+                false => changes.into_iter().map(|(entry, _)| entry).collect(),
+            };
+            self.mark_seen(folder, &seen).await?;
+            self.as_seen(folder, &mut changed).await?;
             after.extend(changed);
         }
         Ok((after, refused))
@@ -62,23 +85,21 @@ impl OpenMailbox {
     fn write_flags(
         &self,
         folder: FolderId,
-        entries: &[Entry],
-        change: &FlagChange,
+        changes: &[(Entry, Flags)],
         head: &mut Head,
         batch: &mut Batch,
     ) -> Result<Vec<Entry>, MailboxError> {
-        let mut after = entries.to_vec();
-        let different = |entry: &&Entry| entry.flags.changed(change) != entry.flags;
-        let uids: BTreeSet<u32> = entries.iter().filter(different).map(|e| e.uid.0).collect();
+        let mut after: Vec<Entry> = changes.iter().map(|(entry, _)| entry.clone()).collect();
+        let different = changes.iter().filter(|(entry, wanted)| *wanted != entry.flags);
+        let uids: BTreeSet<u32> = different.map(|(entry, _)| entry.uid.0).collect();
         if uids.is_empty() {
             return Ok(after);
         }
         let counters = head.folder_mut(folder).ok_or(MailboxError::NoSuchFolder)?;
         let mut unseen = i64::from(counters.unseen);
-        for entry in &mut after {
-            let flags = entry.flags.changed(change);
-            unseen += i64::from(entry.flags.seen) - i64::from(flags.seen);
-            entry.flags = flags;
+        for (entry, (_, wanted)) in after.iter_mut().zip(changes) {
+            unseen += i64::from(entry.flags.seen) - i64::from(wanted.seen);
+            entry.flags = wanted.clone();
         }
         counters.unseen = u32::try_from(unseen.max(0)).unwrap_or(u32::MAX);
         let changed = uids.iter().copied().collect();

@@ -1,7 +1,10 @@
 //! Copies and moves, within a mailbox and into another one.
+use std::collections::BTreeSet;
+
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::rights::Right;
 use crate::domain::status::Refusal;
 use crate::flow::mailbox::ATTEMPTS_MAX;
 use crate::flow::mailbox::Entry;
@@ -37,9 +40,16 @@ impl OpenMailbox {
         uids: &[Uid],
         to: FolderId,
     ) -> Result<Pairs, MailboxError> {
-        let _gate = self.slot.gate.lock().await;
-        let sealed = self.gather(from, uids).await?;
-        self.place_copies(&sealed, to).await
+        self.must_have(from, Right::Read).await?;
+        self.must_have(to, Right::Insert).await?;
+        let (placed, seen) = {
+            let _gate = self.slot.gate.lock().await;
+            let mut sealed = self.gather(from, uids).await?;
+            let seen = self.take_marks(to, &mut sealed).await?;
+            (self.place_copies(&sealed, to).await?, seen)
+        };
+        self.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        Ok(placed)
     }
 
     /// Copies into another mailbox, for whose reader everything is sealed anew; the content stays
@@ -55,17 +65,42 @@ impl OpenMailbox {
         if target.slot.id == self.slot.id {
             return self.copy(from, uids, to).await;
         }
-        let _gate = self.slot.gate.lock().await;
-        let sealed = self.gather(from, uids).await?;
-        let sealed = self.seal_for(target, sealed)?;
-        target.place_copies(&sealed, to).await
+        self.must_have(from, Right::Read).await?;
+        target.must_have(to, Right::Insert).await?;
+        let (placed, seen) = {
+            let _gate = self.slot.gate.lock().await;
+            let sealed = self.gather(from, uids).await?;
+            let mut sealed = self.seal_for(target, sealed)?;
+            let seen = target.take_marks(to, &mut sealed).await?;
+            (target.place_copies(&sealed, to).await?, seen)
+        };
+        target.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        Ok(placed)
+    }
+
+    /// Takes from messages on their way here the marks that whoever puts them here may not set
+    /// (RFC 4314 §4: COPY), and answers which of them they have seen.
+    async fn take_marks(
+        &self,
+        to: FolderId,
+        sealed: &mut [Sealed],
+    ) -> Result<BTreeSet<Uid>, MailboxError> {
+        let rights = self.rights(to).await?;
+        let mut seen = BTreeSet::new();
+        for (entry, _) in sealed {
+            let (kept, is_seen) = self.marks_for_new(rights, &entry.flags);
+            entry.flags = kept;
+            seen.extend(is_seen.then_some(entry.uid));
+        }
+        Ok(seen)
     }
 
     async fn gather(&self, from: FolderId, uids: &[Uid]) -> Result<Vec<Sealed>, MailboxError> {
         let mut sealed: Vec<Sealed> = Vec::new();
         let mut octets = 0;
         for some in sorted(uids).chunks(SUMMARIES_AT_ONCE) {
-            let entries = self.present(from, some).await?;
+            let mut entries = self.present(from, some).await?;
+            self.as_seen(from, &mut entries).await?;
             let summaries = self.sealed_summaries(from, &entries).await?;
             for (entry, summary) in entries.into_iter().zip(summaries) {
                 octets += weight(&entry, &summary);
@@ -111,22 +146,42 @@ impl OpenMailbox {
         uids: &[Uid],
         to: FolderId,
     ) -> Result<Pairs, MailboxError> {
-        let _gate = self.slot.gate.lock().await;
+        self.may_move(from, self, to).await?;
+        let gate = self.slot.gate.lock().await;
         let mut uid_validity = self.folder(to).await?.uid_validity;
         let mut pairs = Vec::with_capacity(uids.len());
+        let mut seen = BTreeSet::new();
         let mut rest: &[Uid] = &sorted(uids);
         while !rest.is_empty() {
-            let sealed = self.next_moved(from, &mut rest).await?;
+            let mut sealed = self.next_moved(from, &mut rest).await?;
+            let unmarked = sealed.clone();
+            seen.extend(self.take_marks(to, &mut sealed).await?);
             let moved = self.change(|head, batch| {
                 // First gone, then placed: a move within one folder gives new UIDs.
-                self.take_away(from, sealed.iter().map(|(entry, _)| entry), head, batch)?;
+                self.take_away(from, unmarked.iter().map(|(entry, _)| entry), head, batch)?;
                 self.place(&sealed, to, head, batch)
             });
             let (validity, more) = moved.await?;
             uid_validity = validity;
             pairs.extend(more);
         }
-        Ok((uid_validity, pairs))
+        drop(gate);
+        let placed = (uid_validity, pairs);
+        self.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        Ok(placed)
+    }
+
+    /// RFC 6851 §4.3: whoever moves must be allowed to remove here and to put there.
+    async fn may_move(
+        &self,
+        from: FolderId,
+        target: &Self,
+        to: FolderId,
+    ) -> Result<(), MailboxError> {
+        for right in [Right::Read, Right::DeleteMessages, Right::Expunge] {
+            self.must_have(from, right).await?;
+        }
+        target.must_have(to, Right::Insert).await
     }
 
     /// Moves into another mailbox. Each message is there or here, never in both and never lost:
@@ -141,24 +196,29 @@ impl OpenMailbox {
         if target.slot.id == self.slot.id {
             return self.move_messages(from, uids, to).await;
         }
+        self.may_move(from, target, to).await?;
         let _gate = self.slot.gate.lock().await;
         let mut uid_validity = target.folder(to).await?.uid_validity;
         let mut pairs = Vec::with_capacity(uids.len());
+        let mut seen = BTreeSet::new();
         let mut rest: &[Uid] = &sorted(uids);
         while !rest.is_empty() {
             let own = self.next_moved(from, &mut rest).await?;
-            let theirs = self.seal_for(target, own)?;
+            let mut theirs = self.seal_for(target, own.clone())?;
+            seen.extend(target.take_marks(to, &mut theirs).await?);
             let (validity, more) = self
                 .change_both(target, |head, target_head, batch| {
                     target.check_room_for(&theirs, target_head)?;
-                    self.take_away(from, theirs.iter().map(|(entry, _)| entry), head, batch)?;
+                    self.take_away(from, own.iter().map(|(entry, _)| entry), head, batch)?;
                     target.place(&theirs, to, target_head, batch)
                 })
                 .await?;
             uid_validity = validity;
             pairs.extend(more);
         }
-        Ok((uid_validity, pairs))
+        let placed = (uid_validity, pairs);
+        target.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        Ok(placed)
     }
 
     /// Moves all messages of a folder.
@@ -170,7 +230,7 @@ impl OpenMailbox {
         let end = self.folder(from).await?.uid_next.0;
         let mut next = 1;
         loop {
-            let some = self.entries(from, next..=end.saturating_sub(1), MESSAGES_AT_ONCE).await?;
+            let some = self.plain_entries(from, next..=end.saturating_sub(1), MESSAGES_AT_ONCE).await?;
             let Some(last) = some.last() else { return Ok(()) };
             next = last.uid.0.saturating_add(1);
             let uids: Vec<Uid> = some.iter().map(|entry| entry.uid).collect();
@@ -301,6 +361,11 @@ impl OpenMailbox {
         }
         Err(MailboxError::Temporary(Refusal::Busy))
     }
+}
+
+/// The new numbers of those that were seen under their old ones.
+fn new_numbers(placed: &Pairs, seen: &BTreeSet<Uid>) -> Vec<Uid> {
+    placed.1.iter().filter(|(from, _)| seen.contains(from)).map(|(_, to)| *to).collect()
 }
 
 /// Octets of a batch that a message takes to be copied or moved: its summary, its keywords (a

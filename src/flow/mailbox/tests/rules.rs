@@ -6,7 +6,8 @@ use crate::flow::mailbox::Usage;
 
 const INBOX: FolderId = FolderId::INBOX;
 const DAY: Duration = Duration::from_secs(86_400);
-const HELD: Rules = Rules { quota_octets: None, quota_messages: None, retention: DAY };
+const HELD: Rules =
+    Rules { quota_octets: None, quota_messages: None, retention: DAY, shared_seen: false };
 
 fn quota(octets: u64, messages: u64) -> Rules {
     let (quota_octets, quota_messages) = (Some(octets), Some(messages));

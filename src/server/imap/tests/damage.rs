@@ -47,6 +47,15 @@ async fn survives(damage: Damage, place: usize) -> bool {
     let whole = fetched.matches(&format!("BODY[] {{{}}}\r\n{LETTER})", LETTER.len())).count();
     assert!(whole >= 2, "{case}: {fetched}");
     client.ok("a SEARCH SUBJECT x").await;
+    // What is listed is listed of every row that is there, whatever its state.
+    let listed = client.ok("a FETCH 1:* (UID MODSEQ EMAILID THREADID SAVEDATE PREVIEW)").await;
+    assert_eq!(listed.matches(" PREVIEW ").count(), listed.matches(" EMAILID (M").count(), "{case}");
+    assert_eq!(listed.matches(" FETCH (UID ").count(), fetched.matches("FETCH (UID ").count());
+    assert!(listed.matches(" PREVIEW \"Bonjour\")").count() >= 2, "{case}: {listed}");
+    let decoded = client.say("a FETCH 1:* (UID BINARY.SIZE[2] BINARY.PEEK[2])").await;
+    let whole = decoded.matches("BINARY.SIZE[2] 4 BINARY[2] {4}\r\n%PDF)").count();
+    assert!(whole >= 2, "{case}: {decoded}");
+    client.ok("a UID FETCH 1:* FLAGS (CHANGEDSINCE 1)").await;
     let there = fetched.matches("FETCH (UID ").count();
     assert!(there == 3 || damage == Damage::Lost, "{case}: {fetched}");
     client.ok("a STORE 1:* +FLAGS.SILENT (\\Deleted $Canari)").await;
