@@ -37,7 +37,7 @@ use crate::proto::imap::command::Tag;
 use crate::proto::imap::name::MailboxName;
 use crate::proto::imap::reader::Announced;
 use crate::proto::imap::reader::LiteralMode;
-use crate::proto::imap::reader::Replaced;
+use crate::proto::imap::parse::filing::Replaced;
 use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Times;
