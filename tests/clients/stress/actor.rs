@@ -369,9 +369,14 @@ impl Actor {
         Ok(())
     }
 
-    /// A NO is right only if somebody renamed or deleted the folder meanwhile.
+    /// A NO is right only if somebody renamed or deleted the folder meanwhile, or the selected one.
     fn must_be_gone(&self, folder: &Folder, answer: &Answer) -> anyhow::Result<()> {
-        ensure!(folder.keeper.is_some_and(|keeper| keeper != self.number), "{}", answer.text);
+        let model = self.stage.model.lock().unwrap();
+        let selected = self.view.as_ref().map(|view| (self.mailbox, view.uid_validity));
+        let selected_is_gone =
+            selected.and_then(|key| model.folders.get(&key)).is_some_and(|folder| folder.is_gone);
+        let is_others = folder.keeper.is_some_and(|keeper| keeper != self.number);
+        ensure!(is_others || selected_is_gone, "{}", answer.text);
         Ok(())
     }
 
