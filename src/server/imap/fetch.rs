@@ -63,7 +63,7 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
     let (mut total, mut done, mut missing) = (Sent::default(), 0, wanted.len());
     for page in view::pages(&wanted, ROWS) {
         let entries = view.rows(&page).await?;
-        missing = missing.saturating_sub(entries.len());
+        missing = missing.saturating_sub(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         // Of a page, in one scan: one by one, finding them would take longer than opening them.
         let summaries = match items.iter().any(asks_summary) {
             true => view.shelf.summaries(view.folder, &entries).await?,
