@@ -157,6 +157,7 @@ impl Relay {
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
             tasks.spawn(tidy(tidied, listener.clone()).in_current_span());
+            tasks.spawn(keep_indexes(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
             Ok(Self { office, store, stop, tasks })
@@ -451,6 +452,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(messages) => tracing::info!(messages, "gone after mailboxes.retention_seconds"),
             Err(error) => tracing::warn!(%error, "expunged messages cannot be let go now"),
         }
+    }
+}
+
+/// Lets search indexes catch up with mailboxes that are quiet.
+async fn keep_indexes(office: Arc<Office>, mut stop: Stop) {
+    tokio::select! {
+        () = stop.stopped() => {}
+        () = office.mailboxes.keep_indexes() => {}
     }
 }
 

@@ -428,14 +428,33 @@ pub const TIMELINE_PAGES_MAX: usize = 10;
 pub const REFERENCES_MAX: usize = 100;
 /// Characters of a preview (RFC 8970 §3.1).
 pub const PREVIEW_CHARS_MAX: usize = 200;
-/// How often a long IMAP command tells how far it got (RFC 9585 §3).
-pub const IMAP_PROGRESS_PAUSE: Duration = Duration::from_secs(10);
 /// UIDs that one response names as ranges at most, so that no line grows with the mailbox.
 pub const IMAP_RANGES_PER_LINE_MAX: usize = 500;
 /// Time that one IMAP command may take, but for FETCH, which has a deadline for each letter, and IDLE.
 pub const IMAP_COMMAND_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// Decoded parts (BINARY, BINARY.SIZE) that one FETCH may ask for; each costs a pass over the letter.
 pub const IMAP_BINARY_ITEMS_MAX: usize = 100;
+
+/// Messages that one SORT or THREAD puts in order; each takes some hundred octets meanwhile.
+pub const ORDERED_MESSAGES_MAX: usize = 250_000;
+/// Octets of a text by which SORT compares; what differs only behind them counts as equal.
+pub const SORT_KEY_OCTETS_MAX: usize = 512;
+/// Octets of all texts of one SORT: those of 250,000 real subjects are a quarter of it.
+pub const SORT_TEXTS_OCTETS_MAX: usize = 33_554_432;
+/// Different Message-IDs of one THREAD, of the messages and of those that they answer.
+pub const THREAD_IDS_MAX: usize = 1_000_000;
+/// Steps that one THREAD takes to see that no message becomes its own ancestor.
+pub const THREAD_STEPS_MAX: usize = 50_000_000;
+/// How often a client whose command takes long hears that it goes on (RFC 9585 §3).
+pub const IMAP_PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Octets of letters that one search opens before it lets another search have the processor.
+pub const SEARCHED_OCTETS_AT_ONCE: u64 = 262_144;
+/// Rows or summaries that one search looks at before it lets another search have the processor.
+pub const SEARCHED_ROWS_AT_ONCE: usize = 512;
+/// Octets of a row of the search index before it is sealed; one holds some 20 to 60 letters.
+pub const INDEX_ROW_OCTETS_MAX: usize = 24_576;
+/// Signatures that are gathered before they are written to the search index.
+pub const INDEX_LEARNT_AT_ONCE: usize = 256;
 /// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
 /// responses may be longer.
 pub const POP3_LINE_OCTETS_MAX: usize = 2_048;

@@ -59,11 +59,17 @@ pub use scripts::warnings;
 pub use sorting::Sorted;
 pub use sorting::Sorting;
 
+/// By mailbox and number; `None`: this version cannot run it.
+type Compiled = HashMap<(MailboxId, u32), Option<Arc<Script>>>;
+
 /// Compiled scripts, kept between letters. A stored script never changes: a new text gets a new
 /// number.
 #[derive(Default)]
 pub struct Filters {
-    compiled: Mutex<HashMap<(MailboxId, u32), Option<Arc<Script>>>>,
+    compiled: Mutex<Compiled>,
+    /// Letters are sent on one after the other: two that let go of the same content at the same
+    /// time would hinder each other.
+    sending_on: tokio::sync::Mutex<()>,
 }
 
 impl Filters {

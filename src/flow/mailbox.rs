@@ -8,6 +8,7 @@ mod contents;
 mod deposit;
 mod folders;
 mod head;
+pub mod index;
 mod ids;
 mod messages;
 pub mod readers;
@@ -79,6 +80,7 @@ struct Shelf {
     clock: Arc<dyn Clock>,
     rules: Rules,
     slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
+    index: index::Workshop,
     contents: Mutex<Shown>,
 }
 
@@ -226,7 +228,9 @@ impl Mailboxes {
         rules: Rules,
     ) -> Self {
         let (slots, contents) = (Mutex::default(), Mutex::default());
-        Self { shelf: Arc::new(Shelf { store, blobs, keys, clock, rules, slots, contents }) }
+        let index = index::Workshop::default();
+        let shelf = Shelf { store, blobs, keys, clock, rules, slots, contents, index };
+        Self { shelf: Arc::new(shelf) }
     }
 
     /// True when mailboxes are limited: only then a door needs to ask for room.

@@ -179,13 +179,7 @@ fn strictest<'a>(office: &'a Office, headers: &MssHeaders) -> Option<(&'a str, D
 }
 
 /// Promises an automatic answer in a batch. Ring [`Office::promise_bell`] after the commit.
-pub fn answer(
-    office: &Office,
-    at: Timestamp,
-    letter: QueueId,
-    answer: &Answer,
-    batch: &mut Batch,
-) {
+pub fn answer(office: &Office, at: Timestamp, letter: QueueId, answer: &Answer, batch: &mut Batch) {
     put(office, at, letter, &Promise::Answer(answer.clone()), batch);
 }
 

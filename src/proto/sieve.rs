@@ -27,8 +27,8 @@ use crate::proto::sieve::program::Program;
 
 pub use answer::Answer;
 pub use answer::answer_subject;
-pub use answer::may_be_answered;
 pub use answer::from_of;
+pub use answer::may_be_answered;
 pub use answer::write as write_answer;
 pub use letter::Letter;
 
@@ -169,11 +169,7 @@ impl Script {
     ///
     /// # Errors
     /// [`Stopped`]: nothing of what it wanted is to be done, and the letter is to be kept.
-    pub fn run(
-        &self,
-        letter: &Letter<'_>,
-        around: &Circumstances<'_>,
-    ) -> Result<Verdict, Stopped> {
+    pub fn run(&self, letter: &Letter<'_>, around: &Circumstances<'_>) -> Result<Verdict, Stopped> {
         run::run(&self.0, letter, around)
     }
 

@@ -121,6 +121,9 @@ async fn measure(server: &Server, size: &Size, wants: &dyn Fn(&str) -> bool) -> 
             figures.extend(loads::select(server, *messages).await);
         }
     }
+    for figure in &figures {
+        eprintln!("{}: {}", figure.name, figure.shown());
+    }
     Column { server: server.name.clone(), figures }
 }
 

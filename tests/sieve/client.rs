@@ -37,7 +37,8 @@ impl Client {
     /// After STARTTLS.
     pub(super) async fn under_tls(running: &Running, operator: usize) -> Self {
         let socket = TcpStream::connect(running.door(operator, "managesieve")).await.unwrap();
-        let mut clear = Self { stream: Box::new(socket), read: Vec::new(), greeting: String::new() };
+        let mut clear =
+            Self { stream: Box::new(socket), read: Vec::new(), greeting: String::new() };
         clear.answer().await;
         let answer = clear.say("STARTTLS").await;
         assert!(answer.starts_with("OK"), "{answer}");

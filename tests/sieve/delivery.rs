@@ -127,12 +127,9 @@ async fn an_absence_is_told_once_even_when_the_relay_is_killed_and_lies_sealed()
     let id = send(&running, HUGO, CLAIRE, "bonjour").await;
     running.kill();
     let port_base = running.port(0, "mx") - 25;
-    let folder_of_it = running.folder.clone();
-    let mut running = {
-        let again = Running::start(&folder_of_it, port_base, &[]);
-        running = again;
-        running
-    };
+    // Its folder goes with it.
+    let killed = running;
+    let mut running = Running::start(&killed.folder, port_base, &[]);
     let answer = wait_for(&running, 0, HUGO, &format!("In-Reply-To: {id}")).await;
     assert!(answer.contains("Return-Path: <>"), "{answer}");
     assert!(answer.contains("Auto-Submitted: auto-replied"), "{answer}");

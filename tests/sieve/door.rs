@@ -53,7 +53,10 @@ async fn managesieve_does_all_that_the_standard_says_and_nothing_in_clear() {
     assert!(client.put("première", script).await.starts_with("OK"));
     let faulty = client.put("première", "keep;\r\nfrobnicate;\r\n").await;
     assert!(faulty.starts_with("NO \"line 2: "), "{faulty}");
-    assert_eq!(client.say("SETACTIVE \"none\"").await, "NO (NONEXISTENT) \"there is no script of that name\"\r\n");
+    assert_eq!(
+        client.say("SETACTIVE \"none\"").await,
+        "NO (NONEXISTENT) \"there is no script of that name\"\r\n"
+    );
     assert!(client.say("SETACTIVE \"première\"").await.starts_with("OK"));
     assert!(client.put("b", "keep;").await.starts_with("OK"));
     let list = client.say("LISTSCRIPTS").await;
@@ -101,7 +104,8 @@ async fn a_client_written_by_others_uploads_lists_and_downloads() {
     let running = Running::new(&[]);
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("rules.sieve");
-    std::fs::write(&script, "require [\"fileinto\", \"mailbox\"];\nfileinto :create \"X\";\n").unwrap();
+    std::fs::write(&script, "require [\"fileinto\", \"mailbox\"];\nfileinto :create \"X\";\n")
+        .unwrap();
     let port = running.port(0, "managesieve").to_string();
     let ca = running.ca_file();
     let connect = |arguments: &[&str]| {
@@ -124,7 +128,8 @@ async fn a_client_written_by_others_uploads_lists_and_downloads() {
     let listed = said(&connect(&["--list"]));
     assert!(listed.contains("rules") && listed.contains("ACTIVE"), "{listed}");
     let back = folder.path().join("back.sieve");
-    let got = connect(&["--download", "--remotesieve", "rules", "--localsieve", back.to_str().unwrap()]);
+    let got =
+        connect(&["--download", "--remotesieve", "rules", "--localsieve", back.to_str().unwrap()]);
     assert!(got.status.success(), "{}", said(&got));
     assert_eq!(std::fs::read(back).unwrap(), std::fs::read(script).unwrap());
 }

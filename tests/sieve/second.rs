@@ -1,9 +1,13 @@
 //! The same scripts on the same letters, here and in Dovecot's interpreter.
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::proto::sieve;
+
+use crate::support::running::run;
+use crate::support::running::said;
 
 const LETTER: &str = "Return-Path: <hugo@x.test>\nFrom: Hugo Oreade <hugo@x.test>\nTo: claire@y.test,\n \
     team: a@z.test, b@z.test;\nSubject: =?utf-8?q?R=C3=A9sultat_de_biologie?=\nX-Rank: 12\n\
@@ -69,19 +73,37 @@ fn two_interpreters_decide_alike() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("letter"), LETTER).unwrap();
-    let theirs = |script: &str, program: &str, more: &[&str]| {
-        fs::write(path("script.sieve"), script).unwrap();
-        Command::new(program)
-            // Its own configuration is not asked: it may belong to a server.
-            .args(["-c", "/dev/null", "-o", "mail_home=/tmp", "-x", "+imap4flags"])
-            .arg(path("script.sieve"))
-            .args(more)
-            .output()
-            .unwrap()
+    // It works as nobody when root runs the tests, and compares times of whole seconds.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let user = match said(&run("id", &["-u"])).trim() {
+        "0" => "65534".to_owned(),
+        user => user.to_owned(),
+    };
+    let home = folder.path().to_str().unwrap().to_owned();
+    let mut number = 0;
+    let mut theirs = |script: &str, program: &str, more: &[&str]| {
+        number += 1;
+        let file = path(&format!("script-{number}.sieve"));
+        fs::write(&file, script).unwrap();
+        let settings = [
+            format!("mail_home={home}"),
+            format!("mail_location=maildir:{home}/mail"),
+            format!("mail_uid={user}"),
+            format!("mail_gid={user}"),
+        ];
+        // Its own configuration is not asked: it may belong to a server.
+        let mut command = Command::new(program);
+        command.args(["-c", "/dev/null"]);
+        settings.iter().for_each(|setting| {
+            command.args(["-o", setting]);
+        });
+        let (options, files) = more.split_at(more.len() - 1);
+        command.args(options).arg(&file).args(files).output().unwrap()
     };
     let letter = LETTER.replace('\n', "\r\n");
     for test in TESTS {
-        let script = format!("{REQUIRE}if {test} {{ fileinto \"yes\"; }} else {{ fileinto \"no\"; }}");
+        let script =
+            format!("{REQUIRE}if {test} {{ fileinto \"yes\"; }} else {{ fileinto \"no\"; }}");
         let compiled = sieve::compile(script.as_bytes()).unwrap_or_else(|f| panic!("{test}: {f}"));
         let around = sieve::Circumstances {
             from: "hugo@x.test",
@@ -93,14 +115,14 @@ fn two_interpreters_decide_alike() {
         let verdict = compiled.run(&sieve::Letter::new(letter.as_bytes()), &around).unwrap();
         let ours = verdict.filed[0].folder.as_ref().unwrap().name.clone();
         let file = path("letter");
-        let output = theirs(
-            &script,
-            "sieve-test",
-            &["-f", "hugo@x.test", "-r", "claire@y.test", &file],
-        );
+        let output =
+            theirs(&script, "sieve-test", &["-f", "hugo@x.test", "-r", "claire@y.test", &file]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{test}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(said.contains(&format!("store message in folder: {ours}")), "{test}: we say {ours}, they {said}");
+        assert!(
+            said.contains(&format!("store message in folder: {ours}")),
+            "{test}: we say {ours}, they {said}"
+        );
     }
     for (form, is_good) in FORMS {
         let script = format!("{REQUIRE}{form}\n");

@@ -136,9 +136,8 @@ pub async fn send(
     answer: &Answer,
     end: Batch,
 ) -> Result<(), Refusal> {
-    let forget = async |end: Batch| {
-        office.store.commit(end).await.map_err(|error| commit_refusal(&error))
-    };
+    let forget =
+        async |end: Batch| office.store.commit(end).await.map_err(|error| commit_refusal(&error));
     let addresses = (Address::parse(&answer.from), Address::parse(&answer.to));
     let (Ok(from), Ok(to)) = addresses else { return forget(end).await };
     let account = office.accounts.find(&from).await.map_err(|_| Refusal::DependencyFailed)?;

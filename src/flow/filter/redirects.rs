@@ -94,12 +94,7 @@ pub(super) fn of(office: &Office, sealed: &Sealed, account: &Account, to: &Addre
 }
 
 /// The fact that a letter was not sent on.
-pub(super) fn refused(
-    office: &Office,
-    account: &Account,
-    to: &Address,
-    refusal: Refusal,
-) -> Fact {
+pub(super) fn refused(office: &Office, account: &Account, to: &Address, refusal: Refusal) -> Fact {
     let domain = account.address.domain().to_string();
     let fact = count::refused(office, domain, Some(account.kind), Some(to), refusal);
     office.metrics.count(&fact);
@@ -118,6 +113,7 @@ pub async fn send(
     redirect: &Redirect,
     end: Batch,
 ) -> Result<(), Refusal> {
+    let _alone = office.filters.sending_on.lock().await;
     let blob = BlobId::from_bytes(redirect.blob);
     let mut also = end;
     let released = office.blobs.release(blob, 1, &mut also).await.map_err(|error| {
@@ -136,9 +132,8 @@ async fn send_released(
     blob: BlobId,
     also: Batch,
 ) -> Result<(), Refusal> {
-    let forget = async |also: Batch| {
-        office.store.commit(also).await.map_err(|error| commit_refusal(&error))
-    };
+    let forget =
+        async |also: Batch| office.store.commit(also).await.map_err(|error| commit_refusal(&error));
     let addresses = (Address::parse(&redirect.mailbox), Address::parse(&redirect.to));
     let (Ok(mailbox), Ok(to)) = addresses else { return forget(also).await };
     let account = office.accounts.find(&mailbox).await.map_err(|_| Refusal::DependencyFailed)?;
@@ -167,12 +162,12 @@ async fn send_released(
     };
     let mut sent = also.clone();
     sent.extend(note("sent on".to_owned()));
-    let refusal = match crate::flow::send_on(office, &account, path, to.clone(), travels, sent).await
-    {
-        Ok(()) => return Ok(()),
-        Err(refusal) if refusal.is_temporary() => return Err(refusal),
-        Err(refusal) => refusal,
-    };
+    let refusal =
+        match crate::flow::send_on(office, &account, path, to.clone(), travels, sent).await {
+            Ok(()) => return Ok(()),
+            Err(refusal) if refusal.is_temporary() => return Err(refusal),
+            Err(refusal) => refusal,
+        };
     let back = NewMessage {
         content: Secret::new(travels.to_vec()),
         flags: Flags::default(),

@@ -73,9 +73,8 @@ pub fn check(text: &[u8]) -> Result<(), ScriptError> {
 /// What a script that can be run will not do: addresses that no letter may be sent on to.
 pub fn warnings(office: &Office, text: &[u8]) -> Option<String> {
     let script = sieve::compile(text).ok()?;
-    let may_not = |to: &&Address| {
-        !office.is_trusted(to.domain()) || office.is_patient_domain(to.domain())
-    };
+    let may_not =
+        |to: &&Address| !office.is_trusted(to.domain()) || office.is_patient_domain(to.domain());
     let refused: Vec<String> = script
         .redirects()
         .into_iter()
@@ -208,11 +207,7 @@ pub async fn set_active(
 ///
 /// # Errors
 /// [`ScriptError::Active`], [`ScriptError::NoSuchScript`], [`ScriptError::Temporary`]
-pub async fn delete(
-    office: &Office,
-    mailbox: &OpenMailbox,
-    name: &str,
-) -> Result<(), ScriptError> {
+pub async fn delete(office: &Office, mailbox: &OpenMailbox, name: &str) -> Result<(), ScriptError> {
     change(office, mailbox, |index, batch| {
         let number = index.find(name).ok_or(ScriptError::NoSuchScript)?.number;
         if index.active == Some(number) {

@@ -128,8 +128,8 @@ impl Sorting {
 
 async fn folders(home: &OpenMailbox) -> Vec<(String, Option<&'static str>)> {
     let folders = home.folders().await.unwrap_or_default();
-    let named = folders.into_iter().map(|folder| {
-        (folder.name, folder.special_use.map(|special_use| special_use.attribute()))
-    });
+    let named = folders
+        .into_iter()
+        .map(|folder| (folder.name, folder.special_use.map(|special_use| special_use.attribute())));
     named.collect()
 }

@@ -166,7 +166,8 @@ impl OpenMailbox {
         let replaced = match replacing {
             None => None,
             Some((folder, uid)) => {
-                let entry = self.plain_entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
+                let entry =
+                    self.plain_entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
                 Some((folder, entry))
             }
         };

@@ -18,6 +18,7 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Room;
 use crate::flow::mailbox::Shelf;
 use crate::flow::mailbox::ids;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::messages;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::slot::Slot;
@@ -170,6 +171,10 @@ impl Shelf {
             match committing.await {
                 Ok(()) => {
                     slots.iter().for_each(|(slot, _)| slot.announce());
+                    let now = self.clock.now();
+                    for deposit in deposits {
+                        self.index.keeper.noticed(&deposit.mailbox.slot, now, News::Changed);
+                    }
                     self.sweep_duplicates(deposits).await;
                     return Ok(placed);
                 }
@@ -266,6 +271,7 @@ impl Shelf {
             if let Some(first) = places.first() {
                 deposits[*first].mailbox.add_missing_folders(&mut head, batch);
             }
+            let before = self.rules.usage(&head);
             for place in places.iter().copied() {
                 let deposit = &deposits[place];
                 let folder = existing(deposit.folder, &head);
@@ -276,7 +282,7 @@ impl Shelf {
                     .collect();
                 let mut put = |folder: FolderId, entry: Entry| {
                     self.rules
-                        .check_letter(&head, entry.size, deposit.room)
+                        .check_letter(&before, &head, entry.size, deposit.room)
                         .map_err(Failure::Mailbox)?;
                     deposit
                         .mailbox
@@ -296,8 +302,7 @@ impl Shelf {
                     let arrived = deposit.entry.internal_date.as_millis();
                     batch.put(key, arrived.to_be_bytes().to_vec());
                 }
-                let uid_validity =
-                    head.folder(folder).map_or(0, |folder| folder.uid_validity);
+                let uid_validity = head.folder(folder).map_or(0, |folder| folder.uid_validity);
                 placed[place] = Placed::At { uid_validity, uid };
             }
             slots.push((*slot, state.foretell(&slot.id, head, batch)));

@@ -316,7 +316,8 @@ impl OpenMailbox {
         Ok(all)
     }
 
-    fn now(&self) -> Timestamp {
+    /// Now, by the relay's clock.
+    pub fn now(&self) -> Timestamp {
         self.shelf.clock.now()
     }
 

@@ -7,6 +7,7 @@
 //! | `M/<mailbox>/f/<folder>` | sealed name, special use, subscription |
 //! | `M/<mailbox>/m/<folder><uid>` | message: marks, sealed keywords, size, blob, sealed content key |
 //! | `M/<mailbox>/s/<folder><uid><chunk>` | sealed summary |
+//! | `M/<mailbox>/i/<content>` | search index: sealed signatures of contents from this one on |
 //! | `M/<mailbox>/c/<modseq>` | change log; its oldest rows go as new ones come |
 //! | `M/<mailbox>/a/<folder>` | sealed list of rights; folder 0: for all folders |
 //! | `M/<mailbox>/A` | for whom there is a row `R/<keyed reader><mailbox>` |
@@ -401,6 +402,21 @@ pub(super) fn acl_names_key(mailbox: &MailboxId) -> Vec<u8> {
 
 pub(super) fn subscriptions_key(mailbox: &MailboxId) -> Vec<u8> {
     key(mailbox, b'b', &[])
+}
+
+/// The row of the search index with contents from this one on.
+pub(super) fn leaf_key(mailbox: &MailboxId, first: &BlobId) -> Vec<u8> {
+    key(mailbox, b'i', &[first.as_bytes()])
+}
+
+pub(super) fn leaves_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'i', &[])
+}
+
+/// The content at the end of a key of the search index.
+pub(super) fn leaf_of(key: &[u8]) -> Option<BlobId> {
+    let last = key.len().checked_sub(16)?;
+    Some(BlobId::from_bytes(key[last..].try_into().ok()?))
 }
 
 const HELD: &[u8] = b"held/";

@@ -89,18 +89,18 @@ impl Rules {
         Ok(())
     }
 
-    /// The same for a letter, which the mailbox may bend for.
+    /// The same for a letter, which the mailbox may bend for. `before` is what it held before the
+    /// letter came: a filter may put several copies of it there.
     pub(super) fn check_letter(
         &self,
+        before: &Usage,
         head: &Head,
         octets: u64,
         room: Room,
     ) -> Result<(), MailboxError> {
         match room {
             Room::Strict => self.check(head, octets, 1),
-            Room::OneMore if self.has_quota() && self.usage(head).is_full() => {
-                Err(MailboxError::OverQuota)
-            }
+            Room::OneMore if self.has_quota() && before.is_full() => Err(MailboxError::OverQuota),
             Room::OneMore | Room::Any => Ok(()),
         }
     }

@@ -3,7 +3,6 @@
 //! Nothing is ever allocated because a client announced it; buffers grow with what arrived.
 use std::mem;
 
-
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::secret::Wipe;

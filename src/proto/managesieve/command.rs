@@ -84,20 +84,15 @@ impl Command {
             "STARTTLS" => Self::StartTls,
             "LOGOUT" => Self::Logout,
             "CAPABILITY" => Self::Capability,
-            "HAVESPACE" => {
-                Self::HaveSpace { name: arguments.name()?, octets: arguments.number()? }
+            "HAVESPACE" => Self::HaveSpace { name: arguments.name()?, octets: arguments.number()? },
+            "PUTSCRIPT" => {
+                Self::PutScript { name: arguments.name()?, text: Secret::new(arguments.text()?) }
             }
-            "PUTSCRIPT" => Self::PutScript {
-                name: arguments.name()?,
-                text: Secret::new(arguments.text()?),
-            },
             "LISTSCRIPTS" => Self::ListScripts,
             "SETACTIVE" => Self::SetActive(arguments.name()?),
             "GETSCRIPT" => Self::GetScript(arguments.name()?),
             "DELETESCRIPT" => Self::DeleteScript(arguments.name()?),
-            "RENAMESCRIPT" => {
-                Self::RenameScript { from: arguments.name()?, to: arguments.name()? }
-            }
+            "RENAMESCRIPT" => Self::RenameScript { from: arguments.name()?, to: arguments.name()? },
             "CHECKSCRIPT" => Self::CheckScript(Secret::new(arguments.text()?)),
             "NOOP" => Self::Noop(arguments.optional_text()?),
             "UNAUTHENTICATE" => Self::Unauthenticate,

@@ -76,11 +76,11 @@ fn nobody_fills_the_memory_with_one_command() {
 
 #[test]
 fn commands_have_their_arguments_and_no_others() {
-    let parse = |line: &str| {
-        match steps(&mut Reader::new(), format!("{line}\r\n").as_bytes(), 100).remove(0) {
-            Step::Words(words) => Command::parse(words).map(|command| format!("{command:?}")),
-            other => panic!("{line}: {other:?}"),
-        }
+    let parse = |line: &str| match steps(&mut Reader::new(), format!("{line}\r\n").as_bytes(), 100)
+        .remove(0)
+    {
+        Step::Words(words) => Command::parse(words).map(|command| format!("{command:?}")),
+        other => panic!("{line}: {other:?}"),
     };
     for (line, shown) in [
         ("HAVESPACE \"x\" 12", "HaveSpace { name: \"x\", octets: 12 }"),
@@ -110,7 +110,8 @@ fn answers_are_quoted_or_literal() {
     write::answer(&mut out, write::Ending::No, Some("QUOTA/MAXSIZE"), "say \"no\"");
     write::answer(&mut out, write::Ending::Ok, None, "two\r\nlines");
     write::capability(&mut out, "STARTTLS", None);
-    let expected = "NO (QUOTA/MAXSIZE) \"say \\\"no\\\"\"\r\nOK {10}\r\ntwo\r\nlines\r\n\"STARTTLS\"\r\n";
+    let expected =
+        "NO (QUOTA/MAXSIZE) \"say \\\"no\\\"\"\r\nOK {10}\r\ntwo\r\nlines\r\n\"STARTTLS\"\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 

@@ -124,6 +124,11 @@ pub fn readable_part(letter: &[u8], part: &Part) -> String {
     if part.subtype == "html" { html_to_text(&text) } else { text }
 }
 
+/// Octets of a charset as UTF-8; `None` when nobody here knows the charset.
+pub fn charset_text(charset: &[u8], octets: &[u8]) -> Option<String> {
+    decode::known_text(charset, octets)
+}
+
 /// A decoded header field value (RFC 2047) as UTF-8, e.g. of `Subject`.
 pub fn decoded_header(raw: &[u8]) -> String {
     words::decode(&header::unfold(raw))

@@ -92,6 +92,15 @@ pub(super) fn text(charset: Option<&str>, octets: &[u8]) -> String {
     }
 }
 
+/// Octets of a charset as UTF-8; `None` when the charset is not known.
+pub(super) fn known_text(charset: &[u8], octets: &[u8]) -> Option<String> {
+    let is = |name: &str| charset.eq_ignore_ascii_case(name.as_bytes());
+    if is("utf-8") || is("us-ascii") {
+        return Some(String::from_utf8_lossy(octets).into_owned());
+    }
+    charset_decoder(charset).map(|decoder| decoder(octets))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -39,6 +39,11 @@ impl Form {
     const ALL: [Self; 4] = [Self::Unknown, Self::Absent, Self::Bare, Self::Quoted];
 }
 
+/// True when an envelope may tell the field (its name in lower case).
+pub fn is_of_envelope(name: &[u8]) -> bool {
+    FIELDS.iter().any(|field| field.as_bytes() == name)
+}
+
 impl HeaderForms {
     /// Compares an envelope with the header section that it was read from.
     pub(super) fn new(section: &[u8], envelope: &EnvelopeFields) -> Self {

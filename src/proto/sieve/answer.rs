@@ -65,9 +65,10 @@ pub fn may_be_answered(letter: &Letter<'_>, from: &str, own: &[String]) -> bool 
         return false;
     }
     let fields = ["to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"];
-    let mut shown = fields.iter().flat_map(|name| letter.raw(name)).flat_map(|value| {
-        super::letter::addresses(value, super::program::AddressPart::All)
-    });
+    let mut shown = fields
+        .iter()
+        .flat_map(|name| letter.raw(name))
+        .flat_map(|value| super::letter::addresses(value, super::program::AddressPart::All));
     shown.any(|shown| own.iter().any(|own| own.eq_ignore_ascii_case(&shown)))
 }
 
@@ -135,7 +136,7 @@ fn line(text: &str, chars_max: usize) -> String {
 fn phrase(name: &str) -> String {
     let name = line(name, SUBJECT_CHARS_MAX);
     match name.is_ascii() {
-        true => format!("\"{}\"", name.replace('\\', "").replace('"', "")),
+        true => format!("\"{}\"", name.replace(['\\', '"'], "")),
         false => encoded(&name),
     }
 }
@@ -165,7 +166,9 @@ fn body(kind: &str, text: &str) -> String {
     let is_plain = text.is_ascii() && lines.iter().all(|line| line.len() <= LINE_OCTETS_MAX);
     if is_plain {
         let text = lines.join("\r\n");
-        return format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: 7bit\r\n\r\n{text}\r\n");
+        return format!(
+            "Content-Type: {kind}\r\nContent-Transfer-Encoding: 7bit\r\n\r\n{text}\r\n"
+        );
     }
     let encoded = STANDARD.encode(lines.join("\r\n"));
     let mut wrapped = String::with_capacity(encoded.len() + encoded.len() / 38);

@@ -229,9 +229,10 @@ impl Checker {
             handle: arguments.tagged_text("handle")?,
             reason: arguments.text("the text of the answer")?,
         };
-        let from = command.from.as_deref().filter(|from| {
-            !(self.declares("variables") && from.contains("${"))
-        });
+        let from = command
+            .from
+            .as_deref()
+            .filter(|from| !(self.declares("variables") && from.contains("${")));
         if from.is_some_and(|from| !super::answer::is_one_address(from)) {
             return Err(fault(node.line, "what stands behind :from is no address"));
         }

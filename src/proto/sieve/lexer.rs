@@ -186,7 +186,9 @@ impl<'s> Lexer<'s> {
             if line == "." {
                 return Ok(Token::Text(text));
             }
-            text.push_str(line.strip_prefix('.').filter(|_| line.starts_with("..")).unwrap_or(line));
+            text.push_str(
+                line.strip_prefix('.').filter(|_| line.starts_with("..")).unwrap_or(line),
+            );
             text.push_str("\r\n");
         }
     }

@@ -162,7 +162,8 @@ fn glob(
     }
     budget.spend(steps)?;
     let text = |from: usize, to: usize| value[from..to].iter().collect::<String>();
-    let wildcards = pattern.iter().enumerate().filter(|(_, each)| !matches!(each, Glob::Character(_)));
+    let wildcards =
+        pattern.iter().enumerate().filter(|(_, each)| !matches!(each, Glob::Character(_)));
     let parts = wildcards.map(|(place, _)| text(begins[place], begins[place + 1]));
     Ok(Some(std::iter::once(text(0, value.len())).chain(parts.take(WILDCARDS_MAX)).collect()))
 }

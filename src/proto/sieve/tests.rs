@@ -175,10 +175,7 @@ fn variables_are_set_modified_and_matched() {
             "if address :matches \"from\" \"*.*@*\" { fileinto \"${3}/${2}-${1}\"; }",
             "hopital.mssante.test/oreade-hugo",
         ),
-        (
-            "if string :matches \"a-b-c\" \"*-*\" { fileinto \"${1}|${2}|${0}\"; }",
-            "a|b-c|a-b-c",
-        ),
+        ("if string :matches \"a-b-c\" \"*-*\" { fileinto \"${1}|${2}|${0}\"; }", "a|b-c|a-b-c"),
         (
             "if string :matches \"xay\" \"?a?\" { if string :matches \"b\" \"c*\" {} } \
              fileinto \"${1}${2}\";",
@@ -203,8 +200,9 @@ fn variables_are_set_modified_and_matched() {
 #[test]
 fn marks_are_set_added_removed_and_asked_for() {
     let flags = |script: &str| {
-        let script =
-            format!("require [\"imap4flags\", \"fileinto\", \"variables\", \"relational\"];\n{script}");
+        let script = format!(
+            "require [\"imap4flags\", \"fileinto\", \"variables\", \"relational\"];\n{script}"
+        );
         verdict(&script).filed.remove(0).flags
     };
     let set = flags("setflag \"\\\\Seen\"; addflag [\"\\\\Flagged $Work\", \"$work\"];");
@@ -390,7 +388,8 @@ fn hostile_scripts_are_refused_or_stopped_and_never_hang() {
 #[test]
 fn only_people_who_wrote_to_us_are_answered() {
     let own = ["claire@cabinet.mssante.test".to_owned()];
-    let may = |from: &str, letter: &str| may_be_answered(&Letter::new(letter.as_bytes()), from, &own);
+    let may =
+        |from: &str, letter: &str| may_be_answered(&Letter::new(letter.as_bytes()), from, &own);
     let from = "hugo.oreade@hopital.mssante.test";
     assert!(may(from, LETTER));
     for more in [

@@ -67,7 +67,8 @@ pub(super) fn modified(value: String, modifiers: &[Modifier]) -> String {
         Modifier::LowerFirst => first(&value, |c| c.to_ascii_lowercase()),
         Modifier::UpperFirst => first(&value, |c| c.to_ascii_uppercase()),
         Modifier::QuoteWildcard => {
-            let quoted = |c: char| if matches!(c, '*' | '?' | '\\') { vec!['\\', c] } else { vec![c] };
+            let quoted =
+                |c: char| if matches!(c, '*' | '?' | '\\') { vec!['\\', c] } else { vec![c] };
             value.chars().flat_map(quoted).collect()
         }
         Modifier::Length => value.chars().count().to_string(),

@@ -79,8 +79,8 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
                 Err(_) => return Err(Gone::Slow.into()),
             }
         }
-        done += u32::try_from(page.len()).unwrap_or(u32::MAX);
-        line.progress(done, wanted.len()).await?;
+        done += page.len();
+        line.progress(done, wanted.len() as usize).await?;
     }
     if total.without_body {
         return Ok(Answer::no("UNAVAILABLE", "A message cannot be opened; the others were sent"));

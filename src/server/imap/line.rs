@@ -159,14 +159,21 @@ impl<S: Stream> Line<S> {
     pub(super) fn obey(&mut self, tag: &Tag, is_bounded: bool) {
         self.obeyed = Some(Obeyed {
             tag: tag.clone(),
-            next: from_now(limits::IMAP_PROGRESS_PAUSE),
+            next: from_now(limits::IMAP_PROGRESS_EVERY),
             until: is_bounded.then(|| from_now(limits::IMAP_COMMAND_TIMEOUT)),
         });
     }
 
+    /// The tag of the command that is obeyed, for responses that repeat it.
+    pub(super) fn tag(&self) -> &str {
+        self.obeyed.as_ref().map_or("", |obeyed| obeyed.tag.as_str())
+    }
+
     /// Tells now and then how far a long command got (RFC 9585 §3). Call it once a page of rows;
     /// what is counted is the caller's choice, as long as `done` grows towards `all`.
-    pub(super) async fn progress(&mut self, done: u32, all: u32) -> Result<(), Gone> {
+    pub(super) async fn progress(&mut self, done: usize, all: usize) -> Result<(), Gone> {
+        // Nobody works for a client that hung up.
+        self.still_there().await?;
         let now = from_now(Duration::ZERO);
         let Some(obeyed) = &mut self.obeyed else { return Ok(()) };
         if obeyed.until.is_some_and(|until| until <= now) {
@@ -175,7 +182,7 @@ impl<S: Stream> Line<S> {
         if obeyed.next > now {
             return Ok(());
         }
-        obeyed.next = from_now(limits::IMAP_PROGRESS_PAUSE);
+        obeyed.next = from_now(limits::IMAP_PROGRESS_EVERY);
         if !self.tells_progress {
             return Ok(());
         }
@@ -282,6 +289,25 @@ impl<S: Stream> Line<S> {
                 Ok(Ok(_)) => Ok(false),
             },
             () = rung => Ok(true),
+        }
+    }
+
+    /// Whether the client still is there, without waiting. What it says meanwhile is kept.
+    pub(super) async fn still_there(&mut self) -> Result<(), Gone> {
+        if self.stop.is_stopping() {
+            return Err(Gone::Stopping);
+        }
+        if self.input.len() >= INPUT_OCTETS {
+            return Ok(());
+        }
+        self.input.reserve(INPUT_OCTETS);
+        tokio::select! {
+            biased;
+            read = self.stream.read(&mut self.input) => match read {
+                Ok(0) | Err(_) => Err(Gone::Peer),
+                Ok(_) => Ok(()),
+            },
+            () = std::future::ready(()) => Ok(()),
         }
     }
 

@@ -84,8 +84,8 @@ pub(super) async fn store<M: Shelf, S: Stream>(
             }
         }
         modified.extend(refused);
-        done += u32::try_from(page.len()).unwrap_or(u32::MAX);
-        line.progress(done, wanted.len()).await?;
+        done += page.len();
+        line.progress(done, wanted.len() as usize).await?;
     }
     Ok(stored(view, store, modified, missing))
 }

@@ -25,10 +25,10 @@ use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
+use crate::server::imap::metadata;
 use crate::server::imap::notify;
 use crate::server::imap::notify::Moment;
 use crate::server::imap::notify::Notices;
-use crate::server::imap::metadata;
 use crate::server::imap::quota;
 use crate::server::imap::rights;
 use crate::server::imap::search;
@@ -449,7 +449,10 @@ async fn on_messages<D: Desk, S: Stream>(
         Body::Check => Ok(Answer::ok("Done")),
         Body::Expunge => messages::expunge(line, view, None).await,
         Body::UidExpunge(set) => messages::expunge(line, view, Some(&set)).await,
-        Body::Search(search) => search::search(desk, line, view, &search).await,
+        // Boxed: what a search holds on its way would make every idle session larger.
+        Body::Search(search) => Box::pin(search::search(desk, line, view, &search)).await,
+        Body::Sort(sort) => Box::pin(search::sort(desk, line, view, &sort)).await,
+        Body::Thread(thread) => Box::pin(search::thread(desk, line, view, &thread)).await,
         Body::Fetch(fetch) => fetch::fetch(desk, line, view, &fetch).await,
         Body::Store(store) => messages::store(line, view, &store).await,
         Body::Copy { by, set, mailbox } => {

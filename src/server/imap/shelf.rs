@@ -1,10 +1,12 @@
 //! What a session asks of the flow: one narrow trait for the office and one for an open
 //! mailbox, so that sessions can be tested over memory.
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::domain::address::Address;
+use crate::domain::envelope::BlobId;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
@@ -16,6 +18,7 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
+use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
@@ -24,8 +27,10 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Staged;
-use crate::flow::mailbox::Watch;
 use crate::flow::mailbox::Usage;
+use crate::flow::mailbox::Watch;
+use crate::flow::mailbox::index::SealedLetter;
+use crate::flow::mailbox::index::SealedSummaries;
 use crate::flow::mailbox::readers::Annotations;
 use crate::flow::mailbox::readers::Grant;
 use crate::flow::mailbox::readers::Identifier;
@@ -35,6 +40,8 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::infra::directory::Directory;
 use crate::proto::imap::command::RightsChange;
+use crate::proto::imap::folded::Signature;
+use crate::proto::imap::folded::SignatureKey;
 use crate::proto::mime::summary::Summary;
 use crate::server::imap::capabilities::Offer;
 use crate::server::imap::line::Times;
@@ -149,11 +156,6 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         uid: Uid,
     ) -> impl Future<Output = Result<Option<Entry>, MailboxError>> + Send;
-    fn summary(
-        &self,
-        folder: FolderId,
-        entry: &Entry,
-    ) -> impl Future<Output = Result<Arc<Summary>, MailboxError>> + Send;
     fn summaries(
         &self,
         folder: FolderId,
@@ -257,6 +259,27 @@ pub(super) trait Shelf: Clone + Send + Sync {
         &self,
         edit: impl FnOnce(&mut Kept) + Send,
     ) -> impl Future<Output = Result<(), MailboxError>> + Send;
+    fn now(&self) -> Timestamp;
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, MailboxError>> + Send;
+    fn sealed_letter(
+        &self,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<SealedLetter, MailboxError>> + Send;
+    fn summaries_to_open(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<SealedSummaries, MailboxError>> + Send;
+    fn signature_key(&self) -> SignatureKey;
+    fn signatures(
+        &self,
+        contents: &[BlobId],
+    ) -> impl Future<Output = Result<HashMap<BlobId, Signature>, MailboxError>> + Send;
+    fn learn(&self, learnt: Vec<(BlobId, Signature)>) -> impl Future<Output = ()> + Send;
+    fn was_searched(&self);
 }
 
 impl Desk for Arc<Office> {
@@ -387,9 +410,6 @@ impl Shelf for OpenMailbox {
     }
     async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
         self.entry(folder, uid).await
-    }
-    async fn summary(&self, folder: FolderId, entry: &Entry) -> Result<Arc<Summary>, MailboxError> {
-        self.summary(folder, entry).await
     }
     async fn summaries(
         &self,
@@ -525,5 +545,39 @@ impl Shelf for OpenMailbox {
         edit: impl FnOnce(&mut Kept) + Send,
     ) -> Result<(), MailboxError> {
         self.change_subscriptions(edit).await
+    }
+    fn now(&self) -> Timestamp {
+        self.now()
+    }
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, MailboxError> {
+        self.aside(work).await
+    }
+    async fn sealed_letter(&self, entry: &Entry) -> Result<SealedLetter, MailboxError> {
+        self.sealed_letter(entry).await
+    }
+    async fn summaries_to_open(
+        &self,
+        folder: FolderId,
+        entries: &[Entry],
+    ) -> Result<SealedSummaries, MailboxError> {
+        self.summaries_to_open(folder, entries).await
+    }
+    fn signature_key(&self) -> SignatureKey {
+        self.signature_key()
+    }
+    async fn signatures(
+        &self,
+        contents: &[BlobId],
+    ) -> Result<HashMap<BlobId, Signature>, MailboxError> {
+        self.signatures(contents).await
+    }
+    async fn learn(&self, learnt: Vec<(BlobId, Signature)>) {
+        self.learn(learnt).await;
+    }
+    fn was_searched(&self) {
+        self.was_searched();
     }
 }

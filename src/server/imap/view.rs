@@ -42,14 +42,14 @@ pub(super) struct View<M: Shelf> {
     pub(super) access: Access,
     /// Rings when it may have changed.
     pub(super) bell: M::Bell,
+    /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
+    saved: UidSet,
     /// Whether new marks are told unasked (NOTIFY may say no).
     pub(super) tells_flags: bool,
     /// What the client knows of; the place of a UID is its sequence number.
     uids: UidSet,
     /// Gone from the mailbox, and the client does not know yet.
     gone: UidSet,
-    /// What the last search saved: `$` (RFC 5182 §2.1).
-    saved: UidSet,
     /// Changes up to here were told.
     seen: ModSeq,
     /// Changes that this session made and told already.
@@ -97,10 +97,10 @@ impl<M: Shelf> View<M> {
             folder: id,
             access,
             bell,
+            saved: UidSet::new(),
             tells_flags: true,
             uids: contents.uids.clone(),
             gone: UidSet::new(),
-            saved: UidSet::new(),
             seen: contents.modseq,
             told: BTreeMap::new(),
         };
@@ -142,7 +142,7 @@ impl<M: Shelf> View<M> {
         self.saved.intersection(&self.uids)
     }
 
-    /// Saves the result of a search for `$`.
+    /// Saves what a search found.
     pub(super) fn save(&mut self, found: UidSet) {
         self.saved = found;
     }

@@ -98,8 +98,7 @@ impl<'o, S: Stream> Session<'o, S> {
 
     fn new(office: &'o Arc<Office>, line: Line<S>, peer: IpAddr, is_tls: bool) -> Self {
         let (owner, bad_commands, failed_logins) = (None, 0, 0);
-        let mut session =
-            Self { office, line, is_tls, peer, owner, bad_commands, failed_logins };
+        let mut session = Self { office, line, is_tls, peer, owner, bad_commands, failed_logins };
         // RFC 5804 §1.7, §2.2: at the beginning, and again under TLS.
         session.capabilities();
         session.say(&Answer::ok("Vaguemestre is ready"));

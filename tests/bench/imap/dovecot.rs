@@ -112,7 +112,7 @@ fn configuration(path: &Path, door: SocketAddr, crypt: bool) -> String {
          port = {port}\n    ssl = yes\n  }}\n}}\n\
          service imap {{\n  process_limit = 12000\n  vsz_limit = 4G\n}}\n\
          service auth {{\n  client_limit = 40000\n}}\nservice anvil {{\n  client_limit = 40000\n}}\n\
-         service config {{\n  client_limit = 40000\n}}\n\
+         \
          default_client_limit = 20000\n\
          namespace inbox {{\n  inbox = yes\n}}\n{crypt}"
     )

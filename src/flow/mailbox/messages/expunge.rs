@@ -8,6 +8,7 @@ use crate::flow::mailbox::ATTEMPTS_MAX;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::messages::MESSAGES_AT_ONCE;
 use crate::flow::mailbox::messages::references;
 use crate::flow::mailbox::messages::sorted;
@@ -65,6 +66,7 @@ impl OpenMailbox {
         let is_held = !self.shelf.rules.retention.is_zero();
         for some in doomed.chunks(if is_held { HELD_AT_ONCE } else { MESSAGES_AT_ONCE }) {
             self.remove_some(folder, some).await?;
+            self.shelf.index.keeper.noticed(&self.slot, self.shelf.clock.now(), News::Changed);
         }
         Ok(())
     }

@@ -230,7 +230,8 @@ impl OpenMailbox {
         let end = self.folder(from).await?.uid_next.0;
         let mut next = 1;
         loop {
-            let some = self.plain_entries(from, next..=end.saturating_sub(1), MESSAGES_AT_ONCE).await?;
+            let some =
+                self.plain_entries(from, next..=end.saturating_sub(1), MESSAGES_AT_ONCE).await?;
             let Some(last) = some.last() else { return Ok(()) };
             next = last.uid.0.saturating_add(1);
             let uids: Vec<Uid> = some.iter().map(|entry| entry.uid).collect();

@@ -52,6 +52,7 @@ async fn timed<T>(report: &mut String, what: &str, work: impl Future<Output = T>
 
 #[tokio::test]
 #[ignore = "minutes of work; its output is a figure, not a verdict"]
+#[allow(clippy::print_stdout, reason = "the figures are what it is for")]
 async fn figures_of_a_large_folder() {
     let rows: u32 = std::env::var("ROWS").map_or(1_000_000, |rows| rows.parse().unwrap());
     let keys = Arc::new(Keyring::with_master(Secret::new([7; 32])));

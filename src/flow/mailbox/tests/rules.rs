@@ -74,6 +74,9 @@ async fn a_letter_for_several_bends_a_mailbox_that_was_not_full_once() {
     let full = deliver(Room::OneMore).await;
     assert!(matches!(full, Err(MailboxError::OverQuota)), "{full:?}");
     assert_eq!(full.unwrap_err().refusal(), crate::domain::status::Refusal::MailboxFull);
+    // The several copies that a filter makes are one letter.
+    let other = World::ruled(quota(20, 1_000)).await;
+    other.deposit_with(3, b"", None, Room::OneMore).await.unwrap();
     // The relay's own reports are not lost.
     deliver(Room::Any).await.unwrap();
     assert_eq!(mailbox.usage().await.unwrap().messages, 3);

@@ -49,7 +49,11 @@ async fn survives(damage: Damage, place: usize) -> bool {
     client.ok("a SEARCH SUBJECT x").await;
     // What is listed is listed of every row that is there, whatever its state.
     let listed = client.ok("a FETCH 1:* (UID MODSEQ EMAILID THREADID SAVEDATE PREVIEW)").await;
-    assert_eq!(listed.matches(" PREVIEW ").count(), listed.matches(" EMAILID (M").count(), "{case}");
+    assert_eq!(
+        listed.matches(" PREVIEW ").count(),
+        listed.matches(" EMAILID (M").count(),
+        "{case}"
+    );
     assert_eq!(listed.matches(" FETCH (UID ").count(), fetched.matches("FETCH (UID ").count());
     assert!(listed.matches(" PREVIEW \"Bonjour\")").count() >= 2, "{case}: {listed}");
     let decoded = client.say("a FETCH 1:* (UID BINARY.SIZE[2] BINARY.PEEK[2])").await;

@@ -187,5 +187,5 @@ async fn a_session_that_waits_takes_a_few_kilobytes() {
     let line = Line::new(far, house.stopped.clone(), house.desk.times());
     let session = Session::new(&*house.desk, line, Safety::Tls, None, &count);
     let task = size_of_val(&session.run());
-    assert!(task < 4_096, "{task} octets");
+    assert!(task < 6_144, "{task} octets");
 }
