@@ -176,6 +176,11 @@ impl Client {
         Ok(client)
     }
 
+    /// What the server said when it closed, although the last command was answered.
+    pub(crate) fn closing(&self) -> Option<&str> {
+        self.bye.as_deref()
+    }
+
     pub(crate) fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|known| known.eq_ignore_ascii_case(capability))
     }

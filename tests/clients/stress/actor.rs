@@ -64,6 +64,8 @@ pub(super) struct Actor {
     client: Option<Client>,
     manner: Manner,
     pub(super) view: Option<View>,
+    /// UIDVALIDITY of what was opened last, even if it is being left.
+    last_selected: Option<u32>,
     caches: BTreeMap<u32, Cache>,
     submission: Option<Submission>,
     made: usize,
@@ -80,6 +82,7 @@ impl Actor {
             client: None,
             manner: Manner::Plain,
             view: None,
+            last_selected: None,
             caches: BTreeMap::new(),
             submission: None,
             made: 0,
@@ -106,6 +109,14 @@ impl Actor {
     }
 
     async fn acts_once(&mut self) -> anyhow::Result<()> {
+        // No step begins with a command that cannot be said any more.
+        if let Some(bye) = self.client.as_ref().and_then(Client::closing) {
+            let error = anyhow::anyhow!("the server closes: {bye}");
+            if !self.was_deleted(&error) {
+                return Err(error);
+            }
+            self.leave();
+        }
         if self.client.is_none() {
             self.connect().await?;
         }
@@ -124,9 +135,9 @@ impl Actor {
 
     /// RFC 3501 has no word for "your mailbox was deleted": the server may hang up.
     fn was_deleted(&self, error: &anyhow::Error) -> bool {
-        let Some(view) = &self.view else { return false };
+        let Some(validity) = self.last_selected else { return false };
         let model = self.stage.model.lock().unwrap();
-        let folder = model.folders.get(&(self.mailbox, view.uid_validity));
+        let folder = model.folders.get(&(self.mailbox, validity));
         folder.is_none_or(|folder| folder.is_gone) && error.to_string().contains("closes")
     }
 
@@ -414,6 +425,7 @@ impl Actor {
         // Another folder may have got its name meanwhile.
         let cache = cache.filter(|_| validity == key.1.to_string());
         let is_qresync = self.manner == Manner::Qresync;
+        self.last_selected = Some(validity.parse()?);
         self.view = Some(View::open(&folder.name, &answer, is_qresync, cache)?);
         Ok(())
     }
@@ -690,6 +702,10 @@ impl Actor {
                 self.made += 1;
                 let command = format!("CREATE \"{name}\"");
                 self.say(&command, Numbers::MayChange).await?.expect(Status::Ok)?;
+                if self.client.as_ref().is_some_and(|client| client.closing().is_some()) {
+                    self.leave();
+                    self.connect().await?;
+                }
                 let command = format!("STATUS \"{name}\" (UIDVALIDITY)");
                 let answer = self.say(&command, Numbers::MayChange).await?.expect(Status::Ok)?;
                 let validity = status(&answer, "UIDVALIDITY").context("no UIDVALIDITY")?;

@@ -51,7 +51,7 @@ async fn a_soak_stays_under_its_memory_ceiling() {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let minutes = number("VAGUEMESTRE_SOAK_MINUTES", 10);
-    let ceiling = number("VAGUEMESTRE_SOAK_CEILING_KIB", 262_144);
+    let ceiling = number("VAGUEMESTRE_SOAK_CEILING_KIB", 524_288);
     run(minutes * 60, Some(ceiling)).await;
 }
 

@@ -71,6 +71,8 @@ pub(super) struct Model {
     copies: BTreeMap<Place, Copy>,
     /// No longer there: moved away, or expunged by its owner with success.
     left: BTreeSet<Place>,
+    /// Those of them that a move took away: that can happen once.
+    moved: BTreeSet<Place>,
     told_gone: BTreeMap<Place, usize>,
     seen: BTreeMap<Place, Token>,
     letters: BTreeMap<Token, String>,
@@ -127,8 +129,10 @@ impl Model {
 
     pub(super) fn moved(&mut self, from: Place, to: Place) -> anyhow::Result<()> {
         let owner = self.known(from).owner;
-        if !self.left.insert(from) {
-            anyhow::bail!("{from:?} was moved or expunged twice; the second time to {to:?}");
+        // An expunge by its owner may have found it gone already, and be heard of before.
+        self.left.insert(from);
+        if !self.moved.insert(from) {
+            anyhow::bail!("{from:?} was moved twice; the second time to {to:?}");
         }
         let origin = Origin::Moved(from);
         let copy =
@@ -356,6 +360,7 @@ impl Model {
             self.copies.insert(*place, copy);
         }
         self.left.clear();
+        self.moved.clear();
         self.told_gone.clear();
         self.seen.clear();
         // Places stay used for ever: remember those that were, so that none is given twice.

@@ -78,29 +78,26 @@ impl View {
 
     /// RFC 7162 §3.2.5: the cache, less what vanished, with what changed, is the folder.
     fn resynchronise(&mut self, answer: &Answer, cache: Cache) -> anyhow::Result<()> {
+        let is_news = |response: &Response| {
+            response.numbered("EXISTS").is_some()
+                || response.named("VANISHED").is_some_and(|words| words[0].list().is_empty())
+        };
+        // What happened while it was being opened is told behind, and counts from there on.
+        let first = answer.untagged.iter().position(|r| r.numbered("EXISTS").is_some());
+        let first = first.map_or(0, |place| place + 1);
+        let news = answer.untagged[first..].iter().position(is_news);
+        let (state, news) = match news {
+            Some(place) => answer.untagged.split_at(first + place),
+            None => (&answer.untagged[..], &[][..]),
+        };
         let mut messages = cache.messages;
-        let mut exists = None;
-        let mut newer = 0;
-        for response in &answer.untagged {
-            if let Some(count) = response.numbered("EXISTS") {
-                // A second one is news: those messages were not there when it was opened.
-                newer = exists.map_or(0, |first: usize| count as usize - first);
-                exists = exists.or(Some(count as usize));
-            }
-            if let Some(words) = response.named("VANISHED") {
-                let is_earlier = words[0].list().first().and_then(Value::atom) == Some("EARLIER");
-                let set = if is_earlier { &words[1] } else { &words[0] };
-                for uid in imap::numbers(&set.text().unwrap_or_default())? {
-                    messages.remove(&uid);
-                    if !is_earlier {
-                        exists = exists.map(|count| count - 1);
-                    }
-                }
+        for words in state.iter().filter_map(|response| response.named("VANISHED")) {
+            for uid in imap::numbers(&words[1].text().unwrap_or_default())? {
+                messages.remove(&uid);
             }
         }
-        let exists = exists.unwrap_or(0);
         let mut told = Vec::new();
-        for response in &answer.untagged {
+        for response in state {
             let Some(sequence) = response.numbered("FETCH") else { continue };
             let slot = read(response)?;
             let Some(uid) = slot.uid else { bail!("no UID in {}", response.raw) };
@@ -110,19 +107,25 @@ impl View {
             *known = slot;
             told.push((uid, sequence));
         }
+        // Counted by EXISTS, and gone before they could be told: the news say so.
+        for words in news.iter().filter_map(|response| response.named("VANISHED")) {
+            for uid in imap::numbers(&words[0].text().unwrap_or_default())? {
+                messages.entry(uid).or_insert_with(|| Slot { uid: Some(uid), ..Slot::default() });
+            }
+        }
         let have: Vec<u32> = messages.keys().copied().collect();
         ensure!(
-            have.len() >= exists && have.len() <= exists + newer,
-            "after QRESYNC {} messages are known, and EXISTS says {exists}: {have:?}",
-            have.len()
+            have.len() == self.slots.len(),
+            "after QRESYNC {} messages are known, and EXISTS says {}: {have:?}",
+            have.len(),
+            self.slots.len()
         );
-        newer = exists + newer - have.len();
         for (uid, sequence) in told {
             let at = have.binary_search(&uid).map_or(0, |place| place + 1);
             ensure!(at == sequence as usize, "UID {uid} is told as {sequence}, and is {at}");
         }
         self.slots = messages.into_values().collect();
-        self.slots.resize(self.slots.len() + newer, Slot::default());
+        self.hear(news, Numbers::MayChange)?;
         Ok(())
     }
 
