@@ -2,6 +2,7 @@
 use crate::domain::folder::Flags;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
+use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::rights::Right;
@@ -120,7 +121,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         if view.access == Access::ReadWrite && view.rights.has(Right::Expunge) {
             let gone = view.shelf.expunge(view.folder, None).await?;
             if !gone.is_empty() && self.line.dialect.qresync {
-                highest = self.highest_without_gaps(view).await?;
+                highest = self.highest_without_gaps(view, gone).await?;
             }
         }
         self.unselect();
@@ -137,10 +138,16 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
     async fn highest_without_gaps(
         &self,
         view: &View<D::Shelf>,
+        removed: impl IntoIterator<Item = Uid>,
     ) -> Result<Option<ModSeq>, MailboxError> {
         let changes = view.shelf.changes(view.folder, view.seen()).await?;
         let highest = changes.folder.map(|folder| folder.highest_modseq);
-        Ok(highest.filter(|_| changes.touched.is_empty()))
+        let removed: UidSet = removed.into_iter().map(|uid| uid.0).collect();
+        // What others removed from what the client knows counts as well: it was never told.
+        let by_others = changes.gone.intersection(view.uids()).difference(&removed);
+        let has_no_gap =
+            changes.touched.is_empty() && by_others.is_empty() && view.has_told_all_gone();
+        Ok(highest.filter(|_| has_no_gap))
     }
 }
 

@@ -137,6 +137,11 @@ impl<M: Shelf> View<M> {
         self.seen
     }
 
+    /// True when nothing is gone that the client was not told of.
+    pub(super) fn has_told_all_gone(&self) -> bool {
+        self.gone.is_empty()
+    }
+
     /// What the last search saved, without what is gone since (RFC 5182 §2.1).
     pub(super) fn saved(&self) -> UidSet {
         self.saved.intersection(&self.uids)
