@@ -25,6 +25,7 @@ mod smtp;
 mod store;
 mod stories;
 mod support;
+mod team;
 mod torn;
 mod trust;
 mod web;

@@ -252,6 +252,11 @@ impl Authenticated {
         self.list.as_ref()
     }
 
+    /// True when a filter sends the letter on.
+    pub fn is_sent_on(&self) -> bool {
+        matches!(self.accepted.caller().credentials, Credentials::Filter(_))
+    }
+
     /// The mailbox whose login vouches, if any.
     pub fn account(&self) -> Option<&Account> {
         match &self.accepted.caller().credentials {

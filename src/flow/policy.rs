@@ -9,7 +9,6 @@ use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::flow::accept::Credentials;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::exchange;
 use crate::flow::office::Office;
@@ -75,16 +74,11 @@ fn check_domain(office: &Office, by: &Authenticated, address: &Address) -> Resul
             Err(Refusal::DomainNotTrusted)
         }
         // What a filter sends on never leaves the trust space.
-        Door::House if is_sent_on(by) && !office.is_trusted(address.domain()) => {
+        Door::House if by.is_sent_on() && !office.is_trusted(address.domain()) => {
             Err(Refusal::DomainNotTrusted)
         }
         _ => Ok(()),
     }
-}
-
-/// True for what a filter sends on.
-fn is_sent_on(by: &Authenticated) -> bool {
-    matches!(by.accepted().caller().credentials, Credentials::Filter(_))
 }
 
 /// A patient's address is built from a valid INS matricule only (ANS Ref2 §3.3, ECO.2.2.6).
@@ -292,6 +286,6 @@ impl Cleared {
 
     /// True when the relay itself wrote the letter.
     pub fn is_from_the_house(&self) -> bool {
-        matches!(self.authenticated.accepted().caller().credentials, Credentials::House)
+        self.authenticated.accepted().door() == Door::House && !self.authenticated.is_sent_on()
     }
 }

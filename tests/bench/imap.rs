@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench imap` takes a few seconds for each figure; `-- full` takes its time,
 //! `big` selects a mailbox of a million messages as well. Names of figures (`fetch append list
-//! select store idle memory`) choose some. The load generator runs beside the server on the same
+//! select store idle memory search`) choose some. The load generator runs beside the server on the same
 //! machine; compare figures of one run only.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![allow(clippy::print_stdout, reason = "its tables are its result")]
@@ -30,7 +30,8 @@ use support::running::Running;
 
 /// Mailboxes of each server.
 const ACCOUNTS: usize = 64;
-const FIGURES: [&str; 7] = ["fetch", "append", "list", "select", "store", "idle", "memory"];
+const FIGURES: [&str; 8] =
+    ["fetch", "append", "list", "select", "store", "idle", "memory", "search"];
 
 /// How long, and how much.
 struct Size {
@@ -115,6 +116,9 @@ async fn measure(server: &Server, size: &Size, wants: &dyn Fn(&str) -> bool) -> 
     if wants("list") || wants("store") {
         let messages = size.listed;
         figures.extend(loads::listing(server, messages, wants("store"), size.seconds).await);
+    }
+    if wants("search") {
+        figures.extend(loads::search(server, size.listed).await);
     }
     if wants("select") {
         for messages in &size.selected {

@@ -75,7 +75,7 @@ async fn every_acknowledged_letter_is_in_its_mailboxes_exactly_once() {
 async fn check(running: &Running, operator: usize, user: &str, acknowledged: &[Acknowledged]) {
     let mut imap = running.imap(operator, user).await;
     // Letters for the other operator may still be under way.
-    for _ in 0..600 {
+    for _ in 0..1_800 {
         imap.command("SELECT INBOX").await.unwrap();
         let listed = imap.command("FETCH 1:* (ENVELOPE)").await.unwrap();
         let listed = String::from_utf8_lossy(&listed.concat()).into_owned();

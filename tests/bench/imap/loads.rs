@@ -173,6 +173,29 @@ pub async fn listing(server: &Server, messages: usize, store: bool, seconds: u64
     figures
 }
 
+/// Words that no letter holds, and orders; the first search pays for what later ones know.
+pub async fn search(server: &Server, messages: usize) -> Vec<Figure> {
+    let user = 32;
+    fill(server, user, 4_096, messages).await;
+    let mut client = server.open(user).await;
+    client.run("SELECT INBOX").await;
+    let mut figures = Vec::new();
+    for (name, command) in [
+        ("SEARCH TEXT, first", "SEARCH TEXT zanzibar"),
+        ("SEARCH TEXT of another word", "SEARCH TEXT madagascar"),
+        ("SEARCH SUBJECT", "SEARCH SUBJECT zanzibar"),
+        ("SORT (SUBJECT DATE)", "SORT (SUBJECT DATE) UTF-8 ALL"),
+        ("THREAD REFERENCES", "THREAD REFERENCES UTF-8 ALL"),
+    ] {
+        let began = Instant::now();
+        client.run(command).await;
+        let took = began.elapsed().as_secs_f64() * 1_000.0;
+        figures.push(Figure::new(format!("{name}, {messages} messages"), took, "ms", false));
+    }
+    empty(client).await;
+    figures
+}
+
 /// SELECT of a large mailbox.
 pub async fn select(server: &Server, messages: usize) -> Vec<Figure> {
     let user = 31;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
+use crate::domain::folder::FolderId;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::flow::mailbox::readers::Identifier;
@@ -163,6 +164,8 @@ async fn a_listing_tells_rights_and_status_of_what_may_be_read() {
     let practice = Practice::new().await;
     practice.grant("INBOX", "a@h.test", "lrs").await;
     practice.grant("Sent", "a@h.test", "li").await;
+    let team = practice.desk.open("team@h.test").await;
+    let id = team.mailbox_id(&team.folder(FolderId::INBOX).await.unwrap());
     let mut a = practice.login("a@h.test").await;
     let returns = Returns {
         my_rights: true,
@@ -181,11 +184,10 @@ async fn a_listing_tells_rights_and_status_of_what_may_be_read() {
         format!(
             "* LIST (\\NonExistent \\Noselect \\HasChildren) \"/\" \"{TEAM}\"\r\n\
              * LIST (\\HasNoChildren) \"/\" \"{TEAM}/INBOX\"\r\n\
-             * STATUS \"{TEAM}/INBOX\" (MESSAGES 0 MAILBOXID (F{}-1))\r\n\
+             * STATUS \"{TEAM}/INBOX\" (MESSAGES 0 MAILBOXID ({id}))\r\n\
              * MYRIGHTS \"{TEAM}/INBOX\" lrs\r\n\
              * LIST (\\HasNoChildren) \"/\" \"{TEAM}/Sent\"\r\n\
-             * MYRIGHTS \"{TEAM}/Sent\" li\r\nt OK Done\r\n",
-            "01".repeat(16)
+             * MYRIGHTS \"{TEAM}/Sent\" li\r\nt OK Done\r\n"
         )
     );
 }
