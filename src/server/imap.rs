@@ -9,6 +9,7 @@ mod folders; // commands on mailboxes
 mod idle; // news as they come
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
+mod marks; // which flags a client knows
 mod messages; // commands on messages
 mod metadata; // annotations
 mod quota; // how much room there is
