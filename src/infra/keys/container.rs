@@ -88,14 +88,14 @@ impl Sealing {
     fn end_part(&mut self, length: &[u8]) -> Result<(), KeyError> {
         self.chunks.write(length)?;
         self.chunks.write(&self.part)?;
-        self.part.clear();
+        wipe(&mut self.part);
         Ok(())
     }
 }
 
 impl Drop for Sealing {
     fn drop(&mut self) {
-        self.part.wipe();
+        wipe(&mut self.part);
     }
 }
 
@@ -157,15 +157,22 @@ impl Chunks {
         seal_onto(&mut self.sealed, context, &self.chunk)?;
         self.count += 1;
         self.octets += self.chunk.len() as u64;
-        self.chunk.clear();
+        wipe(&mut self.chunk);
         Ok(())
     }
 }
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        self.chunk.wipe();
+        wipe(&mut self.chunk);
     }
+}
+
+/// Empties a buffer. It is always emptied so: what lies behind its end was never used, and a
+/// small letter does not pay for a large buffer.
+fn wipe(buffer: &mut Vec<u8>) {
+    buffer.as_mut_slice().wipe();
+    buffer.clear();
 }
 
 fn seal_onto(
