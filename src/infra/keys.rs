@@ -1,6 +1,7 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
 mod boxes;
+mod container;
 mod master;
 mod pgp;
 

@@ -1,13 +1,10 @@
 //! OpenPGP (RFC 9580 §10.3): making keys, sealing a stream, opening a message.
 //!
-//! The form at rest is narrow on purpose: PKESK version 3 packets, then one SEIPD version 1
-//! packet that holds one literal packet. Every OpenPGP program since RFC 4880 §5.13 reads it; nothing
-//! else is ever opened, so there is no compression bomb and no unauthenticated text.
+//! The form at rest is narrow on purpose: PKESK version 6 packets, then one SEIPD version 2
+//! packet (AES-256, OCB) that holds one literal packet. Contents that were sealed before have
+//! PKESK version 3 and SEIPD version 1 (RFC 4880 §5.13), and open as well; nothing else is ever
+//! opened, so there is no compression bomb and no unauthenticated text. Why: decision 11.
 use std::io::Read;
-use std::io::Write;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -26,7 +23,7 @@ use sequoia_openpgp::packet::Tag;
 use sequoia_openpgp::packet::key::PublicParts;
 use sequoia_openpgp::packet::key::SecretParts;
 use sequoia_openpgp::packet::key::UnspecifiedRole;
-use sequoia_openpgp::packet::pkesk::PKESK3;
+use sequoia_openpgp::packet::pkesk::PKESK6;
 use sequoia_openpgp::parse::PacketParser;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::parse::stream::DecryptionHelper;
@@ -36,8 +33,6 @@ use sequoia_openpgp::parse::stream::VerificationHelper;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::Serialize;
 use sequoia_openpgp::serialize::SerializeInto;
-use sequoia_openpgp::serialize::stream::Encryptor;
-use sequoia_openpgp::serialize::stream::Message;
 use sequoia_openpgp::types::Features;
 use sequoia_openpgp::types::KeyFlags;
 use sequoia_openpgp::types::SymmetricAlgorithm;
@@ -46,24 +41,27 @@ use zeroize::Zeroizing;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::KeyError;
+use crate::infra::keys::container;
 
 /// The cipher of everything that we seal.
-const CIPHER: SymmetricAlgorithm = SymmetricAlgorithm::AES256;
+pub(super) const CIPHER: SymmetricAlgorithm = SymmetricAlgorithm::AES256;
 /// Its identifier (RFC 9580 §9.3).
-const CIPHER_ID: u8 = 9;
+pub(super) const CIPHER_ID: u8 = 9;
 /// Octets of its key.
 const SESSION_KEY_OCTETS: usize = 32;
 /// Octets of the digest that ties a content key to the packets before the encrypted one.
 const COMMITMENT_OCTETS: usize = 16;
 /// A key is made a little before "now", so that a peer whose clock is behind can use it.
 const KEY_AGE_AT_BIRTH: Duration = Duration::from_secs(300);
-/// Octets of clear text per chunk: a power of two, at least 512 (RFC 9580 §4.2.1.4).
-const CHUNK: usize = 1 << CHUNK_EXPONENT;
-const CHUNK_EXPONENT: u8 = 15;
+/// First octet of a content key's form, for a container of version 1: its cipher. A container
+/// of version 2 names its cipher itself.
+const FORM_OF_VERSION_1: u8 = CIPHER_ID;
+/// The same for version 2: not the number of any cipher.
+const FORM_OF_VERSION_2: u8 = 0x82;
 /// First octets of the packets that we write (RFC 9580 §4.2, §5).
 const PKESK_TAG: u8 = 0xC0 | 1;
-const LITERAL_TAG: u8 = 0xC0 | 11;
-const SEIPD_TAG: u8 = 0xC0 | 18;
+pub(super) const LITERAL_TAG: u8 = 0xC0 | 11;
+pub(super) const SEIPD_TAG: u8 = 0xC0 | 18;
 
 /// A public encryption subkey.
 pub(super) type EncryptionKey = Key<PublicParts, UnspecifiedRole>;
@@ -77,8 +75,8 @@ pub(super) fn generate(user_id: &str, now: Timestamp) -> Result<Cert, KeyError> 
         CertBuilder::new()
             .set_profile(openpgp::Profile::RFC4880)?
             .set_cipher_suite(CipherSuite::Cv25519)
-            // Says to other programs: version 1 of the encrypted container, please.
-            .set_features(Features::empty().set_seipdv1())?
+            // Which versions of the encrypted container its owner reads.
+            .set_features(Features::empty().set_seipdv1().set_seipdv2())?
             .set_creation_time(born)
             .set_validity_period(None)
             .set_primary_key_flags(KeyFlags::empty().set_certification())
@@ -145,9 +143,19 @@ fn as_of(cert: &Cert) -> SystemTime {
         .unwrap_or(UNIX_EPOCH)
 }
 
+/// Of the encrypted container, and with it of the packets that hold its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// CFB and SHA-1 (RFC 9580 §5.13.1), behind PKESK version 3. Only read.
+    One,
+    /// AEAD (RFC 9580 §5.13.2), behind PKESK version 6.
+    Two,
+}
+
 /// The key of one content, tied to the packets that stand before its encrypted part: these are
 /// not covered by the integrity check of OpenPGP.
 pub(super) struct ContentKey {
+    version: Version,
     session_key: SessionKey,
     commitment: [u8; COMMITMENT_OCTETS],
 }
@@ -157,7 +165,10 @@ impl ContentKey {
     pub(super) fn to_octets(&self) -> Zeroizing<Vec<u8>> {
         let length = 1 + COMMITMENT_OCTETS + SESSION_KEY_OCTETS;
         let mut octets = Zeroizing::new(Vec::with_capacity(length));
-        octets.push(CIPHER_ID);
+        octets.push(match self.version {
+            Version::One => FORM_OF_VERSION_1,
+            Version::Two => FORM_OF_VERSION_2,
+        });
         octets.extend_from_slice(&self.commitment);
         octets.extend_from_slice(&self.session_key);
         octets
@@ -165,24 +176,24 @@ impl ContentKey {
 
     /// From the form that was wrapped.
     pub(super) fn from_octets(octets: &[u8]) -> Option<Self> {
-        let (&cipher, rest) = octets.split_first()?;
+        let (&form, rest) = octets.split_first()?;
         let (commitment, session_key) = rest.split_first_chunk::<COMMITMENT_OCTETS>()?;
-        if cipher != CIPHER_ID || session_key.len() != SESSION_KEY_OCTETS {
+        let version = match form {
+            FORM_OF_VERSION_1 => Version::One,
+            FORM_OF_VERSION_2 => Version::Two,
+            _ => return None,
+        };
+        if session_key.len() != SESSION_KEY_OCTETS {
             return None;
         }
-        Some(Self { session_key: SessionKey::from(session_key), commitment: *commitment })
+        Some(Self { version, session_key: SessionKey::from(session_key), commitment: *commitment })
     }
 }
 
 /// Clear text streams in, a ciphertext grows.
 pub(super) struct Sealing {
-    message: Message<'static>,
-    sink: Sink,
+    container: container::Sealing,
     content_key: ContentKey,
-    /// The literal packet's next chunk. Framed here and not by the library, whose buffers are
-    /// large and not wiped.
-    chunk: Zeroizing<Vec<u8>>,
-    began: bool,
 }
 
 impl Sealing {
@@ -193,87 +204,49 @@ impl Sealing {
         let session_key = SessionKey::new(SESSION_KEY_OCTETS).map_err(library)?;
         let mut head = Vec::new();
         for recipient in recipients {
-            let pkesk = PKESK3::for_recipient(CIPHER, &session_key, recipient).map_err(library)?;
+            let pkesk = PKESK6::for_recipient(&session_key, recipient).map_err(library)?;
             Packet::from(pkesk).serialize(&mut head).map_err(library)?;
         }
         if head.is_empty() {
             return Err(KeyError::Certificate("a letter without recipients".to_owned()));
         }
-        let content_key =
-            ContentKey { session_key: session_key.clone(), commitment: commitment(&head) };
-        let sink = Sink(Arc::new(Mutex::new(head)));
-        let message = Message::new(sink.clone());
-        let message = Encryptor::with_session_key(message, CIPHER, session_key)
-            .and_then(Encryptor::build)
-            .map_err(library)?;
-        let mut chunk = Zeroizing::new(Vec::with_capacity(CHUNK));
-        // RFC 9580 §5.9: binary, no file name, no date.
-        chunk.extend_from_slice(b"b\0\0\0\0\0");
-        Ok(Self { message, sink, content_key, chunk, began: false })
+        let commitment = commitment(&head);
+        let container = container::Sealing::new(head, &session_key)?;
+        let content_key = ContentKey { version: Version::Two, session_key, commitment };
+        Ok(Self { container, content_key })
     }
 
     /// Takes the next octets.
-    pub(super) fn write(&mut self, mut clear: &[u8]) -> Result<(), KeyError> {
-        while !clear.is_empty() {
-            if self.chunk.len() == CHUNK {
-                self.write_chunk(&[0xE0 | CHUNK_EXPONENT])?;
-            }
-            let (now, later) = clear.split_at(clear.len().min(CHUNK - self.chunk.len()));
-            self.chunk.extend_from_slice(now);
-            clear = later;
-        }
-        Ok(())
+    pub(super) fn write(&mut self, clear: &[u8]) -> Result<(), KeyError> {
+        self.container.write(clear)
     }
 
     /// Ends the message.
-    pub(super) fn finish(mut self) -> Result<(Vec<u8>, ContentKey), KeyError> {
-        // RFC 9580 §4.2.1.4: the last length is not a partial one. Five octets hold any.
-        let length = u32::try_from(self.chunk.len()).expect("at most CHUNK").to_be_bytes();
-        self.write_chunk(&[0xFF, length[0], length[1], length[2], length[3]])?;
-        self.message.finalize().map_err(library)?;
-        Ok((self.sink.take(), self.content_key))
-    }
-
-    fn write_chunk(&mut self, length: &[u8]) -> Result<(), KeyError> {
-        if !std::mem::replace(&mut self.began, true) {
-            self.message.write_all(&[LITERAL_TAG]).map_err(failed)?;
-        }
-        self.message.write_all(length).map_err(failed)?;
-        self.message.write_all(&self.chunk).map_err(failed)?;
-        self.chunk.clear();
-        Ok(())
-    }
-}
-
-/// Where the library writes to; taken back at the end.
-#[derive(Clone)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Sink {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    pub(super) fn finish(self) -> Result<(Vec<u8>, ContentKey), KeyError> {
+        Ok((self.container.finish()?, self.content_key))
     }
 }
 
 /// Opens a content with its key. No public-key operation; nothing is returned before the
 /// integrity of all is known.
 pub(super) fn open(key: &ContentKey, ciphertext: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
-    let head = head(ciphertext).ok_or(KeyError::Open)?;
+    let (head, container) = split(ciphertext).ok_or(KeyError::Open)?;
     let same = commitment(head) == key.commitment;
     if !same {
         return Err(KeyError::Open);
     }
+    match key.version {
+        Version::One => open_version_1(key, ciphertext),
+        Version::Two => match body_length(container) {
+            Some((Length::Whole(_), body)) => container::open(&key.session_key, body),
+            // Only version 1 was written in parts.
+            _ => None,
+        }
+        .ok_or(KeyError::Open),
+    }
+}
+
+fn open_version_1(key: &ContentKey, ciphertext: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
     // Reserved once: growing would leave copies of the clear text behind.
     let mut clear = Zeroizing::new(Vec::with_capacity(ciphertext.len()));
     let policy = StandardPolicy::new();
@@ -293,7 +266,7 @@ pub(super) fn content_key_of(
     secret_keys: &[DecryptionKey],
     ciphertext: &[u8],
 ) -> Result<ContentKey, KeyError> {
-    let head = head(ciphertext).ok_or(KeyError::Open)?;
+    let (head, _) = split(ciphertext).ok_or(KeyError::Open)?;
     let packets = openpgp::PacketPile::from_bytes(head).map_err(|_| KeyError::Open)?;
     for packet in packets.children() {
         let Packet::PKESK(pkesk) = packet else { continue };
@@ -302,10 +275,13 @@ pub(super) fn content_key_of(
                 continue;
             }
             let Ok(mut pair) = secret_key.clone().into_keypair() else { continue };
-            if let Some((Some(CIPHER), session_key)) = pkesk.decrypt(&mut pair, None)
-                && session_key.len() == SESSION_KEY_OCTETS
-            {
-                return Ok(ContentKey { session_key, commitment: commitment(head) });
+            let (version, session_key) = match pkesk.decrypt(&mut pair, None) {
+                Some((Some(CIPHER), session_key)) => (Version::One, session_key),
+                Some((None, session_key)) => (Version::Two, session_key),
+                _ => continue,
+            };
+            if session_key.len() == SESSION_KEY_OCTETS {
+                return Ok(ContentKey { version, session_key, commitment: commitment(head) });
             }
         }
     }
@@ -317,9 +293,10 @@ fn commitment(head: &[u8]) -> [u8; COMMITMENT_OCTETS] {
     *digest.as_ref().first_chunk().expect("SHA-256 has 32 octets")
 }
 
-/// The PKESK packets before the encrypted part. `None` unless the whole is exactly that: one or
-/// more PKESK packets and one SEIPD packet that ends where the ciphertext ends.
-fn head(ciphertext: &[u8]) -> Option<&[u8]> {
+/// The PKESK packets, and the SEIPD packet behind its first octet. `None` unless the whole is
+/// exactly that: one or more PKESK packets and one SEIPD packet that ends where the ciphertext
+/// ends.
+fn split(ciphertext: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = ciphertext;
     while let Some((&PKESK_TAG, after_tag)) = rest.split_first() {
         let (length, body) = body_length(after_tag)?;
@@ -327,27 +304,32 @@ fn head(ciphertext: &[u8]) -> Option<&[u8]> {
         rest = body.get(length..)?;
     }
     let head_length = ciphertext.len() - rest.len();
-    let (&SEIPD_TAG, mut rest) = rest.split_first()? else { return None };
+    let (&SEIPD_TAG, container) = rest.split_first()? else { return None };
+    let mut rest = container;
     if head_length == 0 {
         return None;
     }
     loop {
         let (length, body) = body_length(rest)?;
         match length {
-            Length::Whole(length) if length == body.len() => return ciphertext.get(..head_length),
+            Length::Whole(length) if length == body.len() => {
+                return Some((ciphertext.get(..head_length)?, container));
+            }
             Length::Whole(_) => return None,
             Length::Partial(length) => rest = body.get(length..)?,
         }
     }
 }
 
-enum Length {
+/// How long a packet is, or a part of it.
+#[derive(Clone, Copy)]
+pub(super) enum Length {
     Whole(usize),
     Partial(usize),
 }
 
 /// RFC 9580 §4.2.1: a length and what follows it.
-fn body_length(octets: &[u8]) -> Option<(Length, &[u8])> {
+pub(super) fn body_length(octets: &[u8]) -> Option<(Length, &[u8])> {
     match octets {
         [short @ 0..=191, rest @ ..] => Some((Length::Whole(usize::from(*short)), rest)),
         [high @ 192..=223, low, rest @ ..] => {
@@ -378,11 +360,21 @@ impl VerificationHelper for Opening<'_> {
     }
 
     fn inspect(&mut self, parser: &PacketParser<'_>) -> openpgp::Result<()> {
-        match parser.packet.tag() {
-            Tag::PKESK | Tag::SEIP | Tag::Literal | Tag::MDC => Ok(()),
-            // Compressed data, above all: a bomb, or a quine.
-            other => Err(openpgp::Error::MalformedMessage(format!("{other} not expected")).into()),
+        match &parser.packet {
+            // A container of another version has its own key, and is opened elsewhere.
+            Packet::SEIP(container) if container.version() != 1 => {
+                Err(openpgp::Error::MalformedMessage("not version 1".to_owned()).into())
+            }
+            packet => expected(packet.tag()),
         }
+    }
+}
+
+fn expected(tag: Tag) -> openpgp::Result<()> {
+    match tag {
+        Tag::PKESK | Tag::SEIP | Tag::Literal | Tag::MDC => Ok(()),
+        // Compressed data, above all: a bomb, or a quine.
+        other => Err(openpgp::Error::MalformedMessage(format!("{other} not expected")).into()),
     }
 }
 
@@ -399,7 +391,7 @@ impl DecryptionHelper for Opening<'_> {
     }
 }
 
-fn library(error: openpgp::anyhow::Error) -> KeyError {
+pub(super) fn library(error: openpgp::anyhow::Error) -> KeyError {
     KeyError::Library(error.to_string())
 }
 
@@ -407,28 +399,95 @@ fn unusable(error: openpgp::anyhow::Error) -> KeyError {
     KeyError::Certificate(error.to_string())
 }
 
-fn failed(error: std::io::Error) -> KeyError {
-    KeyError::Library(error.to_string())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Write;
+
+    use sequoia_openpgp::packet::pkesk::PKESK3;
     use sequoia_openpgp::serialize::stream::Compressor;
+    use sequoia_openpgp::serialize::stream::Encryptor;
     use sequoia_openpgp::serialize::stream::LiteralWriter;
-    use sequoia_openpgp::serialize::stream::Recipient;
+    use sequoia_openpgp::serialize::stream::Message;
 
     use super::*;
 
-    /// A message that another program might make, and that we do not open.
-    pub(crate) fn sealed_with_compression(key: &EncryptionKey, clear: &[u8]) -> Vec<u8> {
-        let recipient = Recipient::new(Features::empty().set_seipdv1(), key.key_handle(), key);
-        let mut ciphertext = Vec::new();
-        let message = Message::new(&mut ciphertext);
-        let message = Encryptor::for_recipients(message, [recipient]).build().unwrap();
-        let message = Compressor::new(message).build().unwrap();
+    /// Sealed as it was before containers of version 2, by the library alone.
+    pub(crate) fn sealed_as_before<'k>(
+        recipients: impl Iterator<Item = &'k EncryptionKey>,
+        clear: &[u8],
+        compressed: bool,
+    ) -> (Vec<u8>, ContentKey) {
+        let session_key = SessionKey::new(SESSION_KEY_OCTETS).unwrap();
+        let mut sealed = Vec::new();
+        for recipient in recipients {
+            let pkesk = PKESK3::for_recipient(CIPHER, &session_key, recipient).unwrap();
+            Packet::from(pkesk).serialize(&mut sealed).unwrap();
+        }
+        let commitment = commitment(&sealed);
+        let message = Message::new(&mut sealed);
+        let mut message = Encryptor::with_session_key(message, CIPHER, session_key.clone())
+            .and_then(Encryptor::build)
+            .unwrap();
+        if compressed {
+            message = Compressor::new(message).build().unwrap();
+        }
         let mut message = LiteralWriter::new(message).build().unwrap();
         message.write_all(clear).unwrap();
         message.finalize().unwrap();
-        ciphertext
+        (sealed, ContentKey { version: Version::One, session_key, commitment })
+    }
+
+    /// A container of version 2 with these packets instead of one literal packet.
+    pub(crate) fn sealed_packets(key: &EncryptionKey, packets: &[u8]) -> Vec<u8> {
+        let session_key = SessionKey::new(SESSION_KEY_OCTETS).unwrap();
+        let mut head = Vec::new();
+        let pkesk = PKESK6::for_recipient(&session_key, key).unwrap();
+        Packet::from(pkesk).serialize(&mut head).unwrap();
+        container::tests::sealed_packets(head, &session_key, packets)
+    }
+
+    /// A compressed packet that holds a literal packet.
+    pub(crate) fn compressed_packet(clear: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let message = Compressor::new(Message::new(&mut packet)).build().unwrap();
+        let mut message = LiteralWriter::new(message).build().unwrap();
+        message.write_all(clear).unwrap();
+        message.finalize().unwrap();
+        packet
+    }
+
+    /// Opened by the library's own reader of messages, whatever packets are inside.
+    pub(crate) fn opened_by_the_library(key: &ContentKey, ciphertext: &[u8]) -> Vec<u8> {
+        struct Helper<'k>(&'k ContentKey);
+        impl VerificationHelper for Helper<'_> {
+            fn get_certs(&mut self, _: &[openpgp::KeyHandle]) -> openpgp::Result<Vec<Cert>> {
+                Ok(Vec::new())
+            }
+            fn check(&mut self, _: MessageStructure<'_>) -> openpgp::Result<()> {
+                Ok(())
+            }
+        }
+        impl DecryptionHelper for Helper<'_> {
+            fn decrypt(
+                &mut self,
+                pkesks: &[PKESK],
+                _: &[SKESK],
+                cipher: Option<SymmetricAlgorithm>,
+                decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
+            ) -> openpgp::Result<Option<Cert>> {
+                assert!(pkesks.iter().all(|pkesk| pkesk.version() == 6));
+                assert_eq!(cipher, Some(CIPHER));
+                assert!(decrypt(None, &self.0.session_key));
+                Ok(None)
+            }
+        }
+        let mut clear = Vec::new();
+        DecryptorBuilder::from_bytes(ciphertext)
+            .unwrap()
+            .with_policy(&StandardPolicy::new(), UNIX_EPOCH, Helper(key))
+            .unwrap()
+            .read_to_end(&mut clear)
+            .unwrap();
+        clear
     }
 }
