@@ -276,8 +276,10 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
     let sorting = Sorting::prepare(&office, &sealing.homes, &sealing.cleared, sealing.now).await;
     let mut permit = sealing.permit;
     let sorting = sorting.filter(|sorting| {
-        // Bodies are decoded once more. Without room for that nothing is sorted.
-        !sorting.reads_bodies() || office.clear_memory.grow(&mut permit, size).is_ok()
+        // Bodies are decoded once more, and once in small letters. Without room for that nothing
+        // is sorted.
+        let room = size.saturating_mul(2);
+        !sorting.reads_bodies() || office.clear_memory.grow(&mut permit, room).is_ok()
     });
     let asked = Asked { inspection, sorting, may_be_receipt: header.view.automatic };
     let told = summarise(sealing.clear, permit, asked).await?;

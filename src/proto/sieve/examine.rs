@@ -65,22 +65,13 @@ impl Examiner<'_> {
                 Ok(true)
             }
             Test::Header { names, which, how } => {
-                let mut values = Vec::new();
-                for name in self.expanded(names)? {
-                    self.look_at_header()?;
-                    values.extend(chosen(self.letter.values(&name), *which));
-                }
-                self.fits(&values, how)
+                self.name_by_name(names, how, |letter, name| chosen(letter.values(name), *which))
             }
             Test::Address { names, part, which, how } => {
-                let mut values = Vec::new();
-                for name in self.expanded(names)? {
-                    self.look_at_header()?;
-                    for field in chosen(self.letter.raw(&name).collect(), *which) {
-                        values.extend(letter::addresses(field, *part));
-                    }
-                }
-                self.fits(&values, how)
+                self.name_by_name(names, how, |letter, name| {
+                    let fields = chosen(letter.raw(name).collect(), *which).into_iter();
+                    fields.flat_map(|field| letter::addresses(field, *part)).collect()
+                })
             }
             Test::Envelope { fields, part, how } => {
                 let mut values = Vec::new();
@@ -147,6 +138,28 @@ impl Examiner<'_> {
                 Ok(uses.iter().all(|wanted| of.is_some_and(|of| of.eq_ignore_ascii_case(wanted))))
             }
         }
+    }
+
+    /// Values of header fields. One name at a time: a thousand names of the same thousand fields
+    /// would be a million values at once.
+    fn name_by_name(
+        &mut self,
+        names: &[Text],
+        how: &How,
+        values: impl Fn(&Letter<'_>, &str) -> Vec<String>,
+    ) -> Result<bool, Stopped> {
+        let mut count = 0;
+        for name in self.expanded(names)? {
+            self.look_at_header()?;
+            let found = values(self.letter, &name);
+            count += found.len();
+            if !matches!(how.kind, MatchKind::Count(_)) && self.fits(&found, how)? {
+                return Ok(true);
+            }
+        }
+        let MatchKind::Count(relation) = how.kind else { return Ok(false) };
+        let keys = self.expanded(&how.keys)?;
+        Ok(matching::count_fits(count, &keys, relation, how.comparator))
     }
 
     fn folder(&self, name: &str) -> Option<&(String, Option<&'static str>)> {

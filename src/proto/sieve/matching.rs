@@ -77,9 +77,8 @@ fn order(one: &str, other: &str, comparator: Comparator) -> Ordering {
     match comparator {
         Comparator::Octet => one.as_bytes().cmp(other.as_bytes()),
         Comparator::AsciiCasemap => {
-            let upper = |text: &str| text.bytes().map(|octet| octet.to_ascii_uppercase()).collect();
-            let (one, other): (Vec<u8>, Vec<u8>) = (upper(one), upper(other));
-            one.cmp(&other)
+            let upper = |octet: u8| octet.to_ascii_uppercase();
+            one.bytes().map(upper).cmp(other.bytes().map(upper))
         }
         Comparator::AsciiNumeric => number(one).cmp(&number(other)),
     }
@@ -116,7 +115,8 @@ fn glob(
     budget: &mut Budget,
 ) -> Result<Option<Vec<String>>, Stopped> {
     let pattern = elements(pattern);
-    let value: Vec<char> = value.chars().collect();
+    // Not its characters in a row: they would take four times the octets of a body.
+    let character_at = |at: usize| value.get(at..).and_then(|rest| rest.chars().next());
     let same = |one: char, other: char| match comparator {
         Comparator::Octet => one == other,
         _ => one.eq_ignore_ascii_case(&other),
@@ -133,7 +133,8 @@ fn glob(
             steps = 0;
         }
         begins[element] = at;
-        let goes_on = match (pattern.get(element), value.get(at)) {
+        let found = character_at(at);
+        let goes_on = match (pattern.get(element), found) {
             (None, None) => break,
             (Some(Glob::Many), _) => {
                 last_star = Some((element, at));
@@ -141,17 +142,17 @@ fn glob(
                 continue;
             }
             (Some(Glob::One), Some(_)) => true,
-            (Some(Glob::Character(wanted)), Some(found)) => same(*wanted, *found),
+            (Some(Glob::Character(wanted)), Some(found)) => same(*wanted, found),
             _ => false,
         };
         if goes_on {
-            (at, element) = (at + 1, element + 1);
+            (at, element) = (at + found.map_or(0, char::len_utf8), element + 1);
             continue;
         }
         match &mut last_star {
             // The last star takes one more.
             Some((star, end)) if *end < value.len() => {
-                *end += 1;
+                *end += character_at(*end).map_or(1, char::len_utf8);
                 (at, element) = (*end, *star + 1);
             }
             _ => {
@@ -161,7 +162,7 @@ fn glob(
         }
     }
     budget.spend(steps)?;
-    let text = |from: usize, to: usize| value[from..to].iter().collect::<String>();
+    let text = |from: usize, to: usize| value.get(from..to).unwrap_or_default().to_owned();
     let wildcards =
         pattern.iter().enumerate().filter(|(_, each)| !matches!(each, Glob::Character(_)));
     let parts = wildcards.map(|(place, _)| text(begins[place], begins[place + 1]));
