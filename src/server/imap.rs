@@ -19,6 +19,7 @@ mod select; // SELECT, EXAMINE, CLOSE
 mod notify; // news of all mailboxes
 mod session; // the dialogue
 mod shelf; // what sessions ask of the flow
+mod switches; // ENABLE, COMPRESS, UNAUTHENTICATE
 mod view; // sequence numbers
 
 use std::net::SocketAddr;

@@ -38,10 +38,14 @@ pub(super) async fn root_of<D: Desk, S: Stream>(
     let out = line.out();
     out.extend_from_slice(b"* QUOTAROOT ");
     dialect.write_name(out, &place.name);
-    out.push(b' ');
-    write::string(out, root.as_bytes());
+    if is_limited(usage) {
+        out.push(b' ');
+        write::string(out, root.as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
-    write_quota(out, &root, usage);
+    if is_limited(usage) {
+        write_quota(out, &root, usage);
+    }
     Ok(Answer::ok("Done"))
 }
 
@@ -53,8 +57,8 @@ pub(super) async fn get<D: Desk, S: Stream>(
     line: &mut Line<S>,
     root: &str,
 ) -> Done {
-    if root == OWN {
-        let usage = own.usage().await?;
+    let usage = own.usage().await?;
+    if root == OWN && is_limited(usage) {
         write_quota(line.out(), root, usage);
         return Ok(Answer::ok("Done"));
     }
@@ -67,6 +71,9 @@ pub(super) async fn get<D: Desk, S: Stream>(
         for folder in other.shelf.folders().await? {
             if other.shelf.rights(folder.id).await?.has(Right::Read) {
                 let usage = other.shelf.usage().await?;
+                if !is_limited(usage) {
+                    break;
+                }
                 write_quota(line.out(), root, usage);
                 return Ok(Answer::ok("Done"));
             }
@@ -78,6 +85,12 @@ pub(super) async fn get<D: Desk, S: Stream>(
 /// SETQUOTA: the operator rules, in the configuration.
 pub(super) fn set() -> Done {
     Err(MailboxError::NotAllowed.into())
+}
+
+/// A mailbox without any limit has no quota root: a QUOTA response tells one resource at least
+/// (RFC 9208 §5 `quota-list`).
+fn is_limited(usage: Usage) -> bool {
+    usage.octets_max.is_some() || usage.messages_max.is_some()
 }
 
 /// RFC 9208 §4.2.1: resources without a limit are left out.

@@ -88,7 +88,7 @@ async fn a_conditional_store_names_those_that_others_changed_first() {
     // The keyword of others is introduced before it is shown.
     assert!(lines[2].starts_with("* FLAGS (") && lines[2].ends_with(" $Theirs)"), "{answer}");
     assert!(lines[4].starts_with("* 2 FETCH (UID 3 FLAGS ($Theirs) MODSEQ ("), "{answer}");
-    assert!(lines[3].starts_with("a OK [MODIFIED 2] "), "{answer}");
+    assert!(lines[5].starts_with("a OK [MODIFIED 2] "), "{answer}");
     let answer = client.ok(&format!("a UID STORE 2:4 {condition} +FLAGS ($Mine)")).await;
     assert!(answer.contains("a OK [MODIFIED 2:4] "), "{answer}");
     let now = number_after(&client.ok("a FETCH 2 MODSEQ").await, "MODSEQ");
