@@ -1,6 +1,6 @@
 //! Filters: uploaded by ManageSieve, run at delivery, over the real program.
 #[path = "sieve/client.rs"]
-mod client;
+pub(crate) mod client;
 #[path = "sieve/delivery.rs"]
 mod delivery;
 #[path = "sieve/door.rs"]

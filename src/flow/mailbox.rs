@@ -194,7 +194,7 @@ pub struct Changes {
     pub touched: UidSet,
     /// Messages that are gone.
     pub gone: UidSet,
-    /// The folder as it stands now; `None` when it was deleted.
+    /// The folder as it stood before the rest was read; `None` when it was deleted.
     pub folder: Option<Folder>,
 }
 

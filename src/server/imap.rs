@@ -4,12 +4,12 @@ mod append; // APPEND
 mod capabilities; // what is offered
 mod compress; // DEFLATE on a connection
 mod dialect; // what a client has enabled
-mod doorkeeper; // how many are inside
 mod fetch; // letters on their way out
 mod folders; // commands on mailboxes
 mod idle; // news as they come
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
+mod marks; // which flags a client knows
 mod messages; // commands on messages
 mod metadata; // annotations
 mod quota; // how much room there is
@@ -23,20 +23,17 @@ mod view; // sequence numbers
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tracing::Instrument;
 
 use crate::domain::limits;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
-use crate::server::imap::doorkeeper::Doorkeeper;
+use crate::server::gate;
+use crate::server::gate::Gate;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
 use crate::server::imap::session::Ending;
@@ -64,51 +61,22 @@ impl ImapDoor {
 }
 
 /// Serves one door until the relay stops; then open sessions get a BYE and a moment to hear it.
-pub async fn serve(office: Arc<Office>, listener: TcpListener, door: ImapDoor, mut stop: Stop) {
-    let limits = &office.config.limits;
-    let doorkeeper = Doorkeeper::new(limits.connections, limits.connections_per_address);
-    let mut sessions = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.stopped() => break,
-            Some(ended) = sessions.join_next() => {
-                log_panic(ended);
-                continue;
-            }
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely: they come back when sessions end.
-                tracing::warn!(%error, door = door.name(), "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(admitted) = doorkeeper.admit(peer.ip()) else {
-            turn_away(&stream, door);
-            continue;
-        };
-        let span = tracing::info_span!("imap", door = door.name(), peer = %peer.ip());
-        let (office, stop) = (Arc::clone(&office), stop.clone());
-        let session = async move {
-            let _admitted = admitted;
+pub async fn serve(office: Arc<Office>, listener: TcpListener, door: ImapDoor, stop: Stop) {
+    let full: &[u8] = match door {
+        ImapDoor::Imap => b"* BYE [UNAVAILABLE] Too many connections; try later\r\n",
+        // Nothing can be said before TLS.
+        ImapDoor::Imaps => b"",
+    };
+    let gate = Gate { door: door.name(), full, grace: limits::IMAP_STOP_GRACE };
+    let shared = Arc::clone(&office);
+    gate::serve(gate, &office.config.limits, listener, stop.clone(), |stream, peer| {
+        let (office, stop) = (Arc::clone(&shared), stop.clone());
+        async move {
             let _counted = office.metrics.session(door.name());
             receive(&office, stream, peer, door, stop).await;
-        };
-        sessions.spawn(session.instrument(span));
-    }
-    drop(listener);
-    let all_ended = async {
-        while let Some(ended) = sessions.join_next().await {
-            log_panic(ended)
         }
-    };
-    if timeout(limits::IMAP_STOP_GRACE, all_ended).await.is_err() {
-        sessions.shutdown().await;
-    }
+    })
+    .await;
 }
 
 async fn receive(
@@ -118,10 +86,6 @@ async fn receive(
     door: ImapDoor,
     stop: Stop,
 ) {
-    // Otherwise Nagle's algorithm would hold back the ends of short responses.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let stream = match door {
         ImapDoor::Imaps => stream,
         ImapDoor::Imap => {
@@ -178,26 +142,6 @@ async fn converse<S: Stream>(
     }
     session.run().await
 }
-
-/// Says why where it can be said in clear; does not wait for anybody.
-fn turn_away(stream: &TcpStream, door: ImapDoor) {
-    tracing::info!(door = door.name(), "too many connections; one is turned away");
-    if door == ImapDoor::Imap {
-        let _ = stream.try_write(b"* BYE [UNAVAILABLE] Too many connections; try later\r\n");
-    }
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        // The panic's text may quote the letter, so it is not logged here.
-        tracing::error!("an IMAP session ended by a bug of ours; the others go on");
-    }
-}
-
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

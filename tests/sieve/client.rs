@@ -20,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: Box<dyn Stream>,
     read: Vec<u8>,
-    pub(super) greeting: String,
+    pub(crate) greeting: String,
 }
 
 impl Client {
-    pub(super) async fn in_clear(door: SocketAddr) -> Self {
+    pub(crate) async fn in_clear(door: SocketAddr) -> Self {
         let stream = Box::new(TcpStream::connect(door).await.unwrap());
         let mut client = Self { stream, read: Vec::new(), greeting: String::new() };
         client.greeting = client.answer().await;
@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// After STARTTLS.
-    pub(super) async fn under_tls(running: &Running, operator: usize) -> Self {
+    pub(crate) async fn under_tls(running: &Running, operator: usize) -> Self {
         let socket = TcpStream::connect(running.door(operator, "managesieve")).await.unwrap();
         let mut clear =
             Self { stream: Box::new(socket), read: Vec::new(), greeting: String::new() };
@@ -50,25 +50,25 @@ impl Client {
         client
     }
 
-    pub(super) async fn logged_in(running: &Running, operator: usize, user: &str) -> Self {
+    pub(crate) async fn logged_in(running: &Running, operator: usize, user: &str) -> Self {
         let mut client = Self::under_tls(running, operator).await;
         let answer = client.say(&login(user, &running.password(user))).await;
         assert!(answer.starts_with("OK"), "{answer}");
         client
     }
 
-    pub(super) async fn send(&mut self, octets: &[u8]) {
+    pub(crate) async fn send(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
-    pub(super) async fn say(&mut self, command: &str) -> String {
+    pub(crate) async fn say(&mut self, command: &str) -> String {
         self.send(format!("{command}\r\n").as_bytes()).await;
         self.answer().await
     }
 
     /// Up to a line that is OK, NO or BYE, or to the end.
-    pub(super) async fn answer(&mut self) -> String {
+    pub(crate) async fn answer(&mut self) -> String {
         let begins = |line: &str| ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word));
         loop {
             let text = String::from_utf8_lossy(&self.read).into_owned();
@@ -88,12 +88,12 @@ impl Client {
         }
     }
 
-    pub(super) async fn put(&mut self, name: &str, script: &str) -> String {
+    pub(crate) async fn put(&mut self, name: &str, script: &str) -> String {
         self.say(&format!("PUTSCRIPT \"{name}\" {{{}+}}\r\n{script}", script.len())).await
     }
 
     /// Uploads a script and makes it the one that runs.
-    pub(super) async fn activate(&mut self, script: &str) {
+    pub(crate) async fn activate(&mut self, script: &str) {
         let answer = self.put("main", script).await;
         assert!(answer.starts_with("OK"), "{answer}");
         let answer = self.say("SETACTIVE \"main\"").await;
@@ -101,6 +101,6 @@ impl Client {
     }
 }
 
-pub(super) fn login(user: &str, password: &str) -> String {
+pub(crate) fn login(user: &str, password: &str) -> String {
     format!("AUTHENTICATE \"PLAIN\" \"{}\"", STANDARD.encode(format!("\0{user}\0{password}")))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::sieve::client::Client;
 use crate::support::letters;
 use crate::support::running;
 use crate::support::running::Running;
@@ -68,6 +69,8 @@ async fn send_canaries(running: &Running, canary: &str) {
     through_swaks(running, canary);
     through_imap(running, canary, &letter).await;
     through_the_operators_door(running, canary);
+    through_managesieve(running, canary, &letter).await;
+    through_pop3(running, canary);
     let door = running.door(0, "submissions");
     let tls = running.tls();
     let wrong = vaguemestre::demo::client::Submission::open(door, &tls, FROM, canary);
@@ -115,6 +118,95 @@ async fn through_imap(running: &Running, canary: &str, letter: &[u8]) {
     let found = imap.command(&format!("SEARCH TEXT {canary}")).await.unwrap();
     assert!(String::from_utf8(found.concat()).unwrap().contains("* SEARCH 1"));
     assert!(imap.command(&format!("{canary} {canary}")).await.is_err());
+    // What lies beside letters: annotations, subscriptions, lists of rights, saved searches, drafts.
+    for said in [
+        format!("SETMETADATA \"{canary}\" (/private/comment \"{canary}\")"),
+        format!("SETMETADATA \"\" (/private/vendor/{canary} {{{}+}}\r\n{canary})", canary.len()),
+        format!("GETMETADATA \"{canary}\" /private/comment"),
+        format!("SUBSCRIBE \"{canary}\""),
+        format!("SETACL \"{canary}\" {THERE} lrs"),
+        format!("RENAME \"{canary}\" \"b-{canary}\""),
+        format!("SELECT \"b-{canary}\""),
+        format!("UID SEARCH RETURN (SAVE ALL) OR SUBJECT {canary} BODY {canary}"),
+        format!("REPLACE 1 \"b-{canary}\" {{{}+}}\r\n{text}", text.len()),
+        "NOTIFY SET (personal (MessageNew FlagChange AnnotationChange))".to_owned(),
+    ] {
+        let answer = imap.command(&said).await;
+        // Not every word of every extension is known here; none of them may be written down.
+        drop(answer);
+    }
+    let noted = imap.command(&format!("GETMETADATA \"b-{canary}\" /private/comment")).await;
+    let noted = String::from_utf8(noted.unwrap().concat()).unwrap();
+    assert!(noted.matches(canary).count() >= 2, "the annotation is there: {noted}");
+    for refused in [
+        format!("SELECT \"{canary}/{canary}\""),
+        format!("SETACL INBOX {canary}@example.org lr"),
+        format!("SEARCH {canary}"),
+        format!("LOGIN {canary} {canary}"),
+    ] {
+        assert!(imap.command(&refused).await.is_err(), "{refused}");
+    }
+}
+
+/// A filter with names, texts and an answer; letters that it files, answers and sends on.
+async fn through_managesieve(running: &Running, canary: &str, letter: &[u8]) {
+    let mut client = Client::logged_in(running, 0, TO).await;
+    assert!(client.put(canary, &format!("# {canary}\r\nkeep;\r\n")).await.starts_with("OK"));
+    assert!(client.put("bad", &format!("{canary} \"{canary}\";\r\n")).await.starts_with("NO"));
+    client
+        .activate(&format!(
+            "require [\"fileinto\", \"mailbox\", \"imap4flags\", \"vacation\", \"variables\", \"copy\"];\r\n\
+             set \"v\" \"{canary}\";\r\n\
+             fileinto :create :flags [\"{canary}\"] \"f-${{v}}\";\r\n\
+             vacation :handle \"{canary}\" :subject \"{canary}\" \"Absente: {canary}\";\r\n\
+             redirect :copy \"{THERE}\";\r\nredirect :copy \"{canary}@example.org\";\r\nkeep;\r\n"
+        ))
+        .await;
+    let id = letters::message_id();
+    let text = String::from_utf8(letter.to_vec()).unwrap();
+    let begin = text.find("Message-ID: ").unwrap();
+    let end = begin + text[begin..].find("\r\n").unwrap();
+    let text = format!("{}Message-ID: {id}{}", &text[..begin], &text[end..]);
+    let mut session = running.submission(0, FROM).await;
+    session.send(FROM, &[TO], text.as_bytes()).await.unwrap();
+    assert_eq!(running.arrived(0, TO, &id).await, 1);
+    assert_eq!(running.arrived(1, THERE, &id).await, 1, "it was sent on");
+    let mut imap = running.imap(0, TO).await;
+    imap.command(&format!("SELECT \"f-{canary}\"")).await.unwrap();
+    client.say(&format!("GETSCRIPT \"{canary}\"")).await;
+    client.say(&format!("{canary} \"{canary}\"")).await;
+}
+
+/// A letter that is read, and words that are none.
+fn through_pop3(running: &Running, canary: &str) {
+    const SCRIPT: &str = "
+import poplib, ssl, sys
+ca, port, user, password, canary = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
+tls = ssl.create_default_context(cafile=ca)
+tls.check_hostname = False
+def bad(call):
+    try:
+        call()
+    except poplib.error_proto:
+        return
+    raise SystemExit('no refusal')
+door = poplib.POP3_SSL('127.0.0.1', port, timeout=20, context=tls)
+door.user(canary)
+bad(lambda: door.pass_(canary))
+bad(lambda: door._shortcmd(canary + ' ' + canary))
+door.user(user)
+door.pass_(password)
+count = door.stat()[0]
+found = [n for n in range(1, count + 1) if canary.encode() in b''.join(door.retr(n)[1])]
+assert found, 'the canary is in a letter'
+door.quit()
+print('fine')
+";
+    let (port, ca) = (running.port(1, "pop3s").to_string(), running.ca_file());
+    let password = running.password(THERE);
+    let arguments = ["-c", SCRIPT, ca.to_str().unwrap(), &port, THERE, &password, canary];
+    let output = running::run("python3", &arguments);
+    assert!(running::said(&output).contains("fine"), "{}", running::said(&output));
 }
 
 /// A letter from a real operator certificate that is not listed for its MAIL FROM domain, and

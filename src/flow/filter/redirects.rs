@@ -16,8 +16,10 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::count;
+use crate::flow::mailbox::Deposit;
+use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::MailboxError;
-use crate::flow::mailbox::NewMessage;
+use crate::flow::mailbox::Room;
 use crate::flow::mailbox::commit_refusal;
 use crate::flow::office::Office;
 use crate::flow::seal::Sealed;
@@ -26,7 +28,10 @@ use crate::flow::timeline::Entry;
 use crate::flow::timeline::Step;
 use crate::infra::directory::Account;
 use crate::infra::directory::Directory;
+use crate::infra::keys::ContentKey;
 use crate::infra::store::Batch;
+use crate::infra::store::blobs::Released;
+use crate::proto::mime::summary;
 
 /// A letter that is promised to be sent on. The promise holds a reference to its content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -115,34 +120,15 @@ pub async fn send(
 ) -> Result<(), Refusal> {
     let _alone = office.filters.sending_on.lock().await;
     let blob = BlobId::from_bytes(redirect.blob);
-    let mut also = end;
-    let released = office.blobs.release(blob, 1, &mut also).await.map_err(|error| {
-        tracing::error!(%error, "the content of a letter to be sent on cannot be let go");
-        Refusal::StoreFailed
-    })?;
-    send_released(office, letter, redirect, blob, also).await?;
-    office.blobs.sweep(released).await;
-    Ok(())
-}
-
-async fn send_released(
-    office: &Arc<Office>,
-    letter: QueueId,
-    redirect: &Redirect,
-    blob: BlobId,
-    also: Batch,
-) -> Result<(), Refusal> {
-    let forget =
-        async |also: Batch| office.store.commit(also).await.map_err(|error| commit_refusal(&error));
     let addresses = (Address::parse(&redirect.mailbox), Address::parse(&redirect.to));
-    let (Ok(mailbox), Ok(to)) = addresses else { return forget(also).await };
+    let (Ok(mailbox), Ok(to)) = addresses else { return let_go(office, blob, end).await };
     let account = office.accounts.find(&mailbox).await.map_err(|_| Refusal::DependencyFailed)?;
-    let Some(account) = account else { return forget(also).await };
+    let Some(account) = account else { return let_go(office, blob, end).await };
     let all = office.config.limits.clear_octets.saturating_sub(1_024);
     let room = office.sending_memory.reserve(redirect.size.saturating_mul(2).min(all)).await?;
-    let Some(clear) = content(office, redirect, blob).await? else {
+    let Some((key, clear)) = content(office, redirect, blob).await? else {
         tracing::error!(%letter, "a letter that was to be sent on cannot be opened");
-        return forget(also).await;
+        return let_go(office, blob, end).await;
     };
     let skip = usize::try_from(redirect.return_path_octets).unwrap_or(0);
     let travels = clear.expose().get(skip..).unwrap_or_default();
@@ -160,26 +146,57 @@ async fn send_released(
         timeline::ride(office, letter, &[entry], &mut told);
         told
     };
-    let mut sent = also.clone();
+    let (mut sent, released) = releasing(office, blob, end.clone()).await?;
     sent.extend(note("sent on".to_owned()));
     let refusal =
         match crate::flow::send_on(office, &account, path, to.clone(), travels, sent).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                office.blobs.sweep(released).await;
+                return Ok(());
+            }
             Err(refusal) if refusal.is_temporary() => return Err(refusal),
             Err(refusal) => refusal,
         };
-    let back = NewMessage {
-        content: Secret::new(travels.to_vec()),
-        flags: Flags::default(),
-        internal_date: None,
-    };
+    // Back into INBOX, as it came: the reference that the promise had becomes the message's, in
+    // the commit that ends the promise, so that it lies there once, whatever happens. It has been
+    // taken in, so a full mailbox bends for it.
     let home = office.mailboxes.open(&account).await.map_err(|error| as_refusal(&error))?;
-    home.append(FolderId::INBOX, back).await.map_err(|error| as_refusal(&error))?;
-    drop(room);
-    let mut also = also;
+    let summary = summary::encode(&summary::summarise(clear.expose()));
+    drop((clear, room));
+    let back = Letter {
+        blob,
+        content_key: &key,
+        size: redirect.size,
+        summary: &summary,
+        internal_date: office.clock.now(),
+    };
+    let back = Deposit::new(&home, FolderId::INBOX, &back, Flags::default(), None);
+    let mut also = end;
     also.extend(note(format!("not sent on: {}", refusal.name())));
     office.ledger.ride(&refused(office, &account, &to, refusal), &mut also);
-    forget(also).await
+    let deposits = [back.with_room(Room::Any)];
+    let committed = office.mailboxes.commit(&deposits, |_| Ok(also.clone())).await;
+    committed.map(|_| ()).map_err(|error| as_refusal(&error))
+}
+
+/// Ends the promise, and with it its reference to the content.
+async fn let_go(office: &Office, blob: BlobId, end: Batch) -> Result<(), Refusal> {
+    let (batch, released) = releasing(office, blob, end).await?;
+    office.store.commit(batch).await.map_err(|error| commit_refusal(&error))?;
+    office.blobs.sweep(released).await;
+    Ok(())
+}
+
+async fn releasing(
+    office: &Office,
+    blob: BlobId,
+    mut batch: Batch,
+) -> Result<(Batch, Released), Refusal> {
+    let released = office.blobs.release(blob, 1, &mut batch).await.map_err(|error| {
+        tracing::error!(%error, "the content of a letter to be sent on cannot be let go");
+        Refusal::StoreFailed
+    })?;
+    Ok((batch, released))
 }
 
 fn as_refusal(error: &MailboxError) -> Refusal {
@@ -195,11 +212,11 @@ async fn content(
     office: &Office,
     redirect: &Redirect,
     blob: BlobId,
-) -> Result<Option<Arc<Secret<Vec<u8>>>>, Refusal> {
+) -> Result<Option<(ContentKey, Arc<Secret<Vec<u8>>>)>, Refusal> {
     let ciphertext = office.blobs.read(blob).await.map_err(|_| Refusal::StoreFailed)?;
-    let opened = office
-        .spool_keys
-        .unwrap(&redirect.key)
-        .and_then(|key| office.spool_keys.open(&key, &ciphertext));
+    let opened = office.spool_keys.unwrap(&redirect.key).and_then(|key| {
+        let clear = office.spool_keys.open(&key, &ciphertext)?;
+        Ok((key, clear))
+    });
     Ok(opened.ok())
 }

@@ -265,8 +265,10 @@ impl Shelf {
             }
             locked.push((slot, state, places));
         }
-        let mut slots = Vec::with_capacity(locked.len());
-        for (slot, state, places) in &mut locked {
+        // None is foretold before all are built: a mailbox that says no must leave no head behind
+        // that nobody will write.
+        let mut heads = Vec::with_capacity(locked.len());
+        for (slot, state, places) in &locked {
             let Some(mut head) = state.head().cloned() else { return Ok(None) };
             if let Some(first) = places.first() {
                 deposits[*first].mailbox.add_missing_folders(&mut head, batch);
@@ -305,6 +307,10 @@ impl Shelf {
                 let uid_validity = head.folder(folder).map_or(0, |folder| folder.uid_validity);
                 placed[place] = Placed::At { uid_validity, uid };
             }
+            heads.push(head);
+        }
+        let mut slots = Vec::with_capacity(locked.len());
+        for ((slot, state, _), head) in locked.iter_mut().zip(heads) {
             slots.push((*slot, state.foretell(&slot.id, head, batch)));
         }
         // Submitted before any lock is let go: the order of heads is the order of commits.

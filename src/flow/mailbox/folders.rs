@@ -158,6 +158,8 @@ impl OpenMailbox {
             let uid_next = self.folder(id).await?.uid_next;
             self.remove_all(id).await?;
             let _gate = self.slot.gate.lock().await;
+            let annotations = store::prefix(&rows::annotations_of(&self.slot.id, id));
+            let annotations = self.shelf.store.scan(annotations, limits::SCAN_ROWS_MAX).await?;
             let is_deleted = self.change(|head, batch| {
                 // A letter that arrived after the messages were removed keeps the folder alive.
                 // Not `exists`: it counts rows that were lost as well, for ever.
@@ -167,6 +169,9 @@ impl OpenMailbox {
                 head.folders.retain(|folder| folder.id != id.0);
                 batch.delete(rows::folder_key(&self.slot.id, id));
                 batch.delete(rows::acl_key(&self.slot.id, id));
+                for (key, _) in &annotations.rows {
+                    batch.delete(key.to_vec());
+                }
                 self.log_change(head, id, ChangeKind::Folder, Vec::new(), batch);
                 Ok(true)
             });

@@ -14,6 +14,7 @@ use crate::flow::mailbox::ATTEMPTS_MAX;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Shelf;
 use crate::flow::mailbox::rows;
+use crate::flow::mailbox::rows::ChangeRow;
 use crate::flow::mailbox::rows::FolderHead;
 use crate::flow::mailbox::rows::Head;
 use crate::flow::mailbox::slot::Slot;
@@ -106,14 +107,50 @@ impl Shelf {
                 _ => break,
             }
         }
+        let next_folder = self.past_numbers(id, &mut folders).await?;
         let folders: Vec<FolderHead> = folders.into_values().collect();
         Ok(Head {
             modseq,
             floor: first.map_or(modseq, |first| first.saturating_sub(1)),
-            next_folder: folders.last().map_or(0, |folder| folder.id),
+            next_folder,
             last_uid_validity: folders.iter().map(|folder| folder.uid_validity).max().unwrap_or(0),
             folders,
         })
+    }
+
+    /// Raises each `uid_next` over the numbers of messages that are gone, as far as anything still
+    /// tells of them: what a reader has seen under a number must not count for another letter.
+    /// Answers the greatest number that any folder has had, for the same reason.
+    async fn past_numbers(
+        &self,
+        id: &MailboxId,
+        folders: &mut BTreeMap<u32, FolderHead>,
+    ) -> Result<u32, MailboxError> {
+        let mut last_folder = folders.keys().last().copied().unwrap_or(0);
+        let mut had = |number: u32, last_uid: u32| {
+            last_folder = last_folder.max(number);
+            if let Some(folder) = folders.get_mut(&number) {
+                folder.uid_next = folder.uid_next.max(last_uid.saturating_add(1));
+            }
+        };
+        let log = rows::change_key(id, 0)..rows::changes_end(id);
+        for mut range in [log, store::prefix(&rows::seen_prefix(id))] {
+            loop {
+                let page = self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
+                for (key, row) in &page.rows {
+                    if let Some((FolderId(folder), last)) = rows::seen_run(id, key) {
+                        had(folder, last);
+                    } else if let Some(row) = rows::decode::<ChangeRow>(&row.value) {
+                        had(row.folder, row.uids.iter().copied().max().unwrap_or(0));
+                    }
+                }
+                match page.rows.last() {
+                    Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+                    _ => break,
+                }
+            }
+        }
+        Ok(last_folder)
     }
 
     /// All rows behind a prefix of which there are few.

@@ -41,6 +41,9 @@ const FORMAT: u8 = 2;
 /// A row holds at most 64 KiB; longer summaries take several.
 pub(super) const SUMMARY_CHUNK_OCTETS: usize = 60_000;
 
+/// Message numbers in one row of what a reader has seen: at fifteen octets each they fit it.
+pub(super) const SEEN_CHUNK: u32 = 1_024;
+
 /// Bits of a message's marks; the others are named where they are written.
 const SEEN: u8 = 1;
 const DELETED: u8 = 1 << 3;
@@ -465,6 +468,21 @@ pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
     Some(FolderId(u32::from_be_bytes(*folder)))
 }
 
+/// The folder of such a row, and the last message number that it may tell of; `None` for rows of
+/// other tables.
+pub(super) fn seen_run(mailbox: &MailboxId, key: &[u8]) -> Option<(FolderId, u32)> {
+    let rest = key.strip_prefix(seen_prefix(mailbox).as_slice())?;
+    let (_, &chunk) = rest.split_last_chunk::<4>()?;
+    let chunk = u32::from_be_bytes(chunk);
+    let last = chunk.saturating_mul(SEEN_CHUNK).saturating_add(SEEN_CHUNK - 1);
+    Some((seen_folder(key)?, last))
+}
+
 pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
     key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
+}
+
+/// Annotations of a folder, everybody's.
+pub(super) fn annotations_of(mailbox: &MailboxId, folder: FolderId) -> Vec<u8> {
+    key(mailbox, b'n', &[&folder.0.to_be_bytes()])
 }

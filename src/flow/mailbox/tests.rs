@@ -3,6 +3,7 @@
 mod changes;
 mod filing;
 mod measure;
+mod remains;
 mod rules;
 mod transfer;
 

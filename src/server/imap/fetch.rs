@@ -118,7 +118,12 @@ fn check_form(fetch: &Fetch, dialect: Dialect) -> Result<(), Halt> {
 
 /// The items, with those that RFCs add unasked.
 fn items_of(fetch: &Fetch, dialect: Dialect) -> Vec<FetchItem> {
-    let mut items = fetch.items.clone();
+    let mut items: Vec<FetchItem> = Vec::with_capacity(fetch.items.len() + 2);
+    for item in &fetch.items {
+        if !items.contains(item) {
+            items.push(item.clone());
+        }
+    }
     // RFC 3501 §6.4.8: a UID command tells the UID whether asked or not.
     if fetch.by == Numbering::Uid && !items.contains(&FetchItem::Uid) {
         items.insert(0, FetchItem::Uid);
@@ -238,6 +243,9 @@ impl<D: Desk> Message<'_, D> {
             [tells_flags.then_some(FetchItem::Flags), tells_modseq.then_some(FetchItem::ModSeq)];
         let mut sent = Sent { without_body: opened.is_err(), unknown_encoding: false };
 
+        if tells_flags || self.items.contains(&FetchItem::Flags) {
+            view.introduce(line.out(), &self.entry.flags);
+        }
         write::text(line.out(), format_args!("* {sequence} FETCH ("));
         for (index, item) in self.items.iter().chain(extra.iter().flatten()).enumerate() {
             if index > 0 {

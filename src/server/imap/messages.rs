@@ -63,7 +63,10 @@ pub(super) async fn store<M: Shelf, S: Stream>(
             let Some(sequence) = view.sequence_of(entry.uid) else { continue };
             let dialect = line.dialect;
             match echo {
-                Echo::Flags => view::write_flags(line.out(), sequence, entry, by, dialect),
+                Echo::Flags => {
+                    view.introduce(line.out(), &entry.flags);
+                    view::write_flags(line.out(), sequence, entry, by, dialect);
+                }
                 // RFC 7162 §3.1.3: even a silent STORE tells the new mod-sequence.
                 Echo::Silent if dialect.condstore => {
                     view::write_modseq(line.out(), sequence, entry);
@@ -78,6 +81,7 @@ pub(super) async fn store<M: Shelf, S: Stream>(
             missing.remove(entry.uid.0);
             view.has_told(&entry);
             if let Some(sequence) = view.sequence_of(entry.uid) {
+                view.introduce(line.out(), &entry.flags);
                 let dialect = line.dialect;
                 view::write_flags(line.out(), sequence, &entry, by, dialect);
                 line.relieve().await?;

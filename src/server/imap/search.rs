@@ -51,7 +51,11 @@ async fn searched<D: Desk, S: Stream>(
     search: &Search,
     returns: Option<SearchReturns>,
 ) -> Result<Option<UidSet>, Halt> {
-    let query = prepared(line, view, search)?;
+    // RFC 6855 §3 says so of SEARCH; SORT and THREAD cannot do without one (RFC 5256 §5).
+    if line.dialect.utf8 && search.charset.is_some() {
+        return Err(Answer::bad("With UTF8=ACCEPT no charset may be named").into());
+    }
+    let query = prepared(view, search)?;
     let mut hunt = Hunt::new(desk, line, view);
     let found = match ends_only(returns) {
         None => hunt.run(&query, Wanted::All).await?,
@@ -91,7 +95,7 @@ async fn sorted<D: Desk, S: Stream>(
     sort: &Sort,
 ) -> Result<Option<UidSet>, Halt> {
     let search = &sort.search;
-    let query = prepared(line, view, search)?;
+    let query = prepared(view, search)?;
     let mut hunt = Hunt::new(desk, line, view);
     let found = hunt.run(&query, Wanted::All).await?;
     let in_order = order::sorted(&mut hunt, &found, &sort.criteria).await?;
@@ -107,7 +111,7 @@ pub(super) async fn thread<D: Desk, S: Stream>(
     view: &View<D::Shelf>,
     thread: &Thread,
 ) -> Done {
-    let query = prepared(line, view, &thread.search)?;
+    let query = prepared(view, &thread.search)?;
     let mut hunt = Hunt::new(desk, line, view);
     let found = hunt.run(&query, Wanted::All).await?;
     let threads = order::threads(&mut hunt, &found, thread.algorithm).await?;
@@ -124,15 +128,7 @@ pub(super) async fn thread<D: Desk, S: Stream>(
 }
 
 /// The query, or why it cannot be asked.
-fn prepared<M: Shelf, S: Stream>(
-    line: &Line<S>,
-    view: &View<M>,
-    search: &Search,
-) -> Result<Arc<Query>, Halt> {
-    // RFC 6855 §3
-    if line.dialect.utf8 && search.charset.is_some() {
-        return Err(Answer::bad("With UTF8=ACCEPT no charset may be named").into());
-    }
+fn prepared<M: Shelf>(view: &View<M>, search: &Search) -> Result<Arc<Query>, Halt> {
     let is_both = search.returns.is_some_and(|returns| returns.all && returns.partial.is_some());
     if is_both {
         // RFC 9394 §3.1

@@ -2,6 +2,7 @@
 use crate::domain::folder::Flags;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
+use crate::domain::folder::Uid;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::rights::Right;
@@ -21,6 +22,7 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::folders;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
+use crate::server::imap::marks;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::State;
 use crate::server::imap::shelf::Desk;
@@ -67,11 +69,10 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     /// What SELECT tells of a mailbox (RFC 3501 §6.3.1, RFC 9051 §6.3.2); answers the last code.
     fn write_state(&mut self, opened: &Opened<D::Shelf>, name: &str) -> &'static str {
-        let Opened { view, folder, first_unseen, keywords } = opened;
-        let all = Flags { keywords: keywords.clone(), ..every_system_flag() };
+        let Opened { view, folder, first_unseen } = opened;
         let dialect = self.line.dialect;
         let out = self.line.out();
-        write::text(out, format_args!("* FLAGS {}\r\n", flags::print(&all)));
+        write::text(out, format_args!("* FLAGS {}\r\n", flags::print(&view.marks)));
         view::write_exists(out, view.exists(), dialect);
         if let (Some(first), false) = (first_unseen, dialect.rev2) {
             write::text(out, format_args!("* OK [UNSEEN {first}] First unread\r\n"));
@@ -81,11 +82,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         let next = folder.uid_next.0.max(view.last_uid().saturating_add(1));
         write::text(out, format_args!("* OK [UIDVALIDITY {validity}] UIDs are valid\r\n"));
         write::text(out, format_args!("* OK [UIDNEXT {next}] Next UID\r\n"));
-        let (permanent, code) = match view.access {
-            Access::ReadWrite => (permanent_flags(&all, view.rights), "READ-WRITE"),
-            Access::ReadOnly => ("()".to_owned(), "READ-ONLY"),
-        };
-        write::text(out, format_args!("* OK [PERMANENTFLAGS {permanent}] Kept\r\n"));
+        marks::write_permanent(out, view);
         // RFC 7162 §3.1.2.1: never 0 and never NOMODSEQ, for every mailbox keeps them.
         let highest = view.seen().0.max(1);
         write::text(out, format_args!("* OK [HIGHESTMODSEQ {highest}] Highest\r\n"));
@@ -99,7 +96,10 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             dialect.write_name(out, name);
             out.extend_from_slice(b"\r\n");
         }
-        code
+        match view.access {
+            Access::ReadWrite => "READ-WRITE",
+            Access::ReadOnly => "READ-ONLY",
+        }
     }
 
     pub(super) async fn delete(&mut self, mailbox: &MailboxName) -> Done {
@@ -120,7 +120,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         if view.access == Access::ReadWrite && view.rights.has(Right::Expunge) {
             let gone = view.shelf.expunge(view.folder, None).await?;
             if !gone.is_empty() && self.line.dialect.qresync {
-                highest = self.highest_without_gaps(view).await?;
+                highest = self.highest_without_gaps(view, gone).await?;
             }
         }
         self.unselect();
@@ -137,10 +137,16 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
     async fn highest_without_gaps(
         &self,
         view: &View<D::Shelf>,
+        removed: impl IntoIterator<Item = Uid>,
     ) -> Result<Option<ModSeq>, MailboxError> {
         let changes = view.shelf.changes(view.folder, view.seen()).await?;
         let highest = changes.folder.map(|folder| folder.highest_modseq);
-        Ok(highest.filter(|_| changes.touched.is_empty()))
+        let removed: UidSet = removed.into_iter().map(|uid| uid.0).collect();
+        // What others removed from what the client knows counts as well: it was never told.
+        let by_others = changes.gone.intersection(view.uids()).difference(&removed);
+        let has_no_gap =
+            changes.touched.is_empty() && by_others.is_empty() && view.has_told_all_gone();
+        Ok(highest.filter(|_| has_no_gap))
     }
 }
 
@@ -208,28 +214,6 @@ pub(super) fn permit(rights: Rights, right: Right) -> Result<(), Halt> {
 fn may_change(rights: Rights) -> bool {
     use Right::*;
     [Insert, Expunge, KeepSeen, Write, DeleteMessages].into_iter().any(|right| rights.has(right))
-}
-
-fn every_system_flag() -> Flags {
-    Flags {
-        seen: true,
-        answered: true,
-        flagged: true,
-        deleted: true,
-        draft: true,
-        ..Flags::default()
-    }
-}
-
-/// The flags that these rights may change for good (RFC 4314 §4), and whether new keywords may come.
-fn permanent_flags(all: &Flags, rights: Rights) -> String {
-    let permitted = permitted_flags(all, rights);
-    let mut text = flags::print(&permitted);
-    if rights.has(Right::Write) {
-        let space = if text == "()" { "" } else { " " };
-        text.insert_str(text.len() - 1, &format!("{space}\\*"));
-    }
-    text
 }
 
 /// Those of the flags that these rights may change.

@@ -246,7 +246,14 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         if self.failed_logins >= limits::LOGIN_FAILURES_MAX {
             return Ok(self.bye("Too many failed logins"));
         }
-        if answer.is_bad() { Ok(self.after_bad()) } else { Ok(Way::On) }
+        if answer.is_bad() {
+            return Ok(self.after_bad());
+        }
+        // A session may last for weeks. Strangers have seconds, and all of theirs count.
+        if self.shelf().is_ok() {
+            self.bad_commands = 0;
+        }
+        Ok(Way::On)
     }
 
     async fn perform(&mut self, body: Body) -> Done {

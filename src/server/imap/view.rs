@@ -4,8 +4,8 @@
 //! told in the middle of FETCH, STORE or SEARCH. So the view is the session's own list; the
 //! change log brings it up to date when that is allowed.
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
+use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::ModSeq;
 use crate::domain::folder::Uid;
@@ -28,6 +28,7 @@ use crate::server::imap::dialect::Dialect;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
+use crate::server::imap::marks;
 use crate::server::imap::shelf::Shelf;
 
 /// A view of one mailbox. A million messages in a row take a few octets of it.
@@ -44,6 +45,8 @@ pub(super) struct View<M: Shelf> {
     pub(super) bell: M::Bell,
     /// UIDs that the last search saved: `$` (RFC 5182 §2.1).
     saved: UidSet,
+    /// Marks that the client knows can occur here: what FLAGS told last.
+    pub(super) marks: Flags,
     /// Whether new marks are told unasked (NOTIFY may say no).
     pub(super) tells_flags: bool,
     /// What the client knows of; the place of a UID is its sequence number.
@@ -73,8 +76,6 @@ pub(super) struct Opened<M: Shelf> {
     pub(super) folder: Folder,
     /// Sequence number of the first message without `\Seen`.
     pub(super) first_unseen: Option<u32>,
-    /// Keywords in use, for the FLAGS response.
-    pub(super) keywords: BTreeSet<String>,
 }
 
 impl<M: Shelf> View<M> {
@@ -98,13 +99,14 @@ impl<M: Shelf> View<M> {
             access,
             bell,
             saved: UidSet::new(),
+            marks: marks::all_with(contents.keywords.clone()),
             tells_flags: true,
             uids: contents.uids.clone(),
             gone: UidSet::new(),
             seen: contents.modseq,
             told: BTreeMap::new(),
         };
-        Ok(Opened { view, folder, first_unseen, keywords: contents.keywords.clone() })
+        Ok(Opened { view, folder, first_unseen })
     }
 
     /// How many messages the client knows of.
@@ -135,6 +137,11 @@ impl<M: Shelf> View<M> {
     /// Changes up to here were told: what HIGHESTMODSEQ may say to this client.
     pub(super) fn seen(&self) -> ModSeq {
         self.seen
+    }
+
+    /// True when nothing is gone that the client was not told of.
+    pub(super) fn has_told_all_gone(&self) -> bool {
+        self.gone.is_empty()
     }
 
     /// What the last search saved, without what is gone since (RFC 5182 §2.1).
@@ -254,6 +261,7 @@ impl<M: Shelf> View<M> {
                     self.told.get(&entry.modseq).is_some_and(|uids| uids.contains(entry.uid.0));
                 let is_news = self.tells_flags && !is_known;
                 if let (true, Some(sequence)) = (is_news, self.sequence_of(entry.uid)) {
+                    self.introduce(line.out(), &entry.flags);
                     let dialect = line.dialect;
                     write_flags(line.out(), sequence, &entry, Numbering::Uid, dialect);
                     line.relieve().await?;

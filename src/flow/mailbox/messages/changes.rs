@@ -15,7 +15,8 @@ use crate::flow::mailbox::rows::ChangeRow;
 impl OpenMailbox {
     /// What happened in the folder after `since`. Without an end in the change log, `gone` names
     /// every number that no message has: more than went since then, never less (RFC 7162 §3.2.5.2
-    /// allows it, and asks that the rest be exact).
+    /// allows it, and asks that the rest be exact). The folder is read first: what happens in
+    /// between may be told already, and its step is not, so that nobody skips it.
     pub async fn changes(&self, folder: FolderId, since: ModSeq) -> Result<Changes, MailboxError> {
         let Some(now) = self.folder_if_any(folder).await? else { return Ok(Changes::default()) };
         if now.highest_modseq <= since {
@@ -23,8 +24,8 @@ impl OpenMailbox {
         }
         match self.logged_changes(folder, since).await? {
             Some((touched, gone)) => {
-                let folder = self.folder_if_any(folder).await?;
-                Ok(Changes { touched: touched.difference(&gone), gone, folder })
+                let touched = touched.difference(&gone);
+                Ok(Changes { touched, gone, folder: Some(now) })
             }
             None => self.changes_by_rows(now, since).await,
         }
@@ -87,8 +88,7 @@ impl OpenMailbox {
         }
         let marked = self.marked_since(now.id, since).await?.intersection(&there);
         let touched = touched.union(&marked);
-        let folder = self.folder_if_any(now.id).await?;
-        Ok(Changes { gone: gone.difference(&there), touched, folder })
+        Ok(Changes { gone: gone.difference(&there), touched, folder: Some(now) })
     }
 
     async fn folder_if_any(&self, id: FolderId) -> Result<Option<Folder>, MailboxError> {

@@ -32,10 +32,9 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::contents::Contents;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
+use crate::flow::mailbox::rows::SEEN_CHUNK as CHUNK;
 use crate::infra::store;
 
-/// Message numbers in one row: at fifteen octets each they fit it.
-const CHUNK: u32 = 1_024;
 /// Sets of one mailbox that are kept in memory.
 const SETS_KEPT_MAX: usize = 200;
 

@@ -63,7 +63,7 @@ pub(in crate::server::imap) async fn list<D: Desk, S: Stream>(
         list.patterns.iter().map(|pattern| pattern.below(list.reference.as_str())).collect();
     let known = known(desk, own, &patterns).await?;
     let returns = list.returns.clone().unwrap_or_default();
-    for listed in listing(&known, &patterns, list) {
+    for listed in listing(&known, &patterns, list, line.dialect.rev2) {
         listed.write(line, "LIST");
         if let Some(there) = listed.known.and_then(|known| known.there.as_ref()) {
             // RFC 5819 §2: no STATUS for what cannot be selected.
@@ -174,7 +174,12 @@ struct Listed<'a, M> {
 }
 
 /// What LIST answers, in the order of the names.
-fn listing<'a, M>(all: &'a [Known<M>], patterns: &[Pattern], list: &List) -> Vec<Listed<'a, M>> {
+fn listing<'a, M>(
+    all: &'a [Known<M>],
+    patterns: &[Pattern],
+    list: &List,
+    rev2: bool,
+) -> Vec<Listed<'a, M>> {
     // Names above a folder whose own folder was deleted still are levels of the hierarchy.
     let mut names: BTreeMap<&str, Option<&Known<M>>> = BTreeMap::new();
     let selection = list.selection;
@@ -209,7 +214,8 @@ fn listing<'a, M>(all: &'a [Known<M>], patterns: &[Pattern], list: &List) -> Vec
         }
         let mut attributes = Vec::new();
         if known.is_none_or(|known| known.there.is_none()) {
-            attributes.extend(list.extended.then_some("\\NonExistent"));
+            // RFC 9051 §7.3.1 knows it in every LIST, RFC 5258 §3.4 in extended ones.
+            attributes.extend((list.extended || rev2).then_some("\\NonExistent"));
             attributes.push("\\Noselect");
         }
         let has_children = has_below(name, &|known| known.there.is_some());

@@ -86,6 +86,23 @@ async fn vanished_takes_the_place_of_expunge_everywhere() {
 }
 
 #[tokio::test]
+async fn a_close_names_no_step_over_what_others_removed() {
+    let house = House::new().await;
+    let mut client = house.inbox(4).await;
+    let mut other = house.inbox(0).await;
+    client.ok("a ENABLE QRESYNC").await;
+    client.ok("a STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    client.ok("a NOOP").await;
+    other.ok("a STORE 1 -FLAGS.SILENT (\\Deleted)").await;
+    other.ok("a STORE 2 +FLAGS.SILENT (\\Deleted)").await;
+    other.ok("a EXPUNGE").await;
+    other.ok("a STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+    // The client has never heard that 2 went, and removes 1 itself.
+    let answer = client.ok("a CLOSE").await;
+    assert!(!answer.contains("HIGHESTMODSEQ"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_fetch_can_ask_what_vanished() {
     let (_house, mut client, _, modseq) = left_behind().await;
     client.ok("a SELECT INBOX").await;
