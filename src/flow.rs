@@ -63,14 +63,14 @@ use seal::Sealed;
 use seal::Sealing;
 
 /// MAIL: may this caller send as this reverse path, a letter of this size?
-pub fn sender(
+pub async fn sender(
     office: &Office,
     accepted: Accepted,
     reverse_path: ReversePath,
     parameters: MailParameters,
 ) -> Result<Authenticated, Refusal> {
     policy::check_size(office, &parameters)?;
-    authenticate::authenticate(office, accepted, reverse_path, parameters)
+    authenticate::authenticate(office, accepted, reverse_path, parameters).await
 }
 
 /// RCPT: may the sender write to this recipient?
@@ -288,7 +288,7 @@ async fn house_report(
     };
     let accepted = accept::accept(Door::House, caller);
     let parameters = MailParameters { smtputf8: true, ..MailParameters::default() };
-    let authenticated = sender(office, accepted, ReversePath::Null, parameters)?;
+    let authenticated = sender(office, accepted, ReversePath::Null, parameters).await?;
     let to = Recipient { address: to, parameters: Default::default() };
     match recipient(office, &authenticated, to).await {
         Ok(approved) => {
@@ -326,7 +326,7 @@ async fn send_on(
     };
     let accepted = accept::accept(Door::House, caller);
     let parameters = MailParameters { smtputf8: true, ..MailParameters::default() };
-    let authenticated = sender(office, accepted, path, parameters)?;
+    let authenticated = sender(office, accepted, path, parameters).await?;
     let to = Recipient { address: to, parameters: Default::default() };
     let approved = recipient(office, &authenticated, to).await?;
     let mut sealing = begin(office, authenticated, vec![approved]).await?;

@@ -53,7 +53,7 @@ async fn mail(lab: &Lab, size: Option<u64>) -> Authenticated {
     };
     let accepted = accept::accept(Door::Submission, caller);
     let parameters = MailParameters { size, ..MailParameters::default() };
-    flow::sender(lab.office(), accepted, path, parameters).unwrap()
+    flow::sender(lab.office(), accepted, path, parameters).await.unwrap()
 }
 
 /// A letter of so many octets for these people: at the first word of refusal it ends.

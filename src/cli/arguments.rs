@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
 use crate::cli::queue::Queue;
+use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
 use crate::cli::trust::Trust;
@@ -192,6 +193,20 @@ Examples:
         #[command(flatten)]
         format: Format,
     },
+    /// Say that somebody is away and who stands in; without options: show it.
+    ///
+    /// From the first day to the last one, each letter that reaches the mailbox gives its sender
+    /// one automatic answer in French and English that names the substitute; lists, programs and
+    /// reports get none. With --delegate the substitute may work in the mailbox in that time.
+    #[command(after_help = REACH, after_long_help = format!("\
+{REACH}
+
+Examples:
+  vaguemestre mailbox absence dr.martin@hopital.mssante.fr --substitute dr.lune@hopital.mssante.fr \\
+    --from 2026-12-20 --until 2027-01-03 --delegate lrs --reason \"leave\"
+  vaguemestre mailbox absence dr.martin@hopital.mssante.fr
+  vaguemestre mailbox absence dr.martin@hopital.mssante.fr --off --reason \"is back\""))]
+    Absence(Absence),
     /// Set a new password. What is sealed stays readable: keys do not hang on passwords.
     #[command(after_help = REACH)]
     Passwd {

@@ -137,6 +137,7 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
             show_with_password(response, shown, format)
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
+        Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
             let address = address_of(&address)?;

@@ -77,6 +77,39 @@ Example:
     },
 }
 
+/// `vaguemestre mailbox absence`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Absence {
+    /// The mailbox.
+    #[arg(value_name = "ADDRESS")]
+    pub(super) address: String,
+    /// Who stands in: a professional of the trust space.
+    #[arg(long, value_name = "ADDRESS", requires_all = ["until", "reason"])]
+    pub(super) substitute: Option<String>,
+    /// The first day, YYYY-MM-DD; from now on when it is left out.
+    #[arg(long, value_name = "DAY", requires = "substitute")]
+    pub(super) from: Option<String>,
+    /// The last day, YYYY-MM-DD.
+    #[arg(long, value_name = "DAY", requires = "substitute")]
+    pub(super) until: Option<String>,
+    /// What senders read besides, before the sentences that name the substitute.
+    #[arg(long, value_name = "TEXT", requires = "substitute")]
+    pub(super) text: Option<String>,
+    /// What the substitute may do in the mailbox in that time, e.g. lrsw; see `team grant --help`.
+    #[arg(long, value_name = "LETTERS", requires = "substitute")]
+    pub(super) delegate: Option<String>,
+    /// Whoever was away is back.
+    #[arg(long, requires = "reason", conflicts_with = "substitute")]
+    pub(super) off: bool,
+    /// Why, for journal and ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
 /// Asks the relay and shows its answer.
 pub(super) async fn run(command: Team) -> Result<(), Failure> {
     let (request, config, format) = match command {
@@ -88,7 +121,25 @@ pub(super) async fn run(command: Team) -> Result<(), Failure> {
         }
         Team::List { config, format } => (team::Request::List {}, config, format),
     };
-    match commands::reach_with(&config, control::Request::Team(request)).await? {
+    ask(request, &config, format).await
+}
+
+/// Asks the relay about an absence and shows its answer.
+pub(super) async fn ask_absence(absence: Absence) -> Result<(), Failure> {
+    let Absence { address: mailbox, substitute, from, until, text, delegate, off, .. } = absence;
+    let reason = absence.reason.unwrap_or_default();
+    let request = match (off, substitute, until) {
+        (true, ..) => team::Request::EndAway { mailbox, reason },
+        (false, Some(substitute), Some(until)) => {
+            team::Request::SetAway { mailbox, substitute, from, until, text, delegate, reason }
+        }
+        _ => team::Request::Away { mailbox },
+    };
+    ask(request, &absence.config, absence.format).await
+}
+
+async fn ask(request: team::Request, config: &ConfigFile, format: Format) -> Result<(), Failure> {
+    match commands::reach_with(config, control::Request::Team(request)).await? {
         Response::Team(answer) => show(&answer, format),
         other => commands::unexpected(&other),
     }
@@ -100,6 +151,21 @@ fn show(answer: &team::Answer, format: Format) -> Result<(), Failure> {
             output::print_json(&serde_json::json!({ "done": text }))?;
         }
         team::Answer::Done(text) => output::print_line(text)?,
+        team::Answer::Away(away) if format.json => output::print_json(away)?,
+        team::Answer::Away(away) => {
+            let mut table = Table::new(&["Mailbox", "Substitute", "From", "Until", "State", "Why"]);
+            if let Some(one) = away {
+                table.row([
+                    &*one.mailbox,
+                    &one.substitute,
+                    &one.from,
+                    &one.until,
+                    &one.state,
+                    &one.reason,
+                ]);
+            }
+            output::print_table(&table, "No absence is recorded for this mailbox.")?;
+        }
         team::Answer::List(lines) if format.json => output::print_json(lines)?,
         team::Answer::List(lines) => {
             let mut table =

@@ -92,6 +92,10 @@ pub enum DelegationStep {
     Revoked,
     /// Its time was over.
     Ended,
+    /// Its owner is away; the reader stands in.
+    Away,
+    /// An administrator took the absence back.
+    Back,
 }
 
 /// What the ledger keeps of a delegation besides: professionals' addresses, never a patient's.
@@ -113,7 +117,7 @@ pub struct DelegationRecord {
 
 impl DelegationStep {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Granted, Self::Revoked, Self::Ended];
+    pub const ALL: [Self; 5] = [Self::Granted, Self::Revoked, Self::Ended, Self::Away, Self::Back];
 
     /// A stable name.
     pub const fn name(self) -> &'static str {
@@ -121,6 +125,8 @@ impl DelegationStep {
             Self::Granted => "grant",
             Self::Revoked => "revoke",
             Self::Ended => "end",
+            Self::Away => "absence",
+            Self::Back => "absence off",
         }
     }
 }

@@ -573,3 +573,5 @@ pub const MANAGESIEVE_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time in which ManageSieve sessions may end after the relay was told to stop.
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
+pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;

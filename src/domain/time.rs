@@ -79,6 +79,13 @@ impl Day {
         Self { year: date.year(), month: date.month(), day: date.day() }
     }
 
+    /// The moment at which it begins; `None` when the calendar has no such day.
+    pub fn start(self) -> Option<Timestamp> {
+        let date = jiff::civil::Date::new(self.year, self.month, self.day).ok()?;
+        let start = date.to_zoned(france()).ok()?;
+        u64::try_from(start.timestamp().as_millisecond()).ok().map(Timestamp::from_millis)
+    }
+
     /// The moment at which it is over; `None` when the calendar has no such day.
     pub fn end(self) -> Option<Timestamp> {
         let date = jiff::civil::Date::new(self.year, self.month, self.day).ok()?;

@@ -9,16 +9,21 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use crate::domain::address::Address;
 use crate::domain::address::ReversePath;
 use crate::domain::decision::ListEvidence;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
+use crate::domain::folder::FolderId;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::rights::Right;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Credentials;
 use crate::flow::judge;
+use crate::flow::mailbox::MailboxError;
 use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
@@ -189,7 +194,7 @@ pub struct Authenticated {
 /// For another operator this is the point: its letter is judged here, by certificate and list as
 /// they are now. What changes between here and the 250 counts for the next letter; content that
 /// was asked for is not refused for a list that came while it was under way.
-pub fn authenticate(
+pub async fn authenticate(
     office: &Office,
     accepted: Accepted,
     reverse_path: ReversePath,
@@ -213,7 +218,9 @@ pub fn authenticate(
                 return Err(Refusal::MailboxSuspended);
             }
             // A null path is fine: a read receipt is sent so (RFC 8098 §3), and the login vouches.
-            if sender.is_some_and(|sender| *sender != account.address) {
+            if let Some(sender) = sender
+                && !may_send_as(office, account, sender).await?
+            {
                 return Err(Refusal::SenderNotYours);
             }
         }
@@ -229,6 +236,39 @@ pub fn authenticate(
         return Err(Refusal::Utf8NotAnnounced);
     }
     Ok(Authenticated { accepted, reverse_path, parameters, list })
+}
+
+/// True for a login's own address, and for that of a mailbox here whose inbox grants the login
+/// the right to post (RFC 4314 §2.1 `p`), at this moment.
+///
+/// # Errors
+/// Temporary: it cannot be told now.
+pub async fn may_send_as(
+    office: &Office,
+    account: &Account,
+    address: &Address,
+) -> Result<bool, Refusal> {
+    if *address == account.address {
+        return Ok(true);
+    }
+    if account.kind == MailboxKind::Citizen || !office.hosts(address.domain()) {
+        return Ok(false);
+    }
+    let found = office.accounts.find(address).await.map_err(|error| unanswered(&error))?;
+    let is_lent = |owner: &Account| !owner.suspended && owner.kind != MailboxKind::Citizen;
+    let Some(owner) = found.filter(is_lent) else { return Ok(false) };
+    let unread = |error: MailboxError| {
+        tracing::error!(%error, "who may send as somebody else cannot be told");
+        Refusal::DependencyFailed
+    };
+    let own = office.mailboxes.open(account).await.map_err(unread)?;
+    // Most who try are granted nothing: one look, and the mailbox is not opened.
+    if !office.mailboxes.may_grant(&owner, &own).await.map_err(unread)? {
+        return Ok(false);
+    }
+    let lent = office.mailboxes.open_for(&owner, &own).await.map_err(unread)?;
+    let rights = lent.rights(FolderId::INBOX).await.map_err(unread)?;
+    Ok(rights.has(Right::Post))
 }
 
 impl Authenticated {

@@ -7,6 +7,7 @@
 //!
 //! No filter makes a letter vanish: what is discarded, or sent on without a copy, lies in Trash.
 //! A letter is sent on inside the trust space only, and by the normal way.
+mod absences; // who is away, and who stands in
 mod answers; // automatic answers
 mod redirects; // letters that are sent on
 mod rows; // the stored form
@@ -38,6 +39,10 @@ use crate::infra::store::Batch;
 use crate::proto::sieve::Filing;
 use crate::proto::sieve::Script;
 
+pub use absences::Away;
+pub use absences::away;
+pub use absences::check_text;
+pub use absences::put_away;
 pub use answers::Absence;
 pub use answers::Answer;
 pub use answers::absence;

@@ -10,6 +10,7 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
 use crate::flow::authenticate::Authenticated;
+use crate::flow::authenticate::may_send_as;
 use crate::flow::exchange;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
@@ -188,9 +189,13 @@ pub async fn vet(office: &Office, cleared: &Cleared, header: &HeaderView) -> Res
     if header.unreadable_sender || header.from.is_empty() {
         return Err(Refusal::HeaderSenderNotYours);
     }
-    let mut shown = header.from.iter().chain(&header.sender);
-    if shown.any(|address| *address != account.address) {
-        return Err(Refusal::HeaderSenderNotYours);
+    let path = cleared.authenticated.reverse_path().address();
+    for shown in header.from.iter().chain(&header.sender) {
+        // The reverse path was judged at MAIL.
+        let is_judged = *shown == account.address || path.is_some_and(|path| path == shown);
+        if !is_judged && !may_send_as(office, account, shown).await? {
+            return Err(Refusal::HeaderSenderNotYours);
+        }
     }
     for reply_to in &header.reply_to {
         check_reply_to(office, account, reply_to).await?;
@@ -230,7 +235,7 @@ async fn check_reply_to(
     account: &Account,
     reply_to: &Address,
 ) -> Result<(), Refusal> {
-    if *reply_to == account.address {
+    if *reply_to == account.address || may_send_as(office, account, reply_to).await? {
         return Ok(());
     }
     if account.kind == MailboxKind::Citizen || !office.hosts(reply_to.domain()) {

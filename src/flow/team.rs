@@ -5,6 +5,8 @@
 //! the hourly tidying removes it and writes its end into the ledger.
 //!
 //! Rows `G/<mailbox><keyed reader>` -> sealed delegation: a reason may name a patient.
+mod absence; // somebody is away, a named substitute stands in
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -28,6 +30,10 @@ use crate::infra::journal::Entry;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::row;
+
+pub use absence::away;
+pub use absence::end_away;
+pub use absence::set_away;
 
 const DELEGATIONS: &[u8] = b"G/";
 const FORMAT: u8 = 1;
@@ -85,10 +91,10 @@ pub async fn grant(office: &Arc<Office>, delegation: &Delegation) -> Result<(), 
     let key = key(office, &account, &delegation.reader);
     batch.put(key, sealed(office, delegation));
     tell(office, &account, delegation, DelegationStep::Granted, &delegation.author, &mut batch);
-    let until = delegation.until;
+    let when = (None, delegation.until);
     let identifier = Identifier::of(&delegation.reader);
     let mailbox = office.mailboxes.open(&account).await.map_err(|error| error.to_string())?;
-    let granted = mailbox.grant_everywhere(&identifier, delegation.rights, until, batch).await;
+    let granted = mailbox.grant_everywhere(&identifier, delegation.rights, when, batch).await;
     granted.map_err(|error| error.to_string())
 }
 
@@ -122,7 +128,7 @@ pub async fn revoke(
     tell(office, &account, &ended, DelegationStep::Revoked, author, &mut batch);
     let mailbox = office.mailboxes.open(&account).await.map_err(|error| error.to_string())?;
     let identifier = Identifier::of(reader);
-    let revoked = mailbox.grant_everywhere(&identifier, Rights::NONE, None, batch).await;
+    let revoked = mailbox.grant_everywhere(&identifier, Rights::NONE, (None, None), batch).await;
     revoked.map_err(|error| error.to_string())
 }
 

@@ -54,7 +54,8 @@ pub enum Step {
         door: String,
         /// The connection, at the operators' door.
         session: Option<SessionId>,
-        /// The other operator's subject, at the operators' door.
+        /// The other operator's subject, at the operators' door; at the submission door `login as
+        /// sender`, when somebody sent with another mailbox's address.
         peer: Option<String>,
         /// Octets in clear.
         size: u64,

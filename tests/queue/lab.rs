@@ -196,7 +196,7 @@ impl Lab {
         let accepted = accept::accept(door, caller);
         let parameters = MailParameters { smtputf8: true, ..MailParameters::default() };
         let office = self.office();
-        let sender = flow::sender(office, accepted, reverse_path, parameters).unwrap();
+        let sender = flow::sender(office, accepted, reverse_path, parameters).await.unwrap();
         let mut recipients = Vec::new();
         for address in to {
             let address = Address::parse(address).unwrap();

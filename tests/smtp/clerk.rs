@@ -194,7 +194,7 @@ impl Desk for Clerk {
         self.logins.lock().unwrap().push(succeeded);
     }
 
-    fn sender(
+    async fn sender(
         &self,
         accepted: Accepted,
         reverse_path: ReversePath,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `M/<mailbox>/v/i` | index: names, sizes, which one is active; each change of scripts meets its version |
 //! | `M/<mailbox>/v/s<number>` | one script |
+//! | `M/<mailbox>/v/w` | an absence that an administrator recorded |
 //! | `M/<mailbox>/v/a<keyed digest>` | until when a sender is not answered again |
 use serde::Deserialize;
 use serde::Serialize;
@@ -48,6 +49,10 @@ pub(super) fn index_key(mailbox: &MailboxId) -> Vec<u8> {
 
 pub(super) fn script_key(mailbox: &MailboxId, number: u32) -> Vec<u8> {
     key(mailbox, &[b"s".as_slice(), &number.to_be_bytes()].concat())
+}
+
+pub(super) fn absence_key(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b"w")
 }
 
 pub(super) fn answered_prefix(mailbox: &MailboxId) -> Vec<u8> {

@@ -4,8 +4,11 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use crate::domain::address::Address;
+use crate::domain::folder::Flags;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
+use crate::flow::filter::absences;
+use crate::flow::filter::absences::Away;
 use crate::flow::filter::answers;
 use crate::flow::filter::answers::Answer;
 use crate::flow::filter::scripts;
@@ -31,7 +34,9 @@ pub struct Sorting {
 
 struct Filter {
     mailbox: MailboxId,
-    script: Arc<Script>,
+    /// `None`: the mailbox is only away.
+    script: Option<Arc<Script>>,
+    away: Option<Away>,
     account: Account,
     recipient: Address,
     folders: Vec<(String, Option<&'static str>)>,
@@ -60,16 +65,21 @@ impl Sorting {
         let here = cleared.approved().iter();
         let here = here.filter_map(|approved| Some((approved.recipient(), approved.home()?)));
         for ((recipient, account), home) in here.zip(homes) {
-            filters.push(match scripts::active(office, home).await {
-                None => None,
-                Some(script) => Some(Filter {
-                    mailbox: home.id(),
-                    script,
-                    account: account.clone(),
-                    recipient: recipient.address.clone(),
-                    folders: folders(home).await,
-                }),
-            });
+            let script = scripts::active(office, home).await;
+            let away = absences::counting(office, home, now).await;
+            if script.is_none() && away.is_none() {
+                filters.push(None);
+                continue;
+            }
+            let folders = if script.is_some() { folders(home).await } else { Vec::new() };
+            filters.push(Some(Filter {
+                mailbox: home.id(),
+                script,
+                away,
+                account: account.clone(),
+                recipient: recipient.address.clone(),
+                folders,
+            }));
         }
         let from = cleared.authenticated().reverse_path().address();
         filters.iter().any(Option::is_some).then(|| Self {
@@ -83,7 +93,8 @@ impl Sorting {
 
     /// True when a filter looks into the body, which takes memory.
     pub fn reads_bodies(&self) -> bool {
-        self.filters.iter().flatten().any(|filter| filter.script.reads_bodies())
+        let mut scripts = self.filters.iter().flatten().filter_map(|filter| filter.script.as_ref());
+        scripts.any(|script| script.reads_bodies())
     }
 
     /// Runs them all. A filter that fails, or breaks, has decided nothing: the letter is kept.
@@ -100,7 +111,21 @@ impl Sorting {
         self.filters.iter().map(|filter| filter.as_ref().and_then(sort)).collect()
     }
 
+    /// A recorded absence answers instead of the script, whatever that does with the letter.
     fn run_one(&self, filter: &Filter, letter: &Letter<'_>) -> Option<Sorted> {
+        let sorted = filter.script.as_ref().and_then(|script| self.sort(script, filter, letter));
+        let Some(away) = &filter.away else { return sorted };
+        let own = [&filter.account.address, &filter.recipient];
+        let answer = away.answer(letter, &self.from, own, self.vacation_seconds_min);
+        let kept = || Sorted {
+            filed: vec![Filing { folder: None, flags: Flags::default() }],
+            redirects: Vec::new(),
+            answer: None,
+        };
+        Some(Sorted { answer, ..sorted.unwrap_or_else(kept) })
+    }
+
+    fn sort(&self, script: &Script, filter: &Filter, letter: &Letter<'_>) -> Option<Sorted> {
         let to = filter.recipient.to_string();
         let around = Circumstances {
             from: &self.from,
@@ -109,7 +134,7 @@ impl Sorting {
             folders: &filter.folders,
             redirects_max: self.redirects_max,
         };
-        let verdict = match filter.script.run(letter, &around) {
+        let verdict = match script.run(letter, &around) {
             Ok(verdict) => verdict,
             Err(stopped) => {
                 let mailbox = filter.mailbox;

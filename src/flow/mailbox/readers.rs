@@ -188,7 +188,10 @@ impl OpenMailbox {
         };
         let is_owner = identifier.is(self.owner());
         let rights = if is_owner { rights.with(grants::kept_by_owner()) } else { rights };
-        lists.set(folder, Grant { identifier: identifier.clone(), rights, until: None })?;
+        lists.set(
+            folder,
+            Grant { identifier: identifier.clone(), rights, since: None, until: None },
+        )?;
         self.commit_lists(folder, &lists, Batch::new()).await
     }
 
@@ -210,7 +213,7 @@ impl OpenMailbox {
         &self,
         identifier: &Identifier,
         rights: Rights,
-        until: Option<Timestamp>,
+        (since, until): (Option<Timestamp>, Option<Timestamp>),
         also: Batch,
     ) -> Result<(), MailboxError> {
         let _gate = self.slot.gate.lock().await;
@@ -220,9 +223,17 @@ impl OpenMailbox {
             self.put_list(folder, &lists, &mut batch);
         }
         if !rights.is_empty() {
-            lists.set(EVERY_FOLDER, Grant { identifier: identifier.clone(), rights, until })?;
+            lists.set(
+                EVERY_FOLDER,
+                Grant { identifier: identifier.clone(), rights, since, until },
+            )?;
         }
         self.commit_lists(EVERY_FOLDER, &lists, batch).await
+    }
+
+    /// True when an identifier stands in a list, whatever it says and whether it counts now.
+    pub async fn has_grants(&self, identifier: &Identifier) -> Result<bool, MailboxError> {
+        Ok(self.all_lists().await?.has(identifier))
     }
 
     /// Removes what has ended, with `also` in the same commit.

@@ -51,10 +51,21 @@ fn accepted(sealed: &Sealed) -> Step {
     Step::Accepted {
         door: door.to_owned(),
         session: session.flatten(),
-        peer: certificate.map(|certificate| certificate.subject.to_string()),
+        peer: certificate
+            .map(|certificate| certificate.subject.to_string())
+            .or_else(|| login_behind(sealed)),
         size: sealed.size(),
         keys: u32::try_from(sealed.keys()).unwrap_or(u32::MAX),
     }
+}
+
+/// The login that sent with another mailbox's address, which it may.
+fn login_behind(sealed: &Sealed) -> Option<String> {
+    let by = sealed.cleared().authenticated();
+    let (account, path) = (by.account()?, by.reverse_path().address());
+    let shown = path.into_iter().chain(&sealed.header().from);
+    let other = shown.into_iter().find(|address| **address != account.address)?;
+    Some(format!("{} as {other}", account.address))
 }
 
 /// The other operator's certificate, and the connection on which it was shown.

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::domain::address::Address;
 use crate::domain::rights::Rights;
 use crate::domain::time::Day;
+use crate::flow::filter;
+use crate::flow::filter::Away;
 use crate::flow::office::Office;
 use crate::flow::team;
 use crate::flow::team::Delegation;
@@ -44,6 +46,35 @@ pub enum Request {
     },
     /// All of them.
     List {},
+    /// Record that whoever a mailbox belongs to is away.
+    SetAway {
+        /// Which mailbox.
+        mailbox: String,
+        /// Who stands in.
+        substitute: String,
+        /// The first day, `YYYY-MM-DD`; from now on when absent.
+        from: Option<String>,
+        /// The last day.
+        until: String,
+        /// What senders read besides.
+        text: Option<String>,
+        /// What the substitute may do in the mailbox meanwhile, letters of RFC 4314 §2.1.
+        delegate: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// Forget it.
+    EndAway {
+        /// Which mailbox.
+        mailbox: String,
+        /// Why.
+        reason: String,
+    },
+    /// Show it.
+    Away {
+        /// Which mailbox.
+        mailbox: String,
+    },
 }
 
 /// What is answered.
@@ -54,6 +85,31 @@ pub enum Answer {
     Done(String),
     /// All of them.
     List(Vec<DelegationLine>),
+    /// Who is away.
+    Away(Option<AwayLine>),
+}
+
+/// An absence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwayLine {
+    /// Of which mailbox.
+    pub mailbox: String,
+    /// Who stands in.
+    pub substitute: String,
+    /// RFC 3339, UTC.
+    pub from: String,
+    /// RFC 3339, UTC.
+    pub until: String,
+    /// `to come`, `now`, `over`.
+    pub state: String,
+    /// What senders read besides.
+    pub text: Option<String>,
+    /// What the substitute may do meanwhile, letters of RFC 4314 §2.1; empty: nothing by this.
+    pub delegated: String,
+    /// Who recorded it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One delegation.
@@ -110,6 +166,55 @@ pub async fn handle(
             let (reader, mailbox) = (shown(&reader), shown(&mailbox));
             Ok(Answer::Done(format!("{reader} may do nothing more in {mailbox} by name.")))
         }
+        Request::SetAway { mailbox, substitute, from, until, text, delegate, reason } => {
+            let mailbox = address(&mailbox)?;
+            let now = office.clock.now();
+            let rights = |letters: String| {
+                let rights = Rights::parse(&letters).filter(|rights| !rights.is_empty());
+                rights.ok_or("rights are letters of lrswipkxtea")
+            };
+            let away = Away {
+                substitute: address(&substitute)?,
+                from: from.map(|day| first_moment(&day)).transpose()?.unwrap_or(now),
+                until: last_moment(&until)?,
+                text: text.map(|text| filter::check_text(&text)).transpose()?,
+                delegated: delegate.map(rights).transpose()?.unwrap_or(Rights::NONE),
+                recorded: now,
+                author: caller.author.clone(),
+                reason: given(&reason)?,
+            };
+            team::set_away(office, &mailbox, &away).await?;
+            let (mailbox, substitute) = (shown(&mailbox), shown(&away.substitute));
+            let (from, until) = (away.from, away.until);
+            Ok(Answer::Done(format!(
+                "Senders to {mailbox} are told of {substitute} from {from} until {until}."
+            )))
+        }
+        Request::EndAway { mailbox, reason } => {
+            let mailbox = address(&mailbox)?;
+            team::end_away(office, &mailbox, &caller.author, &given(&reason)?).await?;
+            Ok(Answer::Done(format!("Nobody is away from {}.", shown(&mailbox))))
+        }
+        Request::Away { mailbox } => {
+            let mailbox = address(&mailbox)?;
+            let now = office.clock.now();
+            let line = |away: Away| AwayLine {
+                mailbox: shown(&mailbox),
+                substitute: shown(&away.substitute),
+                from: away.from.to_string(),
+                until: away.until.to_string(),
+                state: match (away.from <= now, now < away.until) {
+                    (false, _) => "to come".to_owned(),
+                    (true, true) => "now".to_owned(),
+                    (true, false) => "over".to_owned(),
+                },
+                text: away.text,
+                delegated: away.delegated.to_string(),
+                author: away.author,
+                reason: away.reason,
+            };
+            Ok(Answer::Away(team::away(office, &mailbox).await?.map(line)))
+        }
         Request::List {} => {
             let line = |one: Delegation| DelegationLine {
                 mailbox: shown(&one.mailbox),
@@ -132,6 +237,12 @@ fn address(text: &str) -> Result<Address, String> {
 fn given(reason: &str) -> Result<String, String> {
     let reason: String = reason.trim().chars().take(REASON_MAX).collect();
     if reason.is_empty() { Err("a reason is needed: --reason".to_owned()) } else { Ok(reason) }
+}
+
+/// An absence counts on its first day as a whole.
+fn first_moment(day: &str) -> Result<crate::domain::time::Timestamp, String> {
+    let day = Day::parse(day).ok_or("a day is written YYYY-MM-DD")?;
+    day.start().ok_or_else(|| "no such day".to_owned())
 }
 
 /// A delegation counts on its last day as well.

@@ -157,7 +157,7 @@ impl<D: Desk> Visit<D> {
                             let domain = reverse_path.address().map(Address::domain);
                             self.heard().mail_from = domain.cloned();
                         }
-                        let verdict = self.sender(caller, reverse_path, parameters);
+                        let verdict = self.sender(caller, reverse_path, parameters).await;
                         sender.answer(verdict)
                     }
                     Turn::AskRecipient(recipient, to, parameters) => {
@@ -297,7 +297,7 @@ impl<D: Desk> Visit<D> {
         Ok(authenticating.answer(login.map(Credentials::Login)))
     }
 
-    fn sender(
+    async fn sender(
         &self,
         caller: Caller,
         reverse_path: ReversePath,
@@ -305,7 +305,7 @@ impl<D: Desk> Visit<D> {
     ) -> Result<D::Sender, Refusal> {
         // Made anew for each letter, so that no decision outlives its letter.
         let accepted = desk::accept_at(self.door, caller);
-        self.desk.sender(accepted, reverse_path, parameters)
+        self.desk.sender(accepted, reverse_path, parameters).await
     }
 
     async fn recipient(

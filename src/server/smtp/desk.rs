@@ -77,7 +77,7 @@ pub trait Desk: Send + Sync + 'static {
         accepted: Accepted,
         reverse_path: ReversePath,
         parameters: MailParameters,
-    ) -> Result<Self::Sender, Refusal>;
+    ) -> impl Future<Output = Result<Self::Sender, Refusal>> + Send;
     /// RCPT.
     fn recipient(
         &self,
@@ -194,13 +194,13 @@ impl Desk for FrontDesk {
         self.office.metrics.login(door.name(), succeeded);
     }
 
-    fn sender(
+    async fn sender(
         &self,
         accepted: Accepted,
         reverse_path: ReversePath,
         parameters: MailParameters,
     ) -> Result<Authenticated, Refusal> {
-        flow::sender(&self.office, accepted, reverse_path, parameters)
+        flow::sender(&self.office, accepted, reverse_path, parameters).await
     }
 
     async fn recipient(

@@ -19,11 +19,15 @@ use crate::flow::mailbox::readers::EVERY_FOLDER;
 use crate::flow::mailbox::rows;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::store::row;
 
 /// Rows `R/<keyed reader><mailbox>` -> the mailbox's address: where a reader may have rights.
 const GRANTED: &[u8] = b"R/";
 /// The reader of those rows for `anyone`. No keyed digest is this.
 const ANYONE: [u8; 32] = [0; 32];
+
+/// Of a list. Those of `rows::decode` have no beginnings.
+const FORMAT: u8 = 100;
 
 /// Whom an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +43,8 @@ pub struct Grant {
     pub identifier: Identifier,
     /// What it gives, or takes away.
     pub rights: Rights,
+    /// When it begins; it has begun when absent.
+    pub since: Option<Timestamp>,
     /// When it ends.
     pub until: Option<Timestamp>,
 }
@@ -47,6 +53,7 @@ pub struct Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     rights: Rights,
+    since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
@@ -57,6 +64,16 @@ pub(super) struct Lists(ByFolder);
 /// The stored form of an entry.
 #[derive(Serialize, Deserialize)]
 struct Row {
+    name: Option<String>,
+    negative: bool,
+    rights: u16,
+    since: Option<u64>,
+    until: Option<u64>,
+}
+
+/// The same before entries could begin later.
+#[derive(Deserialize)]
+struct FirstRow {
     name: Option<String>,
     negative: bool,
     rights: u16,
@@ -113,6 +130,10 @@ impl fmt::Display for Identifier {
 }
 
 impl Held {
+    fn counts(&self, now: Timestamp) -> bool {
+        self.since.is_none_or(|since| since <= now) && !self.is_over(now)
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
@@ -127,14 +148,15 @@ impl Lists {
     /// Reads a row. A damaged one grants nothing to anybody but the owner.
     pub(super) fn read(&mut self, keys: &MailboxKeys, folder: FolderId, sealed: &[u8]) {
         let clear = keys.open_index(&context(folder), sealed).ok();
-        let Some(stored) = clear.and_then(|clear| rows::decode::<Vec<Row>>(clear.expose())) else {
+        let Some(stored) = clear.and_then(|clear| stored(clear.expose())) else {
             tracing::error!(folder = folder.0, "a list of rights is damaged; it grants nothing");
             return;
         };
         let list = self.0.entry(folder.0).or_default();
-        for Row { name, negative, rights, until } in stored {
+        for Row { name, negative, rights, since, until } in stored {
             let held = Held {
                 rights: Rights::from_bits(rights),
+                since: since.map(Timestamp::from_millis),
                 until: until.map(Timestamp::from_millis),
             };
             list.insert(Identifier { name, negative }, held);
@@ -160,10 +182,11 @@ impl Lists {
                 name: identifier.name.clone(),
                 negative: identifier.negative,
                 rights: held.rights.bits(),
+                since: held.since.map(Timestamp::as_millis),
                 until: held.until.map(Timestamp::as_millis),
             })
             .collect();
-        Some(keys.seal_index(&context(to), &rows::encode(&stored)))
+        Some(keys.seal_index(&context(to), &row::encode(FORMAT, &stored)))
     }
 
     /// The entries that count in a folder now.
@@ -173,7 +196,7 @@ impl Lists {
         // The folder's own entry comes last, so it is the one that stays.
         let mut counting: BTreeMap<&Identifier, Held> =
             every.chain(own).map(|(identifier, held)| (identifier, *held)).collect();
-        counting.retain(|_, held| !held.is_over(now));
+        counting.retain(|_, held| held.counts(now));
         counting
     }
 
@@ -224,6 +247,7 @@ impl Lists {
         let first = Grant {
             identifier: Identifier { name: Some(owner.to_owned()), negative: false },
             rights: owner_rights.with(kept_by_owner()),
+            since: None,
             until: None,
         };
         let others = counting
@@ -232,6 +256,7 @@ impl Lists {
         let others = others.map(|(identifier, held)| Grant {
             identifier: (*identifier).clone(),
             rights: held.rights,
+            since: held.since,
             until: held.until,
         });
         std::iter::once(first).chain(others).collect()
@@ -239,7 +264,7 @@ impl Lists {
 
     /// Sets an entry.
     pub(super) fn set(&mut self, folder: FolderId, grant: Grant) -> Result<(), MailboxError> {
-        let Grant { identifier, rights, until } = grant;
+        let Grant { identifier, rights, since, until } = grant;
         let is_for_all = |identifier: &Identifier| {
             folder != EVERY_FOLDER
                 && self.0.get(&EVERY_FOLDER.0).is_some_and(|list| list.contains_key(identifier))
@@ -251,7 +276,7 @@ impl Lists {
             list.remove(&identifier);
             return Ok(());
         }
-        list.insert(identifier, Held { rights, until });
+        list.insert(identifier, Held { rights, since, until });
         if list.len() > limits::ACL_ENTRIES_MAX {
             return Err(MailboxError::OverLimit("entries of one list of rights"));
         }
@@ -269,8 +294,18 @@ impl Lists {
         }
         self.set(
             folder,
-            Grant { identifier: identifier.clone(), rights: Rights::NONE, until: None },
+            Grant {
+                identifier: identifier.clone(),
+                rights: Rights::NONE,
+                since: None,
+                until: None,
+            },
         )
+    }
+
+    /// True when an identifier stands in a list.
+    pub(super) fn has(&self, identifier: &Identifier) -> bool {
+        self.0.values().any(|list| list.contains_key(identifier))
     }
 
     /// Takes an identifier out of every list; answers which lists changed.
@@ -311,6 +346,21 @@ impl Lists {
     }
 }
 
+/// Reads a list, also one of the first format.
+fn stored(clear: &[u8]) -> Option<Vec<Row>> {
+    row::decode(FORMAT, clear).or_else(|| {
+        let first: Vec<FirstRow> = rows::decode(clear)?;
+        let row = |row: FirstRow| Row {
+            name: row.name,
+            negative: row.negative,
+            rights: row.rights,
+            since: None,
+            until: row.until,
+        };
+        Some(first.into_iter().map(row).collect())
+    })
+}
+
 fn context(folder: FolderId) -> Vec<u8> {
     [b"acl/".as_slice(), &folder.0.to_be_bytes()].concat()
 }
@@ -347,7 +397,11 @@ mod tests {
             let identifier = Identifier::parse(identifier).unwrap();
             let rights = Rights::parse(letters).unwrap();
             let until = until.map(Timestamp::from_seconds);
-            lists.0.entry(*folder).or_default().insert(identifier, Held { rights, until });
+            lists
+                .0
+                .entry(*folder)
+                .or_default()
+                .insert(identifier, Held { rights, since: None, until });
         }
         lists
     }

@@ -269,7 +269,7 @@ async fn hand_in(
     let reverse_path = ReversePath::Address(account.address.clone());
     let recipient = Recipient { address: to.clone(), parameters: RcptParameters::default() };
 
-    let authenticated = flow::sender(office, accepted.clone(), reverse_path, parameters)?;
+    let authenticated = flow::sender(office, accepted.clone(), reverse_path, parameters).await?;
     let approved = flow::recipient(office, &authenticated, recipient).await?;
     let mut sealing = flow::begin(office, authenticated, vec![approved]).await?;
     for octets in letter.chunks(HANDED_IN_AT_ONCE) {

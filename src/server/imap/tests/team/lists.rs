@@ -228,7 +228,7 @@ async fn what_is_granted_until_a_time_ends_at_that_time_also_in_open_sessions() 
     let identifier = Identifier::parse("a@h.test").unwrap();
     let until = practice.clock.now().after(Duration::from_secs(3_600));
     let rights = Rights::parse("lrsw").unwrap();
-    team.grant_everywhere(&identifier, rights, Some(until), Batch::new()).await.unwrap();
+    team.grant_everywhere(&identifier, rights, (None, Some(until)), Batch::new()).await.unwrap();
     let mut owner = practice.login("team@h.test").await;
     owner.ok(append("INBOX")).await;
     let mut a = practice.login("a@h.test").await;
