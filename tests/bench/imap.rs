@@ -8,6 +8,7 @@
 //! machine; compare figures of one run only.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![allow(clippy::print_stdout, reason = "its tables are its result")]
+#![allow(clippy::print_stderr, reason = "figures are shown as they come")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![allow(unreachable_pub, reason = "shares the support of the tests")]
 #![allow(dead_code, reason = "shares the support of the tests")]

@@ -274,7 +274,7 @@ fn the_library_reads_what_we_framed_at_any_length() {
     let (certificate, keys) = new_mailbox(&keyring, 1);
     for length in [0, 1, 13, 32_761, 32_762, 32_763, 65_523, 65_524, 65_525, 200_000, 6_000_000] {
         let clear: Vec<u8> = (0..length).map(|place| (place % 253) as u8).collect();
-        let sealed = seal(&keyring, &[certificate.clone()], &clear);
+        let sealed = seal(&keyring, std::slice::from_ref(&certificate), &clear);
         let key = keys.content_key_of(&sealed.ciphertext).unwrap();
         let opened = pgp::tests::opened_by_the_library(&key.0, &sealed.ciphertext);
         assert!(opened == clear, "{length} octets came back as {}", opened.len());

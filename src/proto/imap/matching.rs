@@ -335,7 +335,7 @@ fn in_text(
 ) -> Option<bool> {
     match (facts.text, facts.signature) {
         (Known::NotYet, Some((signature, key))) if !signature.may_hold(wanted, key) => Some(false),
-        (text, _) => text.asks(|letter| question(letter)),
+        (text, _) => text.asks(question),
     }
 }
 

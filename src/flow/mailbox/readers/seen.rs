@@ -7,6 +7,7 @@
 //! numbers never come back; it goes when its chunk is written again.
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::btree_map;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::MutexGuard;
@@ -129,11 +130,11 @@ impl OpenMailbox {
         let mut chunks: BTreeMap<u32, Marks> = BTreeMap::new();
         for (uid, _) in wanted {
             let chunk = uid.0 / CHUNK;
-            if !chunks.contains_key(&chunk) {
+            if let btree_map::Entry::Vacant(unread) = chunks.entry(chunk) {
                 let range = chunk * CHUNK..=chunk.saturating_mul(CHUNK).saturating_add(CHUNK - 1);
                 let mut marks = self.marks(reader, folder, range).await?;
                 marks.retain(|uid, _| there.uids.contains(*uid));
-                chunks.insert(chunk, marks);
+                unread.insert(marks);
             }
         }
         let modseq = self

@@ -340,7 +340,8 @@ async fn each_reader_has_an_own_seen_that_nobody_else_is_told_of() {
 async fn each_verb_takes_its_right_and_marks_take_theirs() {
     let inbox = format!("{TEAM}/INBOX");
     let below = format!("{TEAM}/INBOX/x");
-    let rows: [(&str, fn(&str, &str) -> Body); 11] = [
+    type Verb = fn(&str, &str) -> Body;
+    let rows: [(&str, Verb); 11] = [
         ("r", |inbox, _| select(inbox)),
         ("r", |inbox, _| status(inbox, &[StatusItem::Messages])),
         ("i", |inbox, _| append(inbox)),
