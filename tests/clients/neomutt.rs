@@ -130,14 +130,23 @@ impl Terminal {
         let terminal = Self { socket: folder.join("tmux").display().to_string() };
         let program =
             format!("neomutt -n -F {}/rc; echo it has ended; sleep 600", folder.display());
-        let said = super::succeed(
-            super::program("tmux", folder)
-                .env("TERM", "xterm")
-                .args(["-S", &terminal.socket, "-f", "/dev/null", "-u"])
-                .args(["new-session", "-d", "-x", "120", "-y", "40", &program]),
-        );
-        assert!(said.is_empty(), "{said}");
-        terminal
+        // On a busy machine tmux now and then gives its own server up ("server exited
+        // unexpectedly") before anything runs in it.
+        let mut said = String::new();
+        for _ in 0..5 {
+            let output = super::run(
+                super::program("tmux", folder)
+                    .env("TERM", "xterm")
+                    .args(["-S", &terminal.socket, "-f", "/dev/null", "-u"])
+                    .args(["new-session", "-d", "-x", "120", "-y", "40", &program]),
+            );
+            said = running::said(&output);
+            if output.status.success() && said.is_empty() {
+                return terminal;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        panic!("tmux does not start: {said}");
     }
 
     fn tmux(&self, arguments: &[&str]) -> String {

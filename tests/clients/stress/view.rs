@@ -168,8 +168,15 @@ impl View {
 
     fn vanish(&mut self, uid: u32, response: &Response) -> anyhow::Result<()> {
         let known = self.slots.iter().position(|slot| slot.uid == Some(uid));
-        // It was announced, and went before we had asked which it is.
-        let unknown = || self.slots.iter().position(|slot| slot.uid.is_none());
+        // It was announced, and went before we had asked which it is: one of those that stand
+        // between smaller and larger UIDs.
+        let unknown = || {
+            let larger = self.slots.iter().position(|slot| slot.uid.is_some_and(|it| it > uid));
+            let end = larger.unwrap_or(self.slots.len());
+            let smaller = self.slots[..end].iter().rposition(|slot| slot.uid.is_some());
+            let start = smaller.map_or(0, |place| place + 1);
+            (start < end).then_some(start)
+        };
         let Some(place) = known.or_else(unknown) else {
             bail!("UID {uid} vanishes and was never there: {}", response.raw);
         };
