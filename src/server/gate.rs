@@ -3,16 +3,21 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::JoinError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::Instrument;
 
+use crate::domain::limits;
 use crate::infra::config::Limits;
 use crate::infra::net::Stop;
 use crate::infra::net::limit::ConnectionLimits;
@@ -33,7 +38,7 @@ pub(super) struct Gate {
 /// Serves a door until the relay stops; `receive` is one session.
 pub(super) async fn serve<F>(
     gate: Gate,
-    limits: &Limits,
+    allowed: &Limits,
     listener: TcpListener,
     mut stop: Stop,
     receive: impl Fn(TcpStream, SocketAddr) -> F,
@@ -41,7 +46,7 @@ pub(super) async fn serve<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let door = gate.door;
-    let places = ConnectionLimits::new(limits.connections, limits.connections_per_address);
+    let places = ConnectionLimits::new(allowed.connections, allowed.connections_per_address);
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -93,6 +98,23 @@ pub(super) async fn serve<F>(
         tracing::warn!(door, cut = sessions.len(), "sessions did not end in time");
         sessions.shutdown().await;
     }
+}
+
+/// TLS on a connection: `None` when the client does not manage it in time, or the relay stops.
+pub(super) async fn secure(
+    tls: Arc<ServerConfig>,
+    stream: TcpStream,
+    stop: &Stop,
+) -> Option<TlsStream<TcpStream>> {
+    let handshake = timeout(limits::TLS_HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+    let mut stopping = stop.clone();
+    let shaken = tokio::select! {
+        biased;
+        () = stopping.stopped() => return None,
+        shaken = handshake => shaken,
+    };
+    let failed = |error: &std::io::Error| tracing::debug!(%error, "TLS handshake failed");
+    shaken.ok()?.inspect_err(failed).ok()
 }
 
 fn report(door: &'static str, ended: Result<(), JoinError>) {

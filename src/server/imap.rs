@@ -27,8 +27,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::domain::limits;
 use crate::flow::office::Office;
@@ -96,21 +94,8 @@ async fn receive(
             }
         }
     };
-    let acceptor = TlsAcceptor::from(office.tls.people(door.name()));
-    let handshake = timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-    let mut stopping = stop.clone();
-    let stream = tokio::select! {
-        biased;
-        () = stopping.stopped() => return,
-        shaken = handshake => match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => return,
-        },
-    };
+    let tls = office.tls.people(door.name());
+    let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
     let greeting = match door {
         ImapDoor::Imaps => Greeting::Said,
         // RFC 3501 §6.2.1: after STARTTLS the client speaks first, and everything that was

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use crate::domain::limits;
 use crate::flow::office::Office;
@@ -44,21 +42,8 @@ async fn receive(office: &Arc<Office>, stream: TcpStream, peer: SocketAddr, stop
         Ending::Closed => return,
         Ending::StartTls(stream) => stream,
     };
-    let acceptor = TlsAcceptor::from(office.tls.people(DOOR));
-    let handshake = timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-    let mut stopping = stop.clone();
-    let stream = tokio::select! {
-        biased;
-        () = stopping.stopped() => return,
-        shaken = handshake => match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => return,
-        },
-    };
+    let tls = office.tls.people(DOOR);
+    let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
     let line = Line::new(stream, stop, office.config.limits.line);
     Session::under_tls(office, line, peer.ip()).run().await;
 }

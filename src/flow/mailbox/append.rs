@@ -146,7 +146,7 @@ impl OpenMailbox {
         drop(gate);
         if let Ok(placed) = &filed {
             let numbers = placed.iter().zip(&seen).filter(|(_, is_seen)| **is_seen);
-            self.mark_placed(folder, numbers.map(|((_, uid), _)| *uid)).await?;
+            self.mark_placed(folder, numbers.map(|((_, uid), _)| *uid)).await;
         } else {
             // Their files would lie there until the next start.
             for content in contents {

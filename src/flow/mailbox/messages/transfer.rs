@@ -48,7 +48,7 @@ impl OpenMailbox {
             let seen = self.take_marks(to, &mut sealed).await?;
             (self.place_copies(&sealed, to).await?, seen)
         };
-        self.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        self.mark_placed(to, new_numbers(&placed, &seen)).await;
         Ok(placed)
     }
 
@@ -74,7 +74,7 @@ impl OpenMailbox {
             let seen = target.take_marks(to, &mut sealed).await?;
             (target.place_copies(&sealed, to).await?, seen)
         };
-        target.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        target.mark_placed(to, new_numbers(&placed, &seen)).await;
         Ok(placed)
     }
 
@@ -167,7 +167,7 @@ impl OpenMailbox {
         }
         drop(gate);
         let placed = (uid_validity, pairs);
-        self.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        self.mark_placed(to, new_numbers(&placed, &seen)).await;
         Ok(placed)
     }
 
@@ -217,7 +217,7 @@ impl OpenMailbox {
             pairs.extend(more);
         }
         let placed = (uid_validity, pairs);
-        target.mark_placed(to, new_numbers(&placed, &seen)).await?;
+        target.mark_placed(to, new_numbers(&placed, &seen)).await;
         Ok(placed)
     }
 

@@ -177,21 +177,25 @@ impl OpenMailbox {
         modseq.map(Some)
     }
 
-    /// Messages that came with `\Seen`, by APPEND or COPY, are seen by whoever put them there.
+    /// Messages that came with `\Seen`, by APPEND or COPY, are seen by whoever put them there. They
+    /// are durable already: an error would make a client file them twice, so a mark that cannot
+    /// be written is left out, and the message is new to its own sender.
     pub(in crate::flow::mailbox) async fn mark_placed(
         &self,
         folder: FolderId,
         seen: impl IntoIterator<Item = Uid>,
-    ) -> Result<(), MailboxError> {
+    ) {
         let wanted: Vec<(Uid, bool)> = seen.into_iter().map(|uid| (uid, true)).collect();
         if self.own_seen_of().is_none() || wanted.is_empty() {
-            return Ok(());
+            return;
         }
         let _gate = self.slot.gate.lock().await;
         for some in wanted.chunks(CHUNK as usize) {
-            self.mark_seen(folder, some).await?;
+            if let Err(error) = self.mark_seen(folder, some).await {
+                tracing::warn!(mailbox = ?self.id(), %error, "what was filed stays unread");
+                return;
+            }
         }
-        Ok(())
     }
 
     /// The marks with which whoever opened the mailbox may put a message into a folder (RFC 4314
