@@ -17,11 +17,11 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::alerts::Alerts;
-use crate::flow::authenticate::Logins;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
@@ -34,6 +34,7 @@ use crate::infra::config::Config;
 use crate::infra::config::RevocationMode;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::chain::Chain;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -226,11 +227,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         rules,
     );
-    let logins = Logins::new(
-        Arc::clone(&accounts) as _,
-        Arc::clone(&clock),
-        config.limits.logins_failed_per_minute,
-    );
+    let chain = Chain::new(vec![Arc::clone(&accounts) as _], Arc::clone(&accounts) as _);
+    let failures = config.limits.logins_failed_per_minute;
+    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures);
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;

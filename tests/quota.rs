@@ -17,7 +17,7 @@ use vaguemestre::flow::accept::Caller;
 use vaguemestre::flow::accept::Credentials;
 use vaguemestre::flow::authenticate::Authenticated;
 use vaguemestre::infra::directory::Account;
-use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::directory::NewAccount;
 
 use crate::queue::lab::Lab;

@@ -24,7 +24,7 @@ use crate::domain::time::Day;
 use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 
 /// How long a letter may take to arrive in the demonstration.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -33,7 +33,7 @@ use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
 use crate::infra::directory::accounts;
 use crate::relay::Relay;

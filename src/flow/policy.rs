@@ -14,7 +14,7 @@ use crate::flow::authenticate::may_send_as;
 use crate::flow::exchange;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::proto::mime::header::HeaderView;
 
 /// A recipient this sender may write to. Asked at RCPT time; only [`approve`] makes one.

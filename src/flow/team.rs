@@ -25,7 +25,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::mailbox::readers::Identifier;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::infra::journal::Entry;
 use crate::infra::store;
 use crate::infra::store::Batch;

@@ -1,10 +1,14 @@
 //! Typed configuration from a TOML file and the environment; all errors at once.
-mod build; // values to types, and what must hold between them
+mod build; // sections to types, and what must hold between them
+pub mod directory; // [directory], [fhir], [addressbook], [publish]
 mod files; // what the named files must be
 mod keys; // every key, whether it is needed, and what it expects
+pub mod life; // [life], [setup]
+pub mod login; // [login], [ldap], [oidc], [web]
 mod read; // the TOML file and the environment to values with an origin
 #[cfg(test)]
 mod tests;
+mod values; // one key at a time
 
 use crate::domain::address::Domain;
 use std::collections::BTreeMap;
@@ -13,6 +17,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::infra::config::directory::AddressBook;
+use crate::infra::config::directory::Directory;
+use crate::infra::config::directory::Fhir;
+use crate::infra::config::directory::Publish;
+use crate::infra::config::life::Life;
+use crate::infra::config::life::Setup;
+use crate::infra::config::login::Ldap;
+use crate::infra::config::login::Login;
+use crate::infra::config::login::Oidc;
+use crate::infra::config::login::Web;
 
 /// The configuration of one relay. Every key is explained in `config/vaguemestre.toml`.
 #[derive(Clone, Debug)]
@@ -53,6 +68,26 @@ pub struct Config {
     pub trace: Trace,
     /// `[log]`
     pub log: Log,
+    /// `[login]`
+    pub login: Login,
+    /// `[ldap]`: `None` without servers.
+    pub ldap: Option<Ldap>,
+    /// `[oidc]`: `None` without an issuer.
+    pub oidc: Option<Oidc>,
+    /// `[web]`
+    pub web: Web,
+    /// `[directory]`
+    pub directory: Directory,
+    /// `[fhir]`: `None` without an address.
+    pub fhir: Option<Fhir>,
+    /// `[addressbook]`
+    pub addressbook: AddressBook,
+    /// `[publish]`
+    pub publish: Publish,
+    /// `[life]`
+    pub life: Life,
+    /// `[setup]`
+    pub setup: Setup,
     /// `[admin]`
     pub admin: Admin,
 }
@@ -93,6 +128,10 @@ pub struct Listen {
     pub pop3s: Option<SocketAddr>,
     /// ManageSieve with STARTTLS.
     pub managesieve: Option<SocketAddr>,
+    /// Address book over LDAP, with StartTLS.
+    pub ldap: Option<SocketAddr>,
+    /// Address book over LDAP, TLS from the first byte.
+    pub ldaps: Option<SocketAddr>,
     /// Pages.
     pub https: Option<SocketAddr>,
     /// Prometheus metrics, plain HTTP: bind it to a private address.

@@ -1,10 +1,14 @@
 //! Who has a mailbox here, and who may log in to it.
 pub mod accounts;
+pub mod chain;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::domain::address::Address;
+use crate::domain::login::Means;
+use crate::domain::login::Scope;
+use crate::domain::login::Source;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
@@ -69,21 +73,69 @@ pub enum DirectoryError {
     /// Too many passwords wait to be checked.
     #[error("too many passwords wait to be checked")]
     Busy,
+    /// A directory outside did not answer, or not in time.
+    #[error("{} does not answer: {reason}", .directory.name())]
+    Away {
+        /// Which one.
+        directory: Source,
+        /// Why, without names of people and without secrets.
+        reason: String,
+    },
 }
 
-/// A source of mailboxes and logins.
+/// What a directory says about somebody who showed something.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It never heard of the name: the next directory may have.
+    Stranger,
+    /// It knows the name, and what was shown is not right. Nobody else is asked.
+    Refused,
+    /// It is this person.
+    Known(Identified),
+}
+
+/// Somebody whom a directory knows.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// Mailboxes that the person may open. The first one is meant when the login name is none.
+    pub mailboxes: Vec<Address>,
+    /// National identity, `8` + RPPS, when the directory has it: what it holds opens, too.
+    pub national_id: Option<String>,
+    /// What they showed.
+    pub means: Means,
+    /// What it is good for.
+    pub scope: Scope,
+    /// When what they showed ends; a session outlives it, but not by long.
+    pub until: Option<Timestamp>,
+}
+
+/// What a server keeps of a password for SCRAM (RFC 5803): it does not log in with it.
+#[derive(Debug)]
+pub struct ScramKeys {
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// Rounds of PBKDF2.
+    pub iterations: u32,
+    /// H(HMAC(SaltedPassword, "Client Key")).
+    pub stored_key: Secret<[u8; 32]>,
+    /// HMAC(SaltedPassword, "Server Key").
+    pub server_key: Secret<[u8; 32]>,
+}
+
+/// Says who somebody is: local accounts, an LDAP directory, an OpenID provider.
+///
+/// A name that is unknown takes as long as a wrong password, wherever we can see to that.
 #[async_trait]
 pub trait Directory: Send + Sync {
-    /// The mailbox of an address.
-    async fn find(&self, address: &Address) -> Result<Option<Account>, DirectoryError>;
+    /// Which one this is.
+    fn source(&self) -> Source;
 
-    /// The mailbox that this name and password open; `None` when they do not. Takes as long
-    /// for an unknown name as for a wrong password.
-    async fn login(
+    /// Whose name and password are these?
+    async fn password(
         &self,
         name: &str,
         password: &Secret<String>,
-    ) -> Result<Option<Account>, DirectoryError>;
+    ) -> Result<Verdict, DirectoryError>;
 
     /// The same, but only when this very login was found right a short while ago: cheap, so
     /// that it may be asked before anything is throttled. `None` says nothing about the password.
@@ -91,9 +143,29 @@ pub trait Directory: Send + Sync {
         &self,
         _name: &str,
         _password: &Secret<String>,
-    ) -> Result<Option<Account>, DirectoryError> {
+    ) -> Result<Option<Identified>, DirectoryError> {
         Ok(None)
     }
+
+    /// What SCRAM needs about a name; `None` where a directory keeps no such thing.
+    async fn scram(&self, _name: &str) -> Result<Option<ScramKeys>, DirectoryError> {
+        Ok(None)
+    }
+
+    /// Whose bearer token is this? `name` is the mailbox to be opened.
+    async fn token(&self, _name: &str, _token: &Secret<String>) -> Result<Verdict, DirectoryError> {
+        Ok(Verdict::Stranger)
+    }
+}
+
+/// The mailboxes to which a directory's answers lead.
+#[async_trait]
+pub trait Mailboxes: Send + Sync {
+    /// The mailbox of an address.
+    async fn find(&self, address: &Address) -> Result<Option<Account>, DirectoryError>;
+
+    /// Mailboxes of which a professional is the holder or a co-holder, by `8` + RPPS.
+    async fn held_by(&self, national_id: &str) -> Result<Vec<Address>, DirectoryError>;
 }
 
 /// What the directory asks of the keyring. `relay` lends it: rooms of this floor do not know

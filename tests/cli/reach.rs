@@ -14,7 +14,9 @@ use vaguemestre::domain::mailbox::MailboxKind;
 use vaguemestre::domain::secret::Secret;
 use vaguemestre::infra::config::Config;
 use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::directory::NewAccount;
+use vaguemestre::infra::directory::Verdict;
 
 use crate::cli::vaguemestre;
 
@@ -160,7 +162,9 @@ fn an_account_that_was_cut_off_is_finished(config: &str) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let office = vaguemestre::relay::offline(&loaded).await.unwrap();
         let password = Secret::new("the second attempt".to_owned());
-        let account = office.accounts.login(address, &password).await.unwrap().unwrap();
+        let verdict = office.accounts.password(address, &password).await.unwrap();
+        let Verdict::Known(known) = verdict else { panic!("{verdict:?}") };
+        let account = office.accounts.find(&known.mailboxes[0]).await.unwrap().unwrap();
         let mailbox = office.mailboxes.open(&account).await.unwrap();
         assert_eq!(mailbox.folders().await.unwrap().len(), 5);
     });

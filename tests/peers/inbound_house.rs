@@ -42,7 +42,7 @@ use vaguemestre::flow::office::Office;
 use vaguemestre::infra::clock::Clock;
 use vaguemestre::infra::clock::SystemClock;
 use vaguemestre::infra::config::Config;
-use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::directory::NewAccount;
 use vaguemestre::infra::net::certificate_facts;
 use vaguemestre::relay::Relay;

@@ -34,7 +34,7 @@ use vaguemestre::infra::clock::ManualClock;
 use vaguemestre::infra::clock::SystemClock;
 use vaguemestre::infra::config::Config;
 use vaguemestre::infra::directory::Account;
-use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::directory::NewAccount;
 use vaguemestre::infra::trust::TrustSpace;
 use vaguemestre::relay;

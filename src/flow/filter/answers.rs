@@ -18,7 +18,7 @@ use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::flow::timeline::Entry;
 use crate::flow::timeline::Step;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::proto::sieve;

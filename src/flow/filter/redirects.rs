@@ -27,7 +27,7 @@ use crate::flow::timeline;
 use crate::flow::timeline::Entry;
 use crate::flow::timeline::Step;
 use crate::infra::directory::Account;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::infra::keys::ContentKey;
 use crate::infra::store::Batch;
 use crate::infra::store::blobs::Released;

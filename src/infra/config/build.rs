@@ -2,11 +2,8 @@
 //! administrator mends everything at once.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use config::Value;
 use config::ValueKind;
 
 use crate::domain::address::Address;
@@ -38,13 +35,10 @@ use crate::infra::config::Trust;
 use crate::infra::config::files;
 use crate::infra::config::keys;
 use crate::infra::config::read::Found;
-use crate::infra::config::read::is_from_environment;
-use crate::infra::net::of_tests;
-use crate::infra::net::test_authority;
 use crate::proto::imap::feature::Feature;
 
 /// Seconds in a day, the longest of most waits.
-const DAY: u64 = 86_400;
+pub(in crate::infra::config) const DAY: u64 = 86_400;
 
 /// What the embedded store calls its file, in the data folder.
 const STORE_FILE: &str = "truth.redb";
@@ -81,8 +75,8 @@ pub(super) fn build(found: Found) -> Built {
     Built { config, errors }
 }
 
-struct Reader {
-    found: Found,
+pub(in crate::infra::config) struct Reader {
+    pub(in crate::infra::config) found: Found,
 }
 
 impl Reader {
@@ -107,6 +101,16 @@ impl Reader {
         let documents = self.documents();
         let trace = self.trace();
         let log = self.log();
+        let login = self.login();
+        let ldap = self.ldap();
+        let oidc = self.oidc();
+        let web = self.web();
+        let directory = self.directory();
+        let fhir = self.fhir();
+        let addressbook = self.addressbook();
+        let publish = self.publish();
+        let life = self.life();
+        let setup = self.setup();
         let admin = self.admin();
         Some(Config {
             operator: operator?,
@@ -127,6 +131,16 @@ impl Reader {
             documents: documents?,
             trace: trace?,
             log: log?,
+            login: login?,
+            ldap: ldap?,
+            oidc: oidc?,
+            web: web?,
+            directory: directory?,
+            fhir: fhir?,
+            addressbook: addressbook?,
+            publish: publish?,
+            life: life?,
+            setup: setup?,
             admin: admin?,
         })
     }
@@ -187,6 +201,8 @@ impl Reader {
             pop3: self.door("listen.pop3"),
             pop3s: self.door("listen.pop3s"),
             managesieve: self.door("listen.managesieve"),
+            ldap: self.door("listen.ldap"),
+            ldaps: self.door("listen.ldaps"),
             https: self.door("listen.https"),
             metrics: self.door("listen.metrics"),
         })
@@ -524,6 +540,8 @@ impl Reader {
             ("listen.pop3", listen.pop3),
             ("listen.pop3s", listen.pop3s),
             ("listen.managesieve", listen.managesieve),
+            ("listen.ldap", listen.ldap),
+            ("listen.ldaps", listen.ldaps),
             ("listen.https", listen.https),
             ("listen.metrics", listen.metrics),
         ];
@@ -586,273 +604,6 @@ impl Reader {
             self.wrong("storage.master_key", &reason);
         }
     }
-
-    // One key at a time, from here on.
-
-    fn required<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        if !self.found.values.contains_key(key) {
-            self.missing(key, "is missing");
-            return None;
-        }
-        self.optional(key, parse)
-    }
-
-    fn text_or<T>(
-        &mut self,
-        key: &str,
-        default: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        if !self.found.values.contains_key(key) {
-            return parse(default);
-        }
-        self.optional(key, parse)
-    }
-
-    fn optional<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let value = self.found.values.get(key)?.clone();
-        let parsed = match &value.kind {
-            ValueKind::String(text) => parse(text),
-            _ => None,
-        };
-        if parsed.is_none() {
-            self.wrong(key, &shown(&value));
-        }
-        parsed
-    }
-
-    fn door(&mut self, key: &str) -> Option<SocketAddr> {
-        self.optional(key, |text| match text {
-            "off" => Some(None),
-            _ => text.parse().ok().map(Some),
-        })
-        .flatten()
-    }
-
-    fn file(&mut self, key: &str, check: impl Fn(&Path) -> Result<(), String>) -> Option<PathBuf> {
-        let folder = self.found.folder.clone();
-        let path = self.required(key, |text| (!text.is_empty()).then(|| folder.join(text)))?;
-        if let Err(reason) = check(&path) {
-            self.wrong(key, &reason);
-        }
-        Some(path)
-    }
-
-    /// A certificate and its key: each for itself, then whether they belong together.
-    fn identity(&mut self, certificate: &str, key: &str) -> (Option<PathBuf>, Option<PathBuf>) {
-        let errors = self.found.errors.len();
-        let chain = self.file(certificate, |path| files::certificates(path).map(|_| ()));
-        let secret = self.file(key, |path| files::private_key(path).map(|_| ()));
-        if let (Some(chain), Some(secret)) = (&chain, &secret)
-            && self.found.errors.len() == errors
-            && let Err(reason) = files::belong_together(chain, secret)
-        {
-            self.wrong(key, &format!("does not belong to {certificate}: {reason}"));
-        }
-        (chain, secret)
-    }
-
-    fn anchors(&mut self, key: &str) -> Option<Vec<PathBuf>> {
-        if !self.found.values.contains_key(key) {
-            self.missing(key, "is missing");
-            return None;
-        }
-        let folder = self.found.folder.clone();
-        let paths = self.list(key, &[], |text| (!text.is_empty()).then(|| folder.join(text)))?;
-        if paths.is_empty() {
-            self.wrong(key, "the list is empty");
-        }
-        let tests_allowed = self.found.values.get("mx.allow_test_authorities");
-        let tests_allowed = tests_allowed.is_some_and(is_true);
-        for path in &paths {
-            match files::certificates(path) {
-                Err(reason) => self.wrong(key, &reason),
-                Ok(_) if tests_allowed => {}
-                Ok(anchors) => {
-                    if let Some(name) = anchors.iter().find_map(test_authority) {
-                        self.wrong(key, &format!("{}: {}", path.display(), of_tests(&name)));
-                    }
-                }
-            }
-        }
-        Some(paths)
-    }
-
-    fn domains(&mut self, key: &str, default: Vec<Domain>) -> Option<Vec<Domain>> {
-        if !self.found.values.contains_key(key) {
-            let needed = keys::KEYS
-                .iter()
-                .any(|known| known.name == key && known.need == keys::Need::Required);
-            if needed {
-                self.missing(key, "is missing");
-            }
-            return Some(default);
-        }
-        self.list(key, &[], |text| Domain::parse(text).ok())
-    }
-
-    /// An array of texts, or from the environment one text with commas.
-    fn list<T>(
-        &mut self,
-        key: &str,
-        default: &[&str],
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let Some(value) = self.found.values.get(key).cloned() else {
-            return default.iter().map(|text| parse(text)).collect();
-        };
-        let texts: Option<Vec<String>> = match &value.kind {
-            ValueKind::String(text) if is_from_environment(&value) => {
-                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
-            }
-            ValueKind::Array(items) => items
-                .iter()
-                .map(|item| match &item.kind {
-                    ValueKind::String(text) => Some(text.clone()),
-                    _ => None,
-                })
-                .collect(),
-            _ => None,
-        };
-        let Some(texts) = texts else {
-            self.wrong(key, &shown(&value));
-            return None;
-        };
-        let mut list = Vec::new();
-        for text in &texts {
-            match parse(text) {
-                Some(item) => list.push(item),
-                None => self.wrong(key, &format!("found {text:?}")),
-            }
-        }
-        Some(list)
-    }
-
-    fn waits(&mut self, key: &str) -> Option<Vec<Duration>> {
-        let waits = self.numbers(key, &limits::RETRY_SECONDS_DEFAULT, |waits| {
-            (1..=100).contains(&waits.len())
-                && waits.is_sorted()
-                && waits.iter().all(|wait| (1..=7 * DAY).contains(wait))
-        });
-        Some(waits?.into_iter().map(Duration::from_secs).collect())
-    }
-
-    /// An array of whole numbers, or from the environment one text with commas.
-    fn numbers(
-        &mut self,
-        key: &str,
-        default: &[u64],
-        is_good: impl Fn(&[u64]) -> bool,
-    ) -> Option<Vec<u64>> {
-        let Some(value) = self.found.values.get(key).cloned() else {
-            return Some(default.to_vec());
-        };
-        let numbers: Option<Vec<u64>> = match &value.kind {
-            ValueKind::String(text) if is_from_environment(&value) => {
-                text.split(',').map(|item| item.trim().parse().ok()).collect()
-            }
-            ValueKind::Array(items) => items.iter().map(whole_number).collect(),
-            _ => None,
-        };
-        let numbers = numbers.filter(|numbers| is_good(numbers));
-        if numbers.is_none() {
-            self.wrong(key, &shown(&value));
-        }
-        numbers
-    }
-
-    /// From the environment a text that says the same.
-    fn truth(&mut self, key: &str, default: bool) -> Option<bool> {
-        let Some(value) = self.found.values.get(key).cloned() else { return Some(default) };
-        let truth = match &value.kind {
-            ValueKind::Boolean(truth) => Some(*truth),
-            ValueKind::String(text) if is_from_environment(&value) => text.parse().ok(),
-            _ => None,
-        };
-        if truth.is_none() {
-            self.wrong(key, &shown(&value));
-        }
-        truth
-    }
-
-    /// Seconds of which 0 means "off".
-    fn switchable(&mut self, key: &str, default: Duration, most: u64) -> Option<Option<Duration>> {
-        let seconds = self.number(key, default.as_secs(), 0, most)?;
-        Some((seconds > 0).then(|| Duration::from_secs(seconds)))
-    }
-
-    /// Files that may be none.
-    fn files(&mut self, key: &str) -> Option<Vec<PathBuf>> {
-        let folder = self.found.folder.clone();
-        let files = self.list(key, &[], |text| (!text.is_empty()).then(|| folder.join(text)))?;
-        for file in &files {
-            if let Err(reason) = files::readable(file) {
-                self.wrong(key, &reason);
-            }
-        }
-        Some(files)
-    }
-
-    /// A table with dotted names as they were written.
-    fn table(&mut self, key: &str) -> Option<BTreeMap<String, ValueKind>> {
-        let mut flat = BTreeMap::new();
-        match self.found.values.get(key).map(|value| value.kind.clone()) {
-            None => {}
-            Some(table @ ValueKind::Table(_)) => flatten(String::new(), table, &mut flat),
-            Some(_) => {
-                self.wrong(key, "not a table");
-                return None;
-            }
-        }
-        Some(flat)
-    }
-
-    fn number(&mut self, key: &str, default: u64, least: u64, most: u64) -> Option<u64> {
-        let Some(value) = self.found.values.get(key).cloned() else { return Some(default) };
-        let number = whole_number(&value).filter(|number| (least..=most).contains(number));
-        if number.is_none() {
-            self.wrong(key, &shown(&value));
-        }
-        number
-    }
-
-    fn count(&mut self, key: &str, default: usize, least: u64, most: u64) -> Option<usize> {
-        self.number(key, default as u64, least, most).and_then(|n| usize::try_from(n).ok())
-    }
-
-    fn seconds(&mut self, key: &str, default: Duration, most: u64) -> Option<Duration> {
-        self.number(key, default.as_secs(), 1, most).map(Duration::from_secs)
-    }
-
-    fn routes(&mut self, key: &str) -> Option<BTreeMap<Domain, String>> {
-        let mut routes = BTreeMap::new();
-        for (domain, kind) in self.table(key)? {
-            let target = match &kind {
-                ValueKind::String(text) => host_and_port(text),
-                _ => None,
-            };
-            match (Domain::parse(&domain), target) {
-                (Ok(domain), Some(target)) => {
-                    routes.insert(domain, target);
-                }
-                (Err(_), _) => self.wrong(key, &format!("{domain:?} is not a domain")),
-                (_, None) => self.wrong(key, &format!("\"{domain}\" = {}", shown_kind(&kind))),
-            }
-        }
-        Some(routes)
-    }
-
-    fn missing(&mut self, key: &str, reason: &str) {
-        let expected = format!("{reason}; expected {}", keys::expects(key));
-        let file = self.found.file.clone();
-        self.found.errors.push(ConfigError { key: key.to_owned(), file, expected });
-    }
-
-    fn wrong(&mut self, key: &str, reason: &str) {
-        let expected = format!("{reason}; expected {}", keys::expects(key));
-        let file = self.found.origin(key);
-        self.found.errors.push(ConfigError { key: key.to_owned(), file, expected });
-    }
 }
 
 /// Where every patient of the country has an inbox.
@@ -860,72 +611,8 @@ fn national_patient_domain() -> Vec<Domain> {
     Domain::parse("patient.mssante.fr").into_iter().collect()
 }
 
-/// Unquoted domains in `[mx.routes]` are nested tables in TOML; joined again they are domains.
-fn flatten(prefix: String, kind: ValueKind, flat: &mut BTreeMap<String, ValueKind>) {
-    match kind {
-        ValueKind::Table(entries) => {
-            for (name, value) in entries {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                flatten(format!("{prefix}{dot}{name}"), value.kind, flat);
-            }
-        }
-        leaf => {
-            flat.insert(prefix, leaf);
-        }
-    }
-}
-
-fn host_and_port(text: &str) -> Option<String> {
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
-        return Some(text.to_owned());
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    (is_port(port) && Domain::parse(host).is_ok()).then(|| text.to_owned())
-}
-
-/// For a key that is told as wrong elsewhere when it is neither true nor false.
-fn is_true(value: &Value) -> bool {
-    match &value.kind {
-        ValueKind::Boolean(truth) => *truth,
-        ValueKind::String(text) => is_from_environment(value) && text == "true",
-        _ => false,
-    }
-}
-
-fn whole_number(value: &Value) -> Option<u64> {
-    match &value.kind {
-        ValueKind::I64(number) => u64::try_from(*number).ok(),
-        ValueKind::U64(number) => Some(*number),
-        ValueKind::String(text) if is_from_environment(value) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
 /// Two sockets that cannot both be bound. Port 0 asks for any free port.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
-}
-
-fn shown(value: &Value) -> String {
-    shown_kind(&value.kind)
-}
-
-/// What stands in the file, short enough for one line. No key holds a secret.
-fn shown_kind(kind: &ValueKind) -> String {
-    let text = match kind {
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Table(_) => "a table".to_owned(),
-        ValueKind::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| item.kind.to_string()).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => other.to_string(),
-    };
-    let mut short: String = text.chars().take(80).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("found {short}")
 }

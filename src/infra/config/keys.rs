@@ -41,6 +41,7 @@ const ANCHORS: &str = "a list of one or more readable PEM files with CA certific
                        e.g. [\"certs/racine.pem\"]";
 const SECONDS: &str = "a whole number of seconds, e.g. 300";
 
+const SOURCE: &str = "a readable file, or the https:// address where it is published";
 const TRUTH: &str = "true or false";
 
 /// All keys, in the order of the annotated file.
@@ -65,6 +66,8 @@ pub(super) const KEYS: &[Key] = &[
     optional("listen.pop3", DOOR),
     optional("listen.pop3s", DOOR),
     optional("listen.managesieve", DOOR),
+    optional("listen.ldap", DOOR),
+    optional("listen.ldaps", DOOR),
     optional("listen.https", DOOR),
     optional("listen.metrics", DOOR),
     required("tls.certificate", CHAIN),
@@ -178,6 +181,116 @@ pub(super) const KEYS: &[Key] = &[
     default("trace.keep_days", "a whole number of days from 1 to 3650"),
     default("log.format", "\"pretty\" or \"json\""),
     default("log.level", "\"error\", \"warn\", \"info\" or \"debug\""),
+    default(
+        "login.mechanisms",
+        "a list of SASL mechanisms among PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS, XOAUTH2, \
+         OAUTHBEARER and EXTERNAL",
+    ),
+    default(
+        "login.directories",
+        "a list of \"local\", \"ldap\" and \"oidc\", in the order in which they are asked",
+    ),
+    default("login.passwords_on_clients", TRUTH),
+    default("login.cache_seconds", "a whole number of seconds up to 86400; 0 for no cache"),
+    default("login.directory_grace_seconds", "a whole number of seconds up to 604800; 0 for none"),
+    default("login.token_session_seconds", "a whole number of seconds from 1 to 86400"),
+    default("login.token_idle_seconds", "a whole number of seconds from 1 to 86400"),
+    default("login.second_factor", "\"off\", \"optional\" or \"required\""),
+    default("login.client_anchors", "a list of readable PEM files with CA certificates"),
+    default(
+        "login.certificates",
+        "a table of \"subject or SAN of a certificate\" = \"mailbox\", \
+         e.g. \"CN=labo,OU=1750000001,O=HOPITAL,C=FR\" = \"labo@hopital.mssante.fr\"",
+    ),
+    default(
+        "ldap.servers",
+        "a list of ldaps:// or ldap:// addresses, e.g. [\"ldaps://ldap1.hopital.fr\"]",
+    ),
+    default("ldap.start_tls", TRUTH),
+    default("ldap.anchors", "a list of readable PEM files with CA certificates"),
+    optional("ldap.certificate", CHAIN),
+    optional("ldap.key", KEY),
+    optional("ldap.bind_dn", "a distinguished name, e.g. \"cn=relay,dc=hopital,dc=fr\""),
+    optional(
+        "ldap.bind_password_file",
+        "a file with the password that only its owner may read (chmod 600)",
+    ),
+    default("ldap.base", "a distinguished name, e.g. \"ou=people,dc=hopital,dc=fr\""),
+    default("ldap.filter", "an LDAP filter in which {name} stands for the login name"),
+    default("ldap.groups", "a list of distinguished names of groups, one of which is needed"),
+    default("ldap.member_attribute", "an attribute name, e.g. \"member\""),
+    default("ldap.address_attribute", "an attribute name, e.g. \"mail\""),
+    default("ldap.name_attribute", "an attribute name, e.g. \"displayName\""),
+    default("ldap.timeout_seconds", "a whole number of seconds from 1 to 120"),
+    default("ldap.connections", "a whole number from 1 to 100"),
+    optional("oidc.issuer", "an https:// address, as the tokens' `iss` says it"),
+    default(
+        "oidc.discovery",
+        "a path below the issuer, or an https:// address, \
+         e.g. \"/.well-known/wallet-openid-configuration\"",
+    ),
+    default("oidc.anchors", "a list of readable PEM files with CA certificates"),
+    optional("oidc.client_id", "a client identifier"),
+    optional(
+        "oidc.client_secret_file",
+        "a file with the secret that only its owner may read (chmod 600)",
+    ),
+    default("oidc.audiences", "a list of texts, one of which `aud` must have; empty: not checked"),
+    default("oidc.clients", "a list of texts, one of which `azp` must be; empty: not checked"),
+    default("oidc.algorithms", "a list among RS256, RS384, RS512, PS256, ES256, ES384 and EdDSA"),
+    default("oidc.acr", "a list of texts, one of which `acr` must be; empty: not checked"),
+    default("oidc.types", "a list of texts, one of which `typ` must be; empty: not checked"),
+    default("oidc.validation", "\"signature\", \"introspection\" or \"both\""),
+    default("oidc.subject_claim", "the name of a claim, e.g. \"SubjectNameID\""),
+    default("oidc.scope", "a text of scopes, e.g. \"openid scope_all\""),
+    default(
+        "oidc.acr_values",
+        "a text for the authorisation request, e.g. \"eidas1\"; may be empty",
+    ),
+    default("oidc.skew_seconds", "a whole number of seconds up to 600"),
+    default("oidc.timeout_seconds", "a whole number of seconds from 1 to 120"),
+    optional("web.public_url", "the https:// address of the pages, without a path"),
+    optional("directory.extraction", SOURCE),
+    optional("directory.people", SOURCE),
+    default("directory.anchors", "a list of readable PEM files with CA certificates"),
+    default("directory.refresh_seconds", "a whole number of seconds from 60 to 604800"),
+    default("directory.shrink_percent", "a whole number from 0 to 100"),
+    default("directory.age_warning_seconds", "a whole number of seconds up to 31536000"),
+    default("directory.age_alarm_seconds", "a whole number of seconds up to 31536000"),
+    default("directory.departments", "a list of department codes, e.g. [\"75\", \"2A\"]"),
+    optional(
+        "fhir.url",
+        "an https:// address, e.g. \"https://gateway.api.esante.gouv.fr/fhir/v2\"",
+    ),
+    optional("fhir.key_file", "a file with the API key that only its owner may read (chmod 600)"),
+    default("fhir.anchors", "a list of readable PEM files with CA certificates"),
+    default("fhir.per_second", "a whole number from 1 to 1000"),
+    default("fhir.timeout_seconds", "a whole number of seconds from 1 to 120"),
+    default("addressbook.base", "a distinguished name, e.g. \"dc=mssante,dc=fr\""),
+    default("addressbook.anonymous", TRUTH),
+    default("addressbook.results_max", "a whole number from 1 to 1000"),
+    default("addressbook.carddav", TRUTH),
+    default("publish.mode", "\"off\", \"file\" or \"api\""),
+    optional("publish.folder", "a folder that exists"),
+    optional("publish.url", "an https:// address"),
+    optional(
+        "publish.key_file",
+        "a file with the API key that only its owner may read (chmod 600)",
+    ),
+    default("publish.anchors", "a list of readable PEM files with CA certificates"),
+    default("life.inactive_days", "a whole number of days from 1 to 366"),
+    default(
+        "life.notice_days",
+        "a list of one or more whole numbers of days, falling, below life.inactive_days",
+    ),
+    default("life.closing_days", "a whole number of days up to 3660"),
+    default(
+        "life.four_eyes",
+        "a list of actions among close, delete, bulk, grant, holder and export",
+    ),
+    default("setup.autoconfig", TRUTH),
+    default("setup.mta_sts", "\"off\", \"testing\" or \"enforce\""),
+    default("setup.mta_sts_seconds", "a whole number of seconds from 86400 to 31557600"),
     default("admin.user", "a login name of 1 to 64 characters without spaces, e.g. \"admin\""),
     optional(
         "admin.password_file",

@@ -19,6 +19,9 @@ use tokio::sync::Semaphore;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::limits;
+use crate::domain::login::Means;
+use crate::domain::login::Scope;
+use crate::domain::login::Source;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
@@ -28,8 +31,11 @@ use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
 use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Identified;
 use crate::infra::directory::KeyDesk;
+use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
+use crate::infra::directory::Verdict;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
@@ -335,16 +341,27 @@ impl Accounts {
 }
 
 #[async_trait]
-impl Directory for Accounts {
+impl Mailboxes for Accounts {
     async fn find(&self, address: &Address) -> Result<Option<Account>, DirectoryError> {
         Ok(self.load(address).await?.map(|(account, _, _)| account))
     }
 
-    async fn login(
+    async fn held_by(&self, _national_id: &str) -> Result<Vec<Address>, DirectoryError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Directory for Accounts {
+    fn source(&self) -> Source {
+        Source::Local
+    }
+
+    async fn password(
         &self,
         name: &str,
         password: &Secret<String>,
-    ) -> Result<Option<Account>, DirectoryError> {
+    ) -> Result<Verdict, DirectoryError> {
         let full = self.full(name);
         let found = self.named(&full).await?;
         let stored = found.as_ref().map_or(&self.nobody, |(_, hash)| hash).clone();
@@ -359,9 +376,10 @@ impl Directory for Accounts {
         match found {
             Some((account, _)) if matches && !account.suspended => {
                 self.remember(tag, now);
-                Ok(Some(account))
+                Ok(Verdict::Known(by_password(account)))
             }
-            _ => Ok(None),
+            Some(_) => Ok(Verdict::Refused),
+            None => Ok(Verdict::Stranger),
         }
     }
 
@@ -369,7 +387,7 @@ impl Directory for Accounts {
         &self,
         name: &str,
         password: &Secret<String>,
-    ) -> Result<Option<Account>, DirectoryError> {
+    ) -> Result<Option<Identified>, DirectoryError> {
         let full = self.full(name);
         let Some((account, stored)) = self.named(&full).await? else { return Ok(None) };
         let tag = self.verified_tag(&full, password, &stored);
@@ -378,7 +396,18 @@ impl Directory for Accounts {
             return Ok(None);
         }
         self.remember(tag, now);
-        Ok(Some(account))
+        Ok(Some(by_password(account)))
+    }
+}
+
+/// The holder of this mailbox, who typed its password.
+fn by_password(account: Account) -> Identified {
+    Identified {
+        mailboxes: vec![account.address],
+        national_id: None,
+        means: Means::Password,
+        scope: Scope::ALL,
+        until: None,
     }
 }
 

@@ -13,12 +13,13 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::login::Entrance;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::login::Visitor;
 use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
@@ -38,7 +39,7 @@ use crate::flow::mailbox::readers::Kept;
 use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
-use crate::infra::directory::Directory;
+use crate::infra::directory::Mailboxes;
 use crate::proto::imap::command::RightsChange;
 use crate::proto::imap::folded::Signature;
 use crate::proto::imap::folded::SignatureKey;
@@ -291,12 +292,8 @@ impl Desk for Arc<Office> {
         name: &str,
         password: &Secret<String>,
     ) -> Result<OpenMailbox, Refusal> {
-        let account = self.logins.login(ip, name, password).await?;
-        // A patient reads on the inbox page, where an exchange can be closed and no folder is
-        // theirs to fill. That their password is right is nobody's business here.
-        if account.kind == MailboxKind::Citizen {
-            return Err(Refusal::AuthFailed);
-        }
+        let visitor = Visitor { entrance: Entrance::Imap, ip };
+        let account = self.logins.login(visitor, name, password).await?.account;
         self.mailboxes.open(&account).await.map_err(|error| {
             tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
             match error {

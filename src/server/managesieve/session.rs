@@ -3,11 +3,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::limits;
-use crate::domain::mailbox::MailboxKind;
+use crate::domain::login::Entrance;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::filter;
 use crate::flow::filter::ScriptError;
+use crate::flow::login::Visitor;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::Office;
@@ -327,11 +328,8 @@ async fn open(
     name: &str,
     password: &Secret<String>,
 ) -> Result<Owner, Refusal> {
-    let account = office.logins.login(Some(peer), name, password).await?;
-    // A patient reads on the inbox page and has no filters.
-    if account.kind == MailboxKind::Citizen {
-        return Err(Refusal::AuthFailed);
-    }
+    let visitor = Visitor { entrance: Entrance::ManageSieve, ip: Some(peer) };
+    let account = office.logins.login(visitor, name, password).await?.account;
     let mailbox = office.mailboxes.open(&account).await.map_err(|error| {
         tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
         match error {

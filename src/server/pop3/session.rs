@@ -7,9 +7,10 @@ use tokio::io::AsyncWrite;
 use tokio::time::sleep;
 
 use crate::domain::limits;
-use crate::domain::mailbox::MailboxKind;
+use crate::domain::login::Entrance;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
+use crate::flow::login::Visitor;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::Office;
 use crate::proto::imap::command::plain;
@@ -265,11 +266,8 @@ impl<'a> Session<'a> {
     }
 
     async fn open(&self, name: &str, password: &Secret<String>) -> Result<Maildrop, NoLogin> {
-        let account = self.office.logins.login(self.peer, name, password).await?;
-        // A patient reads on the inbox page. That their password is right is nobody's business here.
-        if account.kind == MailboxKind::Citizen {
-            return Err(Refusal::AuthFailed.into());
-        }
+        let visitor = Visitor { entrance: Entrance::Pop3, ip: self.peer };
+        let account = self.office.logins.login(visitor, name, password).await?.account;
         let mailbox = self.office.mailboxes.open(&account).await.map_err(unopened)?;
         Maildrop::open(self.locks, mailbox).await.map_err(|closed| match closed {
             Closed::InUse => NoLogin {

@@ -15,7 +15,7 @@ use crate::domain::decision::SessionId;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
-use crate::domain::mailbox::MailboxKind;
+use crate::domain::login::Entrance;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow;
@@ -26,6 +26,7 @@ use crate::flow::authenticate::Authenticated;
 use crate::flow::decisions;
 use crate::flow::judge;
 use crate::flow::judge::Grounds;
+use crate::flow::login::Visitor;
 use crate::flow::office::Office;
 use crate::flow::policy::Approved;
 use crate::flow::seal::Sealing;
@@ -182,12 +183,8 @@ impl Desk for FrontDesk {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
-        let account = self.office.logins.login(Some(ip), name, password).await?;
-        // A patient answers on the inbox page, and nowhere else.
-        match account.kind {
-            MailboxKind::Citizen => Err(Refusal::AuthFailed),
-            _ => Ok(account),
-        }
+        let visitor = Visitor { entrance: Entrance::Submission, ip: Some(ip) };
+        Ok(self.office.logins.login(visitor, name, password).await?.account)
     }
 
     fn login_counted(&self, door: SmtpDoor, succeeded: bool) {

@@ -19,6 +19,7 @@ use crate::domain::folder::FolderId;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
+use crate::domain::login::Entrance;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
@@ -29,6 +30,7 @@ use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
 use crate::flow::exchange;
+use crate::flow::login::Visitor;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
@@ -84,7 +86,8 @@ impl Desk for OfficeDesk {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
-        self.0.logins.login(ip, name, password).await
+        let visitor = Visitor { entrance: Entrance::Pages, ip };
+        Ok(self.0.logins.login(visitor, name, password).await?.account)
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
