@@ -106,7 +106,7 @@ impl Reader {
         }
         let folder = self.found.folder.clone();
         let paths = self.list(key, &[], |text| (!text.is_empty()).then(|| folder.join(text)))?;
-        if paths.is_empty() {
+        if paths.is_empty() && is_needed(key) {
             self.wrong(key, "the list is empty");
         }
         let tests_allowed = self.found.values.get("mx.allow_test_authorities");
@@ -131,10 +131,7 @@ impl Reader {
         default: Vec<Domain>,
     ) -> Option<Vec<Domain>> {
         if !self.found.values.contains_key(key) {
-            let needed = keys::KEYS
-                .iter()
-                .any(|known| known.name == key && known.need == keys::Need::Required);
-            if needed {
+            if is_needed(key) {
                 self.missing(key, "is missing");
             }
             return Some(default);
@@ -332,6 +329,10 @@ impl Reader {
         let file = self.found.origin(key);
         self.found.errors.push(ConfigError { key: key.to_owned(), file, expected });
     }
+}
+
+fn is_needed(key: &str) -> bool {
+    keys::KEYS.iter().any(|known| known.name == key && known.need == keys::Need::Required)
 }
 
 /// Unquoted domains in `[mx.routes]` are nested tables in TOML; joined again they are domains.
