@@ -575,3 +575,8 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
