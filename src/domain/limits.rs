@@ -575,3 +575,27 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+/// People whose password was right a short while ago and is remembered, as a keyed hash.
+pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Octets of a login name that is looked for in a directory.
+pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
+/// Octets of a directory's answer to one question.
+pub const LDAP_ANSWER_OCTETS_MAX: usize = 1_048_576;
+/// Levels of an LDAP message; a search result has six.
+pub const LDAP_DEPTH_MAX: usize = 16;
+/// Octets of a file with a password.
+pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
+/// Mailboxes that one entry of a directory names.
+pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Characters of a name that a directory gives to somebody.
+pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
+/// Levels of groups in groups.
+pub const LDAP_GROUP_LEVELS_MAX: usize = 10;
+/// Groups of one person that are looked at, on all levels.
+pub const LDAP_GROUPS_MAX: usize = 1_000;
+/// Groups that one question asks about.
+pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
+/// Octets of a filter of the configuration.
+pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
+/// Levels of a filter's brackets.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 20;
