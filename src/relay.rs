@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::address::Address;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -32,9 +33,13 @@ use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
 use crate::infra::config::RevocationMode;
+use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
+use crate::infra::directory::chain::Observer;
+use crate::infra::directory::ldap;
+use crate::infra::directory::ldap::Ldap;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -43,6 +48,7 @@ use crate::infra::keys::MailboxKeys;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net;
+use crate::infra::net::Identity;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
 use crate::infra::net::TestAuthorities;
@@ -76,6 +82,8 @@ const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates of others that are long over are forgotten so often.
 const SEEN_SWEPT_EVERY: Duration = Duration::from_secs(86_400);
 const GAUGES_SOON: Duration = Duration::from_millis(500);
+/// Directories that went away are looked for so often; each is left alone for longer.
+const DIRECTORIES_TRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// One running relay.
 pub struct Relay {
@@ -158,6 +166,8 @@ impl Relay {
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
             tasks.spawn(tidy(tidied, listener.clone()).in_current_span());
+            let asked = Arc::clone(&office);
+            tasks.spawn(watch_directories(asked, listener.clone()).in_current_span());
             tasks.spawn(keep_indexes(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
@@ -227,9 +237,10 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         rules,
     );
-    let chain = Chain::new(vec![Arc::clone(&accounts) as _], Arc::clone(&accounts) as _);
+    let metrics = Arc::new(Metrics::new());
+    let directories = Arc::new(directories(&config, &accounts, &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
-    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures);
+    let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures);
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -257,12 +268,13 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         accounts,
+        directories,
         logins,
         trust: Arc::new(trust),
         replica,
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         store: truth,
         operators: Pool::sized(config.queue.per_destination, config.queue.at_once),
         lanes,
@@ -274,6 +286,86 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         config,
     };
     Ok(Opened { office: Arc::new(office), store })
+}
+
+/// Everybody of `login.directories`, in that order.
+fn directories(
+    config: &Config,
+    accounts: &Arc<Accounts>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Chain> {
+    let mut directories: Vec<Arc<dyn Directory>> = Vec::new();
+    for source in &config.login.directories {
+        match source {
+            Source::Local => directories.push(Arc::clone(accounts) as _),
+            Source::Ldap => directories.push(Arc::new(ldap(config, clock)?)),
+            Source::Oidc => {}
+        }
+    }
+    let login = &config.login;
+    Ok(Chain::new(directories, Arc::clone(accounts) as _)
+        .remembering(login.cache, login.directory_grace, Arc::clone(clock))?
+        .observed_by(Arc::new(Counted(Arc::clone(metrics)))))
+}
+
+fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
+    let settings = config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let tls = match settings.anchors.as_slice() {
+        [] => None,
+        anchors => {
+            let identity = settings.identity.as_ref();
+            let ours = identity.map(|(certificate, key)| Identity::load(certificate, key));
+            Some(net::towards_servers_tls(ours.transpose()?, &net::load_anchors(anchors)?)?)
+        }
+    };
+    let settings = ldap::Settings {
+        servers: settings.servers.clone(),
+        start_tls: settings.start_tls,
+        tls,
+        bind: settings.bind_dn.clone().zip(settings.bind_password_file.clone()),
+        base: settings.base.clone(),
+        filter: settings.filter.clone(),
+        groups: settings.groups.clone(),
+        member_attribute: settings.member_attribute.clone(),
+        address_attribute: settings.address_attribute.clone(),
+        name_attribute: settings.name_attribute.clone(),
+        national_id_attribute: settings.national_id_attribute.clone(),
+        timeout: settings.timeout,
+        connections: settings.connections,
+    };
+    Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+/// Lends the metrics to the directories.
+struct Counted(Arc<Metrics>);
+
+impl Observer for Counted {
+    fn asked(&self, directory: Source, result: &'static str, took: Duration) {
+        self.0.directory_asked(directory.name(), result, took);
+    }
+
+    fn away(&self, directory: Source, since: Option<Timestamp>) {
+        self.0.directory_away(directory.name(), since);
+    }
+}
+
+/// Tells at the start what is wrong with directories outside, and tries those that went away, so
+/// that no login has to. Neither keeps the relay from opening its doors.
+async fn watch_directories(office: Arc<Office>, mut stop: Stop) {
+    let watch = async {
+        for finding in office.directories.probe().await {
+            tracing::warn!(finding, "a directory of login.directories does not serve as it should");
+        }
+        loop {
+            office.directories.revive().await;
+            tokio::time::sleep(DIRECTORIES_TRIED_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = stop.stopped() => {}
+    }
 }
 
 /// The relay's own keys, made at the first start.

@@ -580,3 +580,27 @@ pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
 pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// People whose password was right a short while ago and is remembered, as a keyed hash.
+pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Octets of a login name that is looked for in a directory.
+pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
+/// Octets of a directory's answer to one question.
+pub const LDAP_ANSWER_OCTETS_MAX: usize = 1_048_576;
+/// Levels of an LDAP message; a search result has six.
+pub const LDAP_DEPTH_MAX: usize = 16;
+/// Octets of a file with a password.
+pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
+/// Mailboxes that one entry of a directory names.
+pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Characters of a name that a directory gives to somebody.
+pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
+/// Levels of groups in groups.
+pub const LDAP_GROUP_LEVELS_MAX: usize = 10;
+/// Groups of one person that are looked at, on all levels.
+pub const LDAP_GROUPS_MAX: usize = 1_000;
+/// Groups that one question asks about.
+pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
+/// Octets of a filter of the configuration.
+pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
+/// Levels of a filter's brackets.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 20;

@@ -59,7 +59,8 @@ impl Logins {
 
     /// The mailbox that name and password open. All doors log in here.
     ///
-    /// Refuses with `AuthFailed`, `TooManyFromPeer` (for a minute), `Busy` or `DependencyFailed`.
+    /// Refuses with `AuthFailed`, `TooManyFromPeer` (for a minute), `Busy`, `DirectoryAway` or
+    /// `DependencyFailed`.
     pub async fn login(
         &self,
         visitor: Visitor,
@@ -80,6 +81,8 @@ impl Logins {
         let verdict = match self.chain.password(name, password).await {
             Ok(Some(admitted)) => Ok(admitted),
             Ok(None) => return Err(Refusal::AuthFailed),
+            // Not refunded: while a directory is away, nobody may guess local passwords.
+            Err(error @ DirectoryError::Unsettled { .. }) => return Err(unanswered(&error)),
             Err(error) => Err(unanswered(&error)),
         };
         if let Some(caller) = caller {
@@ -105,6 +108,8 @@ fn let_in(visitor: Visitor, admitted: Admitted) -> Result<Login, Refusal> {
 pub(in crate::flow) fn unanswered(error: &DirectoryError) -> Refusal {
     match error {
         DirectoryError::Busy => Refusal::Busy,
+        // The chain tells the log once, and not at each login.
+        DirectoryError::Away { .. } | DirectoryError::Unsettled { .. } => Refusal::DirectoryAway,
         error => {
             tracing::error!(%error, "the directory did not answer");
             Refusal::DependencyFailed

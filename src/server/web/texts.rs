@@ -383,6 +383,7 @@ impl Texts {
             | Refusal::StoreFailed
             | Refusal::StoreFull
             | Refusal::DependencyFailed
+            | Refusal::DirectoryAway
             | Refusal::Stopping => self.refused_later,
             _ => self.refused_other,
         }
