@@ -1,6 +1,7 @@
 //! Who has a mailbox here, and who may log in to it.
 pub mod accounts;
 pub mod chain;
+pub mod oidc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
