@@ -592,3 +592,8 @@ pub const OIDC_WAITING_MAX: usize = 200;
 pub const OIDC_LOGOUTS_MAX: usize = 10_000;
 /// Time in which somebody must come back from the OpenID provider's own page.
 pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
