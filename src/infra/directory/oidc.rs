@@ -104,6 +104,12 @@ impl Oidc {
         })
     }
 
+    /// True for the national provider, whose name professionals know.
+    pub fn is_pro_sante_connect(&self) -> bool {
+        let host = self.provider.settings().issuer.strip_prefix("https://").unwrap_or_default();
+        host.split('/').next().is_some_and(|host| host.ends_with(".esante.gouv.fr"))
+    }
+
     /// Whose access token this is, or why it is nobody's.
     async fn identify(&self, token: &str) -> Result<Result<Identified, Refused>, DirectoryError> {
         let settings = self.provider.settings();
