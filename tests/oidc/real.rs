@@ -1,4 +1,5 @@
 //! A real provider: npm's oidc-provider, with short tokens and keys that rotate.
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::path::Path;
@@ -25,6 +26,8 @@ impl Provider {
         let modules = root.join("target/oidc");
         let library = modules.join("node_modules/oidc-provider");
         assert!(library.exists(), "no {}: run scripts/need test", library.display());
+        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oidc-provider.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
         let settings =
             json!({"modules": modules, "secret": SECRET, "pages": pages, "seconds": seconds});
         let mut child = Command::new("node")
@@ -34,7 +37,7 @@ impl Provider {
             .env("NODE_TLS_REJECT_UNAUTHORIZED", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("node (scripts/need test says more): {error}"));
         let mut issuer = String::new();
