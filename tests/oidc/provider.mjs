@@ -101,7 +101,7 @@ function build(issuer) {
       return grant;
     },
     // The library refuses to call addresses of this machine; here there are no others.
-    fetch: (url, options) => globalThis.fetch(url, options),
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     ttl: { AccessToken: settings.seconds, IdToken: 300, Session: 3600, Grant: 3600, Interaction: 600 },
     renderError(ctx, out, error) {
       ctx.body = `<!DOCTYPE html><title>Erreur</title><pre>${out.error} ${error?.message} ${error?.error_detail}</pre>`;
