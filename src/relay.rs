@@ -40,6 +40,8 @@ use crate::infra::directory::chain::Chain;
 use crate::infra::directory::chain::Observer;
 use crate::infra::directory::ldap;
 use crate::infra::directory::ldap::Ldap;
+use crate::infra::directory::oidc;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -238,7 +240,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         rules,
     );
     let metrics = Arc::new(Metrics::new());
-    let directories = Arc::new(directories(&config, &accounts, &metrics, &clock)?);
+    let openid = openid(&config, &clock)?;
+    let directories =
+        Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures);
     let revocation = revocation(&config);
@@ -269,6 +273,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_keys,
         accounts,
         directories,
+        openid,
         logins,
         trust: Arc::new(trust),
         replica,
@@ -292,6 +297,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
 fn directories(
     config: &Config,
     accounts: &Arc<Accounts>,
+    openid: Option<&Arc<Oidc>>,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Chain> {
@@ -300,7 +306,7 @@ fn directories(
         match source {
             Source::Local => directories.push(Arc::clone(accounts) as _),
             Source::Ldap => directories.push(Arc::new(ldap(config, clock)?)),
-            Source::Oidc => {}
+            Source::Oidc => directories.extend(openid.map(|openid| Arc::clone(openid) as _)),
         }
     }
     let login = &config.login;
@@ -398,6 +404,37 @@ fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
     let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
     Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
+}
+
+/// The OpenID provider, of the configuration; nothing is asked of it yet.
+fn openid(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Oidc>>> {
+    let Some(it) = &config.oidc else { return Ok(None) };
+    let client_secret = it.client_secret_file.as_deref().map(|file| {
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("oidc.client_secret_file = {}", file.display()))?;
+        let text = Secret::new(text);
+        anyhow::Ok(Secret::new(text.expose().trim().to_owned()))
+    });
+    let settings = oidc::Settings {
+        issuer: it.issuer.clone(),
+        discovery: it.discovery.clone(),
+        anchors: it.anchors.clone(),
+        client_id: it.client_id.clone(),
+        client_secret: client_secret.transpose()?,
+        audiences: it.audiences.clone(),
+        clients: it.clients.clone(),
+        algorithms: it.algorithms.clone(),
+        acr: it.acr.clone(),
+        types: it.types.clone(),
+        by_signature: it.by_signature,
+        by_introspection: it.by_introspection,
+        subject_claim: it.subject_claim.clone(),
+        scope: it.scope.clone(),
+        acr_values: it.acr_values.clone(),
+        skew: it.skew,
+        timeout: it.timeout,
+    };
+    Ok(Some(Arc::new(Oidc::new(settings, Arc::clone(clock)).context("oidc.anchors")?)))
 }
 
 fn revocation(config: &Config) -> Revocation {

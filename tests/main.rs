@@ -10,6 +10,7 @@ mod exchange;
 mod house;
 mod imap;
 mod mime;
+mod oidc;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

@@ -2,6 +2,7 @@
 pub mod accounts;
 pub mod chain;
 pub mod ldap;
+pub mod oidc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
