@@ -9,3 +9,4 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
+mod setup;
