@@ -575,3 +575,36 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+
+/// Rounds of PBKDF2 under the SCRAM keys of a password. The client computes them at each login:
+/// a telephone takes a tenth of a second. The keys lie sealed beside the argon2id hash, which is
+/// the harder one to guess; RFC 7677 §4 asks for 4096.
+pub const SCRAM_ROUNDS: u32 = 100_000;
+/// App passwords of one mailbox: every program of every device of a person, and some forgotten.
+pub const APP_PASSWORDS_MAX: usize = 50;
+/// Characters of the name of an app password or a passkey.
+pub const LOGIN_NAME_CHARACTERS_MAX: usize = 64;
+/// Letters and digits of an app password, five bits each: nobody guesses 100 bits, so that a
+/// keyed hash is enough to keep it.
+pub const APP_PASSWORD_LETTERS: usize = 20;
+/// Days until an app password ends, at most.
+pub const APP_PASSWORD_DAYS_MAX: u32 = 3_650;
+/// Holders of one mailbox: a practice has a dozen, a hospital's service some dozens.
+pub const HOLDERS_MAX: usize = 200;
+/// Mailboxes that one professional holds.
+pub const HELD_MAX: usize = 200;
+/// How often a last login or a last use is written at most: more often would be a disk sync for
+/// each connection of a telephone, and nobody decides anything by minutes.
+pub const LAST_LOGIN_EVERY: Duration = Duration::from_secs(3_600);
+/// Mailboxes whose last login is kept in memory, so that most logins read no row.
+pub const LAST_LOGINS_KEPT: usize = 100_000;
+/// Networks that a mailbox is used from and that are remembered: home, work, telephone, and some.
+pub const USUAL_NETWORKS_MAX: usize = 8;
+/// Passkeys of one mailbox.
+pub const PASSKEYS_MAX: usize = 10;
+/// Octets of one passkey, as the page's library writes it.
+pub const PASSKEY_OCTETS_MAX: usize = 4_096;
+/// Recovery codes that are made together.
+pub const RECOVERY_CODES: usize = 10;
+/// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
+pub const RECOVERY_CODE_LETTERS: usize = 16;
