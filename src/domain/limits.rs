@@ -608,3 +608,7 @@ pub const PASSKEY_OCTETS_MAX: usize = 4_096;
 pub const RECOVERY_CODES: usize = 10;
 /// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
 pub const RECOVERY_CODE_LETTERS: usize = 16;
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
