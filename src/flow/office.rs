@@ -26,6 +26,7 @@ use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::factors::Factors;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -58,6 +59,8 @@ pub struct Office {
     pub spool_keys: MailboxKeys,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
+    /// Second factors of the pages.
+    pub factors: Factors,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.
