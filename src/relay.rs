@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::address::Address;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -32,10 +33,13 @@ use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
 use crate::infra::config::RevocationMode;
+use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
 use crate::infra::directory::factors::Factors;
+use crate::infra::directory::oidc;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -229,7 +233,16 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         rules,
     );
-    let chain = Chain::new(vec![Arc::clone(&accounts) as _], Arc::clone(&accounts) as _);
+    let openid = openid(&config, &clock)?;
+    let mut directories: Vec<Arc<dyn Directory>> = Vec::new();
+    for source in &config.login.directories {
+        match source {
+            Source::Local => directories.push(Arc::clone(&accounts) as _),
+            Source::Oidc => directories.extend(openid.clone().map(|it| it as _)),
+            Source::Ldap => {}
+        }
+    }
+    let chain = Chain::new(directories, Arc::clone(&accounts) as _);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures);
     let revocation = revocation(&config);
@@ -260,6 +273,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_keys,
         accounts,
         factors,
+        openid,
         logins,
         trust: Arc::new(trust),
         replica,
@@ -309,6 +323,37 @@ fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
     let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
     Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
+}
+
+/// The OpenID provider, of the configuration; nothing is asked of it yet.
+fn openid(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Oidc>>> {
+    let Some(it) = &config.oidc else { return Ok(None) };
+    let client_secret = it.client_secret_file.as_deref().map(|file| {
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("oidc.client_secret_file = {}", file.display()))?;
+        let text = Secret::new(text);
+        anyhow::Ok(Secret::new(text.expose().trim().to_owned()))
+    });
+    let settings = oidc::Settings {
+        issuer: it.issuer.clone(),
+        discovery: it.discovery.clone(),
+        anchors: it.anchors.clone(),
+        client_id: it.client_id.clone(),
+        client_secret: client_secret.transpose()?,
+        audiences: it.audiences.clone(),
+        clients: it.clients.clone(),
+        algorithms: it.algorithms.clone(),
+        acr: it.acr.clone(),
+        types: it.types.clone(),
+        by_signature: it.by_signature,
+        by_introspection: it.by_introspection,
+        subject_claim: it.subject_claim.clone(),
+        scope: it.scope.clone(),
+        acr_values: it.acr_values.clone(),
+        skew: it.skew,
+        timeout: it.timeout,
+    };
+    Ok(Some(Arc::new(Oidc::new(settings, Arc::clone(clock)).context("oidc.anchors")?)))
 }
 
 fn revocation(config: &Config) -> Revocation {

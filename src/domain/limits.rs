@@ -575,6 +575,23 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+/// Octets of a bearer token; those of Pro Santé Connect have about two thousand.
+pub const TOKEN_OCTETS_MAX: usize = 16_384;
+/// How deep JSON of an OpenID provider may be; a professional's whole record has five levels.
+pub const JSON_DEPTH_MAX: usize = 12;
+/// Octets of one answer of an OpenID provider: description, keys, a token or a person's record.
+pub const OIDC_ANSWER_OCTETS_MAX: usize = 262_144;
+/// Keys of an OpenID provider that are kept.
+pub const OIDC_KEYS_MAX: usize = 64;
+/// Tokens whose signature was verified that are remembered until they end: two minutes of a
+/// thousand logins a second.
+pub const OIDC_VERIFIED_MAX: usize = 120_000;
+/// Logins that wait for fresh keys of the provider at the same time.
+pub const OIDC_WAITING_MAX: usize = 200;
+/// Logout messages that are remembered, so that none counts twice.
+pub const OIDC_LOGOUTS_MAX: usize = 10_000;
+/// Time in which somebody must come back from the OpenID provider's own page.
+pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// App passwords of one mailbox: every program of every device of a person, and some forgotten.
 pub const APP_PASSWORDS_MAX: usize = 50;

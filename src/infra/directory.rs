@@ -3,6 +3,7 @@ pub mod accounts;
 pub mod chain;
 pub mod factors;
 mod letters;
+pub mod oidc;
 
 use std::net::IpAddr;
 

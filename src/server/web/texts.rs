@@ -194,6 +194,7 @@ texts! {
     account_login_citizen: "Cette page est réservée aux professionnels. Votre messagerie de patient est à une autre adresse : revenez à l’accueil.",
                            "This page is for professionals. Your patient inbox has another address: go back home.";
     account_provider: "Se connecter avec Pro Santé Connect", "Log in with Pro Santé Connect";
+    account_provider_other: "Se connecter avec mon compte professionnel", "Log in with my professional account";
     account_or: "ou", "or";
     account_mailbox: "Ma boîte aux lettres", "My mailbox";
     account_address: "Adresse", "Address";
@@ -211,8 +212,8 @@ texts! {
     account_onward: "Votre compte s’ouvre.", "Your account opens.";
     account_onward_link: "Continuer", "Continue";
     account_out_title: "Déconnexion", "Logging out";
-    account_out: "Vous êtes déconnecté d’ici. Votre session Pro Santé Connect se termine aussi.",
-                 "You are logged out here. Your Pro Santé Connect session ends, too.";
+    account_out: "Vous êtes déconnecté d’ici. La session du service d’identification se termine aussi.",
+                 "You are logged out here. The session at the identity provider ends, too.";
     account_no_mailbox: "Vous êtes bien identifié, mais aucune boîte aux lettres de ce service n’est rattachée à votre identité. Demandez à votre administrateur de l’indiquer.",
                         "You are identified, but no mailbox of this service is linked to your identity. Ask your administrator to link it.";
     account_provider_away: "Le service d’identification ne répond pas. Recommencez dans quelques minutes.",
