@@ -21,6 +21,7 @@ mod queue;
 mod quota;
 mod reports;
 mod revocation;
+mod setup;
 mod sieve;
 mod smtp;
 mod store;

@@ -10,3 +10,4 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
+mod setup;

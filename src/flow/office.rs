@@ -27,6 +27,7 @@ use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
+use crate::infra::directory::factors::Factors;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
@@ -62,6 +63,8 @@ pub struct Office {
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.
     pub directories: Arc<Chain>,
+    /// Second factors of the pages.
+    pub factors: Factors,
     /// The OpenID provider, when there is one.
     pub openid: Option<Arc<Oidc>>,
     /// Login attempts, throttled.

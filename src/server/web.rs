@@ -15,6 +15,7 @@ pub mod pages;
 pub mod public;
 pub mod sanitise;
 pub mod session;
+pub mod setup;
 pub mod site;
 pub mod texts;
 
@@ -182,6 +183,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
     answers
         .merge(pages)
+        .merge(setup::routes(&site.house.setup).layer(timeout(limits::WEB_REQUEST_TIMEOUT)))
         .fallback(not_found)
         .layer(middleware::from_fn(guard::watch))
         .with_state(site)

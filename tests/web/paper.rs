@@ -111,6 +111,7 @@ pub(super) fn house() -> House {
         logins_failed_per_minute: 5,
         certificates: [PathBuf::from("/nowhere"), PathBuf::from("/nowhere")],
         trust_list: PathBuf::from("/nowhere"),
+        setup: super::setup::setup(),
     }
 }
 

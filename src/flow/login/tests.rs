@@ -45,6 +45,7 @@ fn known(name: &str) -> Identified {
         display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }

@@ -421,6 +421,7 @@ fn by_password(account: Account) -> Identified {
         display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }
@@ -454,4 +455,4 @@ fn plain(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::infra::directory) mod tests;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::domain::address::Address;
 use crate::domain::login::Means;
+use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxKind;
@@ -43,6 +44,8 @@ pub struct Admitted {
     pub means: Means,
     /// What it is good for.
     pub scope: Scope,
+    /// The only network from which it is good.
+    pub network: Option<Network>,
     /// When what was shown ends.
     pub until: Option<Timestamp>,
 }
@@ -137,6 +140,11 @@ impl Chain {
         }
         self.observer = Some(observer);
         self
+    }
+
+    /// Where the mailboxes are found.
+    pub fn mailboxes(&self) -> &dyn Mailboxes {
+        self.mailboxes.as_ref()
     }
 
     /// The mailbox that this name and password open; `None` when they do not.
@@ -358,7 +366,7 @@ impl Chain {
         source: Source,
         identified: Identified,
     ) -> Result<Option<Admitted>, DirectoryError> {
-        let Identified { mut mailboxes, national_id, display_name, means, scope, until } =
+        let Identified { mut mailboxes, national_id, display_name, means, scope, network, until } =
             identified;
         if let Some(national_id) = national_id {
             mailboxes.extend(self.mailboxes.held_by(&national_id).await?);
@@ -375,7 +383,7 @@ impl Chain {
             if let (Some(name), MailboxKind::Personal) = (display_name, account.kind) {
                 account.display_name = name;
             }
-            Admitted { account, source, means, scope, until }
+            Admitted { account, source, means, scope, network, until }
         }))
     }
 

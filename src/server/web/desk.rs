@@ -22,6 +22,8 @@ use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
+use crate::flow::setup;
+use crate::flow::setup::Setup;
 use crate::infra::config::Config;
 use crate::infra::directory::Account;
 use crate::infra::directory::oidc::Oidc;
@@ -50,6 +52,8 @@ pub struct House {
     pub certificates: [PathBuf; 2],
     /// The trust list's file.
     pub trust_list: PathBuf,
+    /// How programs set themselves up.
+    pub setup: Setup,
 }
 
 /// Logins of professionals by an OpenID provider.
@@ -252,6 +256,7 @@ impl House {
             logins_failed_per_minute: config.limits.logins_failed_per_minute,
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
             trust_list: config.storage.data_dir.join("trust-list.xml"),
+            setup: setup::setup(config),
         }
     }
 }
