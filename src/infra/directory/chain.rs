@@ -1,6 +1,7 @@
 //! Directories in an order, and the mailbox to which their answer leads.
 mod flights; // the same question, asked once
 mod memory; // passwords that were right a short while ago
+mod proofs; // SCRAM, certificates
 
 use std::sync::Arc;
 use std::sync::Mutex;
