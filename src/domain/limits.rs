@@ -605,3 +605,7 @@ pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
 /// Correspondents that are remembered, for the order of what a search finds. They take some 30
 /// octets each.
 pub const CORRESPONDENTS_MAX: usize = 200_000;
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
