@@ -17,6 +17,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -68,6 +69,7 @@ use crate::infra::store::redb::RedbStore;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
+use crate::server::ldap::LdapDoor;
 use crate::server::pop3::Pop3Door;
 use crate::server::pop3::Pop3Locks;
 use crate::server::smtp::SmtpDoor;
@@ -166,6 +168,8 @@ impl Relay {
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
             let promises = flow::promise::run(Arc::clone(&office), listener.clone());
             tasks.spawn(promises.in_current_span());
+            let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(book.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
@@ -283,6 +287,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         logins,
         trust: Arc::new(trust),
         replica,
+        addressbook: AddressBook::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics,
@@ -497,6 +502,7 @@ struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
     pop3: Vec<(Pop3Door, TcpListener)>,
+    ldap: Vec<(LdapDoor, TcpListener)>,
     managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
@@ -522,10 +528,15 @@ impl Doors {
         for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
             pop3.extend(bind(address)?.map(|listener| (door, listener)));
         }
+        let mut ldap = Vec::new();
+        for (door, address) in [(LdapDoor::Ldap, listen.ldap), (LdapDoor::Ldaps, listen.ldaps)] {
+            ldap.extend(bind(address)?.map(|listener| (door, listener)));
+        }
         Ok(Self {
             smtp,
             imap,
             pop3,
+            ldap,
             managesieve: bind(listen.managesieve)?,
             https: bind(listen.https)?,
             metrics: bind(listen.metrics)?,
@@ -547,6 +558,10 @@ impl Doors {
             let (office, stop) = shared();
             let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
             tasks.spawn(serving.in_current_span());
+        }
+        for (door, listener) in self.ldap {
+            let (office, stop) = shared();
+            tasks.spawn(server::ldap::serve(office, listener, door, stop).in_current_span());
         }
         if let Some(listener) = self.managesieve {
             let (office, stop) = shared();

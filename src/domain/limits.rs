@@ -621,6 +621,35 @@ pub const PASSKEY_OCTETS_MAX: usize = 4_096;
 pub const RECOVERY_CODES: usize = 10;
 /// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
 pub const RECOVERY_CODE_LETTERS: usize = 16;
+/// Octets of one LDAP message: the longest filters of mail programs have a few hundred.
+pub const LDAP_MESSAGE_OCTETS_MAX: usize = 65_536;
+/// The same before TLS, where only StartTLS and questions about the server are answered.
+pub const LDAP_CLEAR_OCTETS_MAX: usize = 4_096;
+/// Filters inside each other; Outlook nests six deep.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 16;
+/// Terms and substrings of one filter; Thunderbird sends eleven for each word.
+pub const LDAP_FILTER_TERMS_MAX: usize = 256;
+/// Attributes that one search asks for; Thunderbird asks for some sixty.
+pub const LDAP_ATTRIBUTES_MAX: usize = 256;
+/// Controls of one request; two or three are usual.
+pub const LDAP_CONTROLS_MAX: usize = 16;
+/// Time in which an LDAP client must say StartTLS or bind.
+pub const LDAP_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time without a request after which an LDAP session ends; clients open another one unasked.
+pub const LDAP_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time in which an LDAP client must take an answer.
+pub const LDAP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time that open LDAP sessions get when the relay stops.
+pub const LDAP_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Time that one search may take.
+pub const ADDRESSBOOK_SEARCH_TIME: Duration = Duration::from_secs(10);
+/// Entries that one search looks at more closely, of those that an index names.
+pub const ADDRESSBOOK_CANDIDATES_MAX: usize = 2_000;
+/// Searches in the directory's copy at the same time; each has a thread.
+pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
+/// Correspondents that are remembered, for the order of what a search finds. They take some 30
+/// octets each.
+pub const CORRESPONDENTS_MAX: usize = 200_000;
 /// Octets of an Autodiscover question; Outlook's are some hundreds.
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.

@@ -15,6 +15,7 @@ use crate::domain::operator::OperatorDn;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -73,6 +74,8 @@ pub struct Office {
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// What the address book remembers.
+    pub addressbook: AddressBook,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

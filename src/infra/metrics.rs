@@ -22,8 +22,19 @@ use crate::domain::status::EnhancedStatus;
 use crate::domain::time::Timestamp;
 
 /// The doors that a label may name, in the order in which pages show them.
-pub const DOORS: [&str; 9] =
-    ["submission", "submissions", "mx", "imap", "imaps", "pop3", "pop3s", "managesieve", "https"];
+pub const DOORS: [&str; 11] = [
+    "submission",
+    "submissions",
+    "mx",
+    "imap",
+    "imaps",
+    "pop3",
+    "pop3s",
+    "managesieve",
+    "ldap",
+    "ldaps",
+    "https",
+];
 
 /// Content type of [`Metrics::render`].
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
