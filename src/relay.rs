@@ -41,9 +41,9 @@ use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
 use crate::infra::directory::chain::Observer;
+use crate::infra::directory::factors::Factors;
 use crate::infra::directory::ldap;
 use crate::infra::directory::ldap::Ldap;
-use crate::infra::directory::factors::Factors;
 use crate::infra::directory::oidc;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
@@ -249,8 +249,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     );
     let metrics = Arc::new(Metrics::new());
     let openid = openid(&config, &clock)?;
-    let directories =
-        Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
+    let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
         .configured(login_settings(&config, &keys));
@@ -327,7 +326,8 @@ fn directories(
 }
 
 fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
-    let settings = config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let settings =
+        config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
     let tls = match settings.anchors.as_slice() {
         [] => None,
         anchors => {
