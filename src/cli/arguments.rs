@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
 use crate::cli::queue::Queue;
+use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -101,6 +102,10 @@ Exits with 78 when something is wrong.")]
     /// Every certificate, ours and theirs, and its end.
     #[command(subcommand)]
     Certs(Certs),
+
+    /// Who is logged in now, and ending it.
+    #[command(subcommand)]
+    Session(Session),
 
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]
