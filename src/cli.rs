@@ -9,6 +9,7 @@ mod explain; // why somebody was let in or refused
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
 mod queue; // letters that wait
+mod session; // who is logged in now
 mod team; // who may read whose mailbox
 mod trace; // one letter, step by step
 mod trust; // the list of operators

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use crate::cli::certs::Certs;
 use crate::cli::dns::Dns;
 use crate::cli::queue::Queue;
+use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -106,6 +107,10 @@ Exits with 78 when something is wrong.")]
     /// The DNS records that lead mail and mail programs here.
     #[command(subcommand)]
     Dns(Dns),
+
+    /// Who is logged in now, and ending it.
+    #[command(subcommand)]
+    Session(Session),
 
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]

@@ -22,6 +22,7 @@ use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -85,6 +86,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
+        Command::Session(command) => session::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {

@@ -457,7 +457,7 @@ pub const INDEX_ROW_OCTETS_MAX: usize = 24_576;
 pub const INDEX_LEARNT_AT_ONCE: usize = 256;
 /// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
 /// responses may be longer.
-pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
+pub const POP3_LINE_OCTETS_MAX: usize = SASL_LINE_OCTETS_MAX;
 /// Time in which a POP3 client must have logged in.
 pub const POP3_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Autologout of a POP3 session (RFC 1939 §3 asks for at least ten minutes).

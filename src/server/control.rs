@@ -10,6 +10,7 @@ pub mod explain; // why somebody was let in or refused
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod session; // who is logged in now
 pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
 pub mod trust; // the list of operators
@@ -71,6 +72,8 @@ pub enum Request {
     Explain(explain::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Who is logged in now.
+    Session(session::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -13,6 +13,7 @@ use crate::server::control::Request;
 use crate::server::control::certs;
 use crate::server::control::explain;
 use crate::server::control::queue;
+use crate::server::control::session;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -29,6 +30,8 @@ pub enum Response {
     Stats(StatTable),
     /// About the queue.
     Queue(queue::Answer),
+    /// Who is logged in now.
+    Session(session::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
     /// About the trust list.
@@ -144,6 +147,9 @@ enum Line {
     Explain {
         about: explain::Request,
     },
+    Session {
+        about: session::Request,
+    },
     Team {
         about: team::Request,
     },
@@ -189,6 +195,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
+        Request::Session(about) => Line::Session { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
@@ -226,6 +233,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
+        Line::Session { about } => Request::Session(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
