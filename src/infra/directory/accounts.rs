@@ -383,13 +383,6 @@ impl Directory for Accounts {
         }
     }
 
-    async fn mark(&self, name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
-        let Ok(address) = Address::parse(&self.full(name)) else { return Ok(None) };
-        let Some((account, hash, _)) = self.load(&address).await? else { return Ok(None) };
-        let kept = self.verified_tag(&format!("{:?}", account.id), &Secret::new(hash), "");
-        Ok((!account.suspended).then_some(kept))
-    }
-
     async fn pretend(&self, _name: &str) {
         let stored = self.nobody.clone();
         let nobody = Secret::new("somebody".to_owned());

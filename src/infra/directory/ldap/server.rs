@@ -89,6 +89,10 @@ impl Server {
         let reason = format!("{}: {reason}", self.host.url);
         self.idle().clear();
         let mut down = self.locked_down();
+        // Several logins fail at the same moment: that is one failure.
+        if let Some(known) = down.as_ref().filter(|known| known.until > now) {
+            return known.reason.clone();
+        }
         let tries = down.as_ref().map_or(0, |down| down.tries);
         let pause = Duration::from_secs(1 << tries.min(6)).min(LEFT_ALONE_MAX);
         let until = now.after(longest.unwrap_or(pause));
