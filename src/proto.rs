@@ -7,6 +7,7 @@ pub mod mime;
 pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
+pub mod sasl;
 pub mod setup;
 pub mod sieve;
 pub mod smtp;

@@ -39,6 +39,7 @@ use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
 use crate::infra::directory::oidc;
 use crate::infra::directory::oidc::Oidc;
+use crate::infra::directory::factors::Factors;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -217,6 +218,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
+    let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
     let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
     let rules = Rules {
         quota_octets: config.mailboxes.quota_octets,
@@ -271,6 +273,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_keys,
         accounts,
         openid,
+        factors,
         logins,
         trust: Arc::new(trust),
         replica,
@@ -608,6 +611,18 @@ impl KeyDesk for Desk {
 
     fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
         self.0.open_small("identity", sealed).ok()
+    }
+
+    fn seal(&self, context: &[u8], clear: &[u8]) -> Vec<u8> {
+        self.0.seal_login(context, clear)
+    }
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        self.0.open_login(context, sealed).ok()
+    }
+
+    fn digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32] {
+        self.0.login_digest(context, clear)
     }
 
     fn mailbox_keys(

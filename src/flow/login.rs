@@ -92,10 +92,12 @@ impl Logins {
 /// Whether what a directory admits is good for this door. That a password is right is nobody's
 /// business where it opens nothing.
 fn let_in(visitor: Visitor, admitted: Admitted) -> Result<Login, Refusal> {
-    let Admitted { account, source, means, scope, until } = admitted;
+    let Admitted { account, source, means, scope, network, until } = admitted;
     // A patient reads and answers on the inbox page, and nowhere else.
     let is_at_home = account.kind != MailboxKind::Citizen || visitor.entrance == Entrance::Pages;
-    if !is_at_home || !scope.covers(visitor.entrance.needs()) {
+    // Without an address somebody calls from this machine.
+    let is_near = network.zip(visitor.ip).is_none_or(|(network, ip)| network.contains(ip));
+    if !is_at_home || !is_near || !scope.covers(visitor.entrance.needs()) {
         return Err(Refusal::AuthFailed);
     }
     Ok(Login { account, source, means, scope, until })

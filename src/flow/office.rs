@@ -27,6 +27,7 @@ use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::oidc::Oidc;
+use crate::infra::directory::factors::Factors;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -61,6 +62,8 @@ pub struct Office {
     pub accounts: Arc<Accounts>,
     /// The OpenID provider, when there is one.
     pub openid: Option<Arc<Oidc>>,
+    /// Second factors of the pages.
+    pub factors: Factors,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.

@@ -1,13 +1,19 @@
 //! Who has a mailbox here, and who may log in to it.
 pub mod accounts;
 pub mod chain;
+pub mod factors;
+mod letters;
 pub mod oidc;
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::domain::address::Address;
+use crate::domain::login::Entrance;
 use crate::domain::login::Means;
+use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::mailbox::Listing;
@@ -106,8 +112,25 @@ pub struct Identified {
     pub means: Means,
     /// What it is good for.
     pub scope: Scope,
+    /// The only network from which it is good; `None` for all.
+    pub network: Option<Network>,
     /// When what they showed ends; a session outlives it, but not by long.
     pub until: Option<Timestamp>,
+}
+
+/// Somebody who has just come in.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Into which mailbox.
+    pub mailbox: MailboxId,
+    /// What they showed.
+    pub means: Means,
+    /// By which door.
+    pub entrance: Entrance,
+    /// From where; `None` for this machine.
+    pub ip: Option<IpAddr>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a server keeps of a password for SCRAM (RFC 5803): it does not log in with it.
@@ -167,6 +190,15 @@ pub trait Mailboxes: Send + Sync {
 
     /// Mailboxes of which a professional is the holder or a co-holder, by `8` + RPPS.
     async fn held_by(&self, national_id: &str) -> Result<Vec<Address>, DirectoryError>;
+
+    /// Remembers that somebody came in. Durable soon; it neither waits for that nor fails.
+    async fn arrived(&self, _arrival: &Arrival) {}
+
+    /// True when somebody came into the mailbox of this login name from this network lately. The
+    /// answer never leaves this machine: it would tell that the name exists.
+    async fn is_usual(&self, _name: &str, _network: Network) -> bool {
+        false
+    }
 }
 
 /// What the directory asks of the keyring. `relay` lends it: rooms of this floor do not know
@@ -178,6 +210,13 @@ pub trait KeyDesk: Send + Sync {
     fn seal_identity(&self, clear: &[u8]) -> Vec<u8>;
     /// Opens what `seal_identity` made.
     fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
+    /// Seals what is kept of a login. What it is and whose is bound in (`context`): moved to
+    /// another row it does not open.
+    fn seal(&self, context: &[u8], clear: &[u8]) -> Vec<u8>;
+    /// Opens what `seal` made in the same context.
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
+    /// A keyed digest that means nothing to whoever has the store and not the master key.
+    fn digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32];
     /// Public certificate and wrapped secret keys of a new mailbox.
     fn mailbox_keys(
         &self,

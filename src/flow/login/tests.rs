@@ -44,6 +44,7 @@ fn known(name: &str) -> Identified {
         national_id: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }

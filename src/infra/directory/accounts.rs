@@ -407,6 +407,7 @@ fn by_password(account: Account) -> Identified {
         national_id: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }
@@ -440,4 +441,4 @@ fn plain(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::infra::directory) mod tests;

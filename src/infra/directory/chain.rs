@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::domain::address::Address;
 use crate::domain::login::Means;
+use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::secret::Secret;
@@ -25,6 +26,8 @@ pub struct Admitted {
     pub means: Means,
     /// What it is good for.
     pub scope: Scope,
+    /// The only network from which it is good.
+    pub network: Option<Network>,
     /// When what was shown ends.
     pub until: Option<Timestamp>,
 }
@@ -39,6 +42,11 @@ impl Chain {
     /// These, asked in this order.
     pub fn new(directories: Vec<Arc<dyn Directory>>, mailboxes: Arc<dyn Mailboxes>) -> Self {
         Self { directories, mailboxes }
+    }
+
+    /// Where the mailboxes are found.
+    pub fn mailboxes(&self) -> &dyn Mailboxes {
+        self.mailboxes.as_ref()
     }
 
     /// The mailbox that this name and password open; `None` when they do not.
@@ -99,7 +107,7 @@ impl Chain {
         source: Source,
         identified: Identified,
     ) -> Result<Option<Admitted>, DirectoryError> {
-        let Identified { mut mailboxes, national_id, means, scope, until } = identified;
+        let Identified { mut mailboxes, national_id, means, scope, network, until } = identified;
         if let Some(national_id) = national_id {
             mailboxes.extend(self.mailboxes.held_by(&national_id).await?);
         }
@@ -109,6 +117,6 @@ impl Chain {
         };
         let Some(address) = meant else { return Ok(None) };
         let account = self.mailboxes.find(&address).await?.filter(|account| !account.suspended);
-        Ok(account.map(|account| Admitted { account, source, means, scope, until }))
+        Ok(account.map(|account| Admitted { account, source, means, scope, network, until }))
     }
 }
