@@ -22,7 +22,9 @@ use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::login;
 use crate::flow::login::Logins;
+use crate::flow::login::live::TokenTimes;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
@@ -244,7 +246,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     }
     let chain = Chain::new(directories, Arc::clone(&accounts) as _);
     let failures = config.limits.logins_failed_per_minute;
-    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures);
+    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures)
+        .configured(login_settings(&config, &keys));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -322,7 +325,28 @@ fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let people = (config.tls.certificate.as_path(), config.tls.key.as_path());
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
     let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
-    Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
+    let book = TlsBook::load(people, operator, &config.mx.anchors, tests)?;
+    Ok(book.with_software(&config.login.client_anchors)?)
+}
+
+fn login_settings(config: &Config, keys: &Keyring) -> login::Settings {
+    let settings = &config.login;
+    // Where an address would be found that nobody can have: the hash is the keyring's, so what
+    // follows from it is the relay's own and stays the same for ever.
+    let nobody = Address::parse("scram@nobody.invalid").expect("an address");
+    login::Settings {
+        mechanisms: settings.mechanisms.clone(),
+        passwords_on_clients: settings.passwords_on_clients,
+        home: config.operator.domains.first().cloned(),
+        relay_key: Secret::new(keys.address_key(&nobody)),
+        openid_configuration: config.oidc.as_ref().map(|oidc| {
+            match oidc.discovery.starts_with('/') {
+                true => format!("{}{}", oidc.issuer.trim_end_matches('/'), oidc.discovery),
+                false => oidc.discovery.clone(),
+            }
+        }),
+        token_times: TokenTimes { session: settings.token_session, idle: settings.token_idle },
+    }
 }
 
 /// The OpenID provider, of the configuration; nothing is asked of it yet.

@@ -26,11 +26,16 @@ pub use material::test_authority;
 pub use path::Purpose;
 pub use path::refuse_tests_under_others;
 pub use path::verified_path;
+pub use peer::AlternativeName;
+pub use peer::alternative_names;
 pub use peer::certificate_facts;
 pub use peer::certificate_names;
 pub use peer::distinguished_name;
+pub use tls::channel_binding;
 pub use tls::operators_tls;
 pub use tls::people_tls;
+pub use tls::people_tls_asking;
+pub use tls::shown;
 pub use tls::towards_operators_tls;
 
 /// Connections that wait for `accept`: a burst of a whole ward's clients after a restart.

@@ -1,4 +1,6 @@
 //! Directories in an order, and the mailbox to which their answer leads.
+mod proofs; // SCRAM, certificates
+
 use std::sync::Arc;
 
 use crate::domain::address::Address;
