@@ -6,6 +6,7 @@ pub mod mime;
 pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
+pub mod roster; // lists of mailboxes to be made
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;

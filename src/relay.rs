@@ -426,6 +426,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    flow::life::resume(&office).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -435,6 +436,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "delegations are over"),
             Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
+        match flow::life::sweep(&office).await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
+            Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::approval::sweep(&office).await {
+            tracing::warn!(%error, "petitions that are over cannot be forgotten now");
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),

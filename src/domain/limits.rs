@@ -575,3 +575,27 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+
+/// Steps of a mailbox's history that are shown, the last ones.
+pub const LIFE_HISTORY_SHOWN_MAX: usize = 500;
+/// Mailboxes that one read of the sweep takes.
+pub const LIFE_SWEPT_AT_ONCE: usize = 200;
+/// Mailboxes that the clock may close, or end, in one day, however few there are.
+pub const LIFE_ENDS_A_DAY_MIN: u64 = 20;
+/// The same, as a share of all mailboxes: one in so many. A clock that jumps, or a rule that was
+/// written wrongly, is seen before it has done much.
+pub const LIFE_ENDS_A_DAY_SHARE: u64 = 50;
+/// Octets of a list of mailboxes to be made.
+pub const ROSTER_OCTETS_MAX: u64 = 16_777_216;
+/// Octets of its header.
+pub const ROSTER_HEADER_OCTETS_MAX: u64 = 4_096;
+/// Lines of it: what an administrator can look through, and what one approval names.
+pub const ROSTER_LINES_MAX: u64 = 20_000;
+/// Lines that are handed to the relay at once; with long names and addresses they fit a request.
+pub const ROSTER_LINES_AT_ONCE: usize = 50;
+/// Time in which a second administrator may answer.
+pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// Time after which what was asked and answered is forgotten here; the journal keeps it.
+pub const PETITION_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Petitions that are looked at; more would be somebody playing.
+pub const PETITIONS_MAX: usize = 1_000;
