@@ -7,6 +7,7 @@ pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
 pub mod roster; // lists of mailboxes to be made
+pub mod setup;
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;

@@ -599,3 +599,7 @@ pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 pub const PETITION_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// Petitions that are looked at; more would be somebody playing.
 pub const PETITIONS_MAX: usize = 1_000;
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;

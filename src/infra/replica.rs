@@ -7,9 +7,13 @@
 //! sled may lose or refuse its files after a crash, and may panic. Then the generation is moved
 //! to `replica/damaged` and the replica is empty until the next import.
 mod generation;
+mod query;
 mod source;
 mod table;
 mod words;
+
+pub use crate::infra::replica::query::Query;
+pub use crate::infra::replica::query::Ranking;
 
 use std::fs;
 use std::fs::File;
@@ -57,8 +61,9 @@ struct Open {
     generation: Generation,
 }
 
-/// One line of the national mailbox extraction, as far as the relay needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One line of the national mailbox extraction, as far as the relay needs it. Texts that the
+/// directory leaves out are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishedMailbox {
     /// `PER` or `ORG`.
     pub kind: String,
@@ -66,20 +71,38 @@ pub struct PublishedMailbox {
     pub address: String,
     /// RPPS of a professional, empty otherwise.
     pub rpps: String,
-    /// National structure id, empty for a PER tied to no structure.
+    /// *Identification nationale PP*: `8` and the RPPS, or `0` and the older ADELI number.
+    pub identity: String,
+    /// National structure id (FINESS, SIRET), empty for a PER tied to no structure.
     pub structure: String,
+    /// What the structure's id is: `1` FINESS, `3` SIRET, `4` RPPS and rank.
+    pub structure_kind: String,
+    /// The structure's name.
+    pub structure_name: String,
+    /// *Service de rattachement*.
+    pub service: String,
+    /// *Civilité d'exercice*: `Docteur`, `Madame`.
+    pub title: String,
     /// Family name, or the structure's name.
     pub name: String,
     /// Given name, or the service.
     pub given_name: String,
+    /// Profession code (TRE_G15), `10` for a physician.
+    pub profession_code: String,
     /// Profession label.
     pub profession: String,
+    /// Speciality code (TRE_R38), `SM26` for general medicine.
+    pub speciality_code: String,
     /// Speciality label.
     pub speciality: String,
+    /// Number and street of the structure.
+    pub street: String,
     /// Postal code.
     pub postal_code: String,
     /// Town.
     pub town: String,
+    /// Department: `75`, `2A`, `974`.
+    pub department: String,
     /// *Dématérialisation*: paper-free exchange accepted.
     pub paper_free: bool,
 }
@@ -202,12 +225,50 @@ impl Replica {
         self.read(Generation::imported)
     }
 
-    /// Mailboxes whose name, place or address begins with the words of `query`, at most `limit`.
-    ///
-    /// Accents, case and punctuation do not count. Every word must be found. A query of very
-    /// common words only (one letter, say) looks at the first 20,000 mailboxes that have them.
-    pub fn search(&self, query: &str, limit: usize) -> Result<Vec<PublishedMailbox>, ReplicaError> {
-        Ok(self.read(|generation| generation.search(query, limit))?.unwrap_or_default())
+    /// Mailboxes that a query finds, the best first, at most `limit`.
+    pub fn search(
+        &self,
+        query: &Query,
+        ranking: &Ranking<'_>,
+        limit: usize,
+    ) -> Result<Vec<PublishedMailbox>, ReplicaError> {
+        let all = [
+            &query.words,
+            &query.name,
+            &query.profession,
+            &query.speciality,
+            &query.place,
+            &query.structure,
+        ];
+        let all = all.map(String::as_str).join(" ");
+        let mut found = self.read(|generation| generation.search(&all, 1_000))?.unwrap_or_default();
+        found.retain(|one| {
+            query.kind.is_none_or(|kind| one.kind == kind.code())
+                && !(ranking.hidden)(&one.address.to_lowercase())
+        });
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Mailboxes of a professional, published under this RPPS, at most `limit`. Nothing is
+    /// hidden here.
+    pub fn by_rpps(&self, rpps: &str, limit: usize) -> Result<Vec<PublishedMailbox>, ReplicaError> {
+        let mut found = self.read(|generation| generation.search(rpps, limit))?.unwrap_or_default();
+        found.retain(|one| one.rpps == rpps);
+        Ok(found)
+    }
+
+    /// Mailboxes of a structure, published under this FINESS or SIRET, at most `limit`. Nothing
+    /// is hidden here.
+    pub fn by_structure(
+        &self,
+        structure: &str,
+        limit: usize,
+    ) -> Result<Vec<PublishedMailbox>, ReplicaError> {
+        let mut found =
+            self.read(|generation| generation.search(structure, limit))?.unwrap_or_default();
+        found.retain(|one| one.structure == structure);
+        Ok(found)
     }
 
     /// Reads; `None` while nothing is imported. A generation that fails is set aside.

@@ -1,8 +1,9 @@
-//! The pages: citizen inbox, administrators' dashboard, metrics.
+//! The pages: citizen inbox, professionals' account, administrators' dashboard, metrics.
 //!
 //! Rendered here, without a line of script. [`router`] is the map; `desk` is what the pages ask
 //! of the relay; everything between is about showing letters to people and keeping everybody
 //! else out.
+pub mod account;
 pub mod admin;
 pub mod desk;
 pub mod doorkeeper;
@@ -166,6 +167,10 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/inbox/logout", post(inbox::log_out))
         .route("/inbox/{folder}/{uid}", get(inbox::letter::read))
         .route("/inbox/{folder}/{uid}/attachment/{index}", get(inbox::letter::attachment))
+        .route("/account", get(account::overview))
+        .route("/account/login", get(account::login_page).post(account::log_in))
+        .route("/account/logout", post(account::log_out))
+        .route("/account/mailbox", get(account::choice).post(account::choose))
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))

@@ -241,6 +241,7 @@ impl<'a> Line<'a> {
             postal_code: self.postal_code.to_owned(),
             town: self.town.to_owned(),
             paper_free: self.paper_free,
+            ..PublishedMailbox::default()
         }
     }
 

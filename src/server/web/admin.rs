@@ -85,6 +85,7 @@ fn login_form(
         error: if open { error } else { Some(t.admin_closed) },
         notice: None,
         open,
+        provider: None,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }

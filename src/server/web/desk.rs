@@ -162,6 +162,10 @@ pub trait Desk: Send + Sync + 'static {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal>;
+    /// The mailbox of an address, if it is here and open.
+    async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
+        Ok(None)
+    }
     /// A part of the list of received letters.
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError>;
     /// One letter, opened.

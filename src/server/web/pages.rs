@@ -97,6 +97,48 @@ pub struct LoginPage {
     pub notice: Option<&'static str>,
     /// False when nobody can log in here.
     pub open: bool,
+    /// The OpenID provider vouches for people here: where its button leads, and what it says.
+    pub provider: Option<(&'static str, &'static str)>,
+}
+
+/// A professional's own page.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub struct AccountPage {
+    pub frame: Frame,
+    pub notice: Option<&'static str>,
+    pub address: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub listing: &'static str,
+    /// Where another mailbox is chosen, when there is another.
+    pub choice: Option<&'static str>,
+}
+
+/// Which of a person's mailboxes.
+#[derive(Template)]
+#[template(path = "choice.html")]
+pub struct ChoicePage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub mailboxes: Vec<ChoiceRow>,
+}
+
+/// A mailbox to choose.
+pub struct ChoiceRow {
+    pub address: String,
+    pub current: bool,
+}
+
+/// A page from which the browser goes on by itself: a redirection after another site's would
+/// leave our own cookies behind.
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub struct OnwardPage {
+    pub frame: Frame,
+    pub text: &'static str,
+    pub link: &'static str,
+    pub to: String,
 }
 
 /// The list of letters.

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 
+use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
@@ -32,8 +33,24 @@ pub const LANG_COOKIE: &str = "__Host-lang";
 pub enum Person {
     /// A patient, to their own inbox.
     Citizen(Box<Account>),
+    /// A professional, to their own page.
+    Professional(Box<Account>),
     /// An administrator, to the dashboard.
     Administrator,
+}
+
+/// A login that an OpenID provider vouched for: what its logout message will name, and what
+/// ours must carry.
+#[derive(Debug)]
+pub struct Vouched {
+    /// The provider's session.
+    pub sid: Option<String>,
+    /// The provider's name for the person.
+    pub subject: String,
+    /// The ID token, shown again when the person logs out.
+    pub id_token: Secret<String>,
+    /// All mailboxes that the person may open.
+    pub mailboxes: Vec<Address>,
 }
 
 /// Something to say on the next page.
@@ -52,6 +69,8 @@ pub struct Session {
     pub person: Person,
     /// Must come back in every POST.
     pub csrf: Secret<String>,
+    /// The OpenID provider's part, when it was one that vouched.
+    pub vouched: Option<Arc<Vouched>>,
     created: Timestamp,
     last_seen: AtomicU64,
     notice: Mutex<Option<Notice>>,
@@ -87,6 +106,7 @@ impl Sessions {
         token: &Secret<String>,
         csrf: Secret<String>,
         person: Person,
+        vouched: Option<Arc<Vouched>>,
         now: Timestamp,
     ) {
         let mut open = lock(&self.open);
@@ -103,6 +123,7 @@ impl Sessions {
         let session = Session {
             person,
             csrf,
+            vouched,
             created: now,
             last_seen: AtomicU64::new(now.as_millis()),
             notice: Mutex::new(None),
@@ -129,6 +150,20 @@ impl Sessions {
         lock(&self.open).remove(&name_of(token));
     }
 
+    /// Ends the logins that a provider vouched for: of one of its sessions, or of a person
+    /// altogether when it names no session. Answers how many.
+    pub fn end_vouched(&self, sid: Option<&str>, subject: Option<&str>) -> usize {
+        let mut open = lock(&self.open);
+        let before = open.len();
+        open.retain(|_, session| {
+            let Some(vouched) = &session.vouched else { return true };
+            let is_session = sid.is_none_or(|sid| vouched.sid.as_deref() == Some(sid));
+            let is_person = subject.is_none_or(|subject| vouched.subject == subject);
+            (sid.is_none() && subject.is_none()) || !is_session || !is_person
+        });
+        before - open.len()
+    }
+
     /// Logins that are alive.
     pub fn count(&self, now: Timestamp) -> usize {
         lock(&self.open).values().filter(|session| session.alive(now)).count()
@@ -149,7 +184,7 @@ fn end_idlest(open: &mut HashMap<[u8; 32], Arc<Session>>, among: impl Fn(&Sessio
 impl Person {
     fn id(&self) -> Option<MailboxId> {
         match self {
-            Self::Citizen(account) => Some(account.id),
+            Self::Citizen(account) | Self::Professional(account) => Some(account.id),
             Self::Administrator => None,
         }
     }
@@ -203,7 +238,7 @@ mod tests {
     }
 
     fn log_in(sessions: &Sessions, token: &str, now: Timestamp) {
-        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, now);
+        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, None, now);
     }
 
     #[test]

@@ -107,8 +107,10 @@ texts! {
     landing_admin_text: "Suivre l’activité du relais : volumes, file d’attente, certificats.",
                         "Follow the relay’s activity: volumes, queue, certificates.";
     landing_admin_link: "Ouvrir le tableau de bord", "Open the dashboard";
-    landing_professional: "Professionnels : utilisez votre logiciel de messagerie habituel (SMTP et IMAP).",
-                          "Professionals: use your usual mail software (SMTP and IMAP).";
+    landing_professional: "Lisez et écrivez avec votre logiciel de messagerie habituel (SMTP et IMAP) ; réglez ici les accès à votre boîte.",
+                          "Read and write with your usual mail software (SMTP and IMAP); settle here who and what has access to your mailbox.";
+    landing_account: "Je suis professionnel", "I am a professional";
+    landing_account_link: "Ouvrir mon compte", "Open my account";
 
     landing_operator: "Opérateur :", "Operator:";
 
@@ -139,6 +141,43 @@ texts! {
                 "You are logged out. Close the browser if other people use it.";
     error_summary: "Il y a un problème", "There is a problem";
     error_prefix: "Erreur – ", "Error – ";
+
+    // A professional's own page.
+    account_title: "Mon compte", "My account";
+    account_login_title: "Mon compte – connexion", "My account – log in";
+    account_login_intro: "Pour les professionnels qui ont une boîte aux lettres ici.",
+                         "For professionals who have a mailbox here.";
+    account_login_name: "Votre adresse MSSanté", "Your MSSanté address";
+    account_login_wrong: "L’adresse ou le mot de passe n’est pas correct. Vérifiez-les et recommencez.",
+                         "The address or the password is not correct. Check them and try again.";
+    account_login_citizen: "Cette page est réservée aux professionnels. Votre messagerie de patient est à une autre adresse : revenez à l’accueil.",
+                           "This page is for professionals. Your patient inbox has another address: go back home.";
+    account_provider: "Se connecter avec Pro Santé Connect", "Log in with Pro Santé Connect";
+    account_or: "ou", "or";
+    account_mailbox: "Ma boîte aux lettres", "My mailbox";
+    account_address: "Adresse", "Address";
+    account_name: "Nom", "Name";
+    account_kind: "Type", "Kind";
+    account_listing: "Annuaire", "Directory";
+    account_listed: "Publiée dans l’annuaire national", "Published in the national directory";
+    account_red_list: "Liste rouge : non publiée", "Red list: not published";
+    account_other_mailbox: "Ouvrir une autre de mes boîtes", "Open another one of my mailboxes";
+    account_choice_title: "Choisir une boîte aux lettres", "Choose a mailbox";
+    account_choice_intro: "Plusieurs boîtes aux lettres sont à vous. Laquelle voulez-vous régler ?",
+                          "Several mailboxes are yours. Which one do you want to settle?";
+    account_choice_button: "Ouvrir", "Open";
+    account_onward_title: "Connexion réussie", "You are logged in";
+    account_onward: "Votre compte s’ouvre.", "Your account opens.";
+    account_onward_link: "Continuer", "Continue";
+    account_out_title: "Déconnexion", "Logging out";
+    account_out: "Vous êtes déconnecté d’ici. Votre session Pro Santé Connect se termine aussi.",
+                 "You are logged out here. Your Pro Santé Connect session ends, too.";
+    account_no_mailbox: "Vous êtes bien identifié, mais aucune boîte aux lettres de ce service n’est rattachée à votre identité. Demandez à votre administrateur de l’indiquer.",
+                        "You are identified, but no mailbox of this service is linked to your identity. Ask your administrator to link it.";
+    account_provider_away: "Le service d’identification ne répond pas. Recommencez dans quelques minutes.",
+                           "The identity provider does not answer. Try again in a few minutes.";
+    account_provider_refused: "L’identification n’a pas abouti. Recommencez.",
+                              "The identification did not succeed. Try again.";
 
     // Administrators' login.
     admin_login_title: "Tableau de bord – connexion", "Dashboard – log in";

@@ -39,6 +39,7 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
+use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content;
@@ -88,6 +89,15 @@ impl Desk for OfficeDesk {
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
         Ok(self.0.logins.login(visitor, name, password).await?.account)
+    }
+
+    async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
+        let found = Mailboxes::find(self.0.accounts.as_ref(), address).await;
+        let account = found.map_err(|error| {
+            tracing::error!(%error, "the directory did not answer");
+            Refusal::DependencyFailed
+        })?;
+        Ok(account.filter(|account| !account.suspended))
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
