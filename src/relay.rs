@@ -257,6 +257,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         accounts,
+        arrivals: None,
         logins,
         trust: Arc::new(trust),
         replica,

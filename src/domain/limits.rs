@@ -603,3 +603,7 @@ pub const PETITIONS_MAX: usize = 1_000;
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
 pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// Mailboxes on one page of the administrators' list.
+pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
+/// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
+pub const ADMIN_MAILBOX_READS_MAX: usize = 25;

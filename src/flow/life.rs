@@ -11,6 +11,8 @@ mod sweep; // mailboxes that nobody uses, closings whose time has come
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use crate::domain::address::Address;
 use crate::domain::life::Actor;
 use crate::domain::life::LastLogin;
@@ -87,6 +89,13 @@ pub struct Record {
     pub to: Stage,
     /// Why.
     pub reason: String,
+}
+
+/// Says when somebody last logged in to a mailbox.
+#[async_trait]
+pub trait Arrivals: Send + Sync {
+    /// The last login, by whatever means and at whatever door.
+    async fn last_login(&self, id: &MailboxId) -> Result<LastLogin, String>;
 }
 
 /// What somebody wants to happen to a mailbox.
@@ -266,10 +275,29 @@ pub async fn resume(office: &Arc<Office>) {
 
 /// When somebody last logged in to a mailbox.
 ///
+/// `None` where nobody keeps a record of logins: then nobody is taken for inactive.
+///
 /// # Errors
 /// A sentence for the administrator.
-pub async fn last_login(_office: &Office, _id: &MailboxId) -> Result<LastLogin, String> {
-    Ok(LastLogin::Unknown)
+pub async fn last_login(office: &Office, id: &MailboxId) -> Result<Option<LastLogin>, String> {
+    match &office.arrivals {
+        None => Ok(None),
+        Some(arrivals) => arrivals.last_login(id).await.map(Some),
+    }
+}
+
+/// The life of a mailbox behind its number, and what people call it.
+///
+/// # Errors
+/// A sentence for the administrator.
+pub async fn numbered(office: &Office, id: &MailboxId) -> Result<Option<(Life, String)>, String> {
+    let account = office.accounts.numbered(id).await.map_err(|error| error.to_string())?;
+    if let Some(account) = account {
+        return Ok(Some((read(office, &account).await?.0, account.display_name)));
+    }
+    let row = office.store.get(&rows::state_key(id)).await.map_err(|error| error.to_string())?;
+    let life = row.and_then(|row| rows::decode(*id, &row.value));
+    Ok(life.map(|life| (life, String::new())))
 }
 
 async fn known(office: &Office, address: &Address) -> Result<Known, String> {

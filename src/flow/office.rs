@@ -20,6 +20,7 @@ use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::queue::Lanes;
@@ -58,6 +59,8 @@ pub struct Office {
     pub spool_keys: MailboxKeys,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
+    /// Who last logged in when; without it nobody is taken for inactive.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.

@@ -36,8 +36,9 @@ pub(super) async fn end(
 pub(super) async fn clear_away(office: &Arc<Office>, id: &MailboxId) -> bool {
     let cleared = async {
         let delegations = team::forget_mailbox(office, id).await?;
+        let kept = office.accounts.clear_away(id).await.map_err(|error| error.to_string())?;
         let rows = office.mailboxes.clear_away(id).await.map_err(|error| error.to_string())?;
-        if delegations + rows > 0 {
+        if delegations + kept + rows > 0 {
             // Somebody who had it open may have written beside it: look once more later.
             return Ok(false);
         }

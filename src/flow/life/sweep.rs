@@ -183,7 +183,10 @@ async fn due(
         return Ok(Due::Nothing);
     }
     let rule = &office.config.life;
-    let used = last_used(life::last_login(office, &account.id).await?, life, days);
+    let Some(login) = life::last_login(office, &account.id).await? else {
+        return Ok(Due::Nothing);
+    };
+    let used = last_used(login, life, days);
     let mut due = judge(life, used, now, days.lived, rule.inactive, &rule.notice_days);
     if matches!(due, Due::Tell(..) | Due::Close) {
         // Whoever works in it from a mailbox of their own uses it too.
@@ -217,9 +220,9 @@ async fn used_by_readers(
             // Everybody may read it, or somebody who is not known here: nobody can tell.
             None => Timestamp::from_millis(days.began),
             Some(id) => match life::last_login(office, &id).await? {
-                LastLogin::At(at) => at,
-                LastLogin::Unknown => Timestamp::from_millis(days.began),
-                LastLogin::Never => continue,
+                Some(LastLogin::At(at)) => at,
+                Some(LastLogin::Never) => continue,
+                _ => Timestamp::from_millis(days.began),
             },
         });
     }

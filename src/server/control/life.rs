@@ -425,7 +425,7 @@ fn entry_of(line: &Line) -> Result<Entry, String> {
 
 async fn state_line(office: &Office, life: &Life) -> Result<StateLine, String> {
     let standing = &life.standing;
-    let last = life::last_login(office, &life.id).await?;
+    let last = life::last_login(office, &life.id).await?.unwrap_or(LastLogin::Unknown);
     Ok(StateLine {
         address: match &life.address {
             Some(address) => shown(office, address, standing.kind),

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::domain::address::Address;
+use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -45,6 +46,38 @@ impl Accounts {
         let row = self.store.get(&self.address_row(address)).await.map_err(failed)?;
         let number = row.and_then(|row| <[u8; 16]>::try_from(row.value.get(..16)?).ok());
         Ok(number.map(|number| Known::Ended(MailboxId::from_bytes(number))))
+    }
+
+    /// The account behind a mailbox's number.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer or the row is damaged.
+    pub async fn numbered(&self, id: &MailboxId) -> Result<Option<Account>, DirectoryError> {
+        let key = account_row(id);
+        let row = self.store.get(&key).await.map_err(failed)?;
+        row.map(|row| self.decode(&key, &row.value).map(|(account, _)| account)).transpose()
+    }
+
+    /// Removes what other tables of the directory keep for a mailbox that has ended: rows
+    /// `A<letter>/<mailbox>…`. Answers how many there were.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn clear_away(&self, id: &MailboxId) -> Result<usize, DirectoryError> {
+        let mut batch = Batch::new();
+        for letter in (b'a'..=b'z').chain(b'A'..=b'Z') {
+            let prefix = [&[b'A', letter, b'/'], id.as_bytes().as_slice()].concat();
+            let page = self.store.scan(store::prefix(&prefix), limits::SCAN_ROWS_MAX).await;
+            for (key, _) in page.map_err(failed)?.rows {
+                batch.delete(key.to_vec());
+            }
+        }
+        let count = batch.writes.len();
+        if count > 0 {
+            let committed = self.store.commit(batch).await;
+            committed.map_err(|error| DirectoryError::Store(error.to_string()))?;
+        }
+        Ok(count)
     }
 
     /// The mailbox behind the keyed hash of an address, also one that has ended.
