@@ -283,6 +283,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         directories,
         factors,
         openid,
+        arrivals: None,
         logins,
         trust: Arc::new(trust),
         replica,
@@ -597,6 +598,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    flow::life::resume(&office).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -606,6 +608,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "delegations are over"),
             Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
+        match flow::life::sweep(&office).await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
+            Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::approval::sweep(&office).await {
+            tracing::warn!(%error, "petitions that are over cannot be forgotten now");
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),

@@ -1,4 +1,6 @@
 //! Local accounts: rows of the store, passwords as argon2id.
+mod life; // accounts that change or end together with the mailbox's state
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -42,6 +44,8 @@ use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::Versioned;
 use crate::infra::store::row;
+
+pub use life::Known;
 
 /// Rows `a/<address key>` -> mailbox id, `A/<mailbox id>` -> account.
 const BY_ADDRESS: &[u8] = b"a/";
@@ -119,6 +123,15 @@ impl Accounts {
 
     /// Creates a mailbox's account and keys; durable when this returns.
     pub async fn add(&self, new: NewAccount<'_>) -> Result<Account, DirectoryError> {
+        self.add_with(new, |_, _| {}).await
+    }
+
+    /// [`Accounts::add`]; `ride` may still change whether it is open, and adds to the commit.
+    pub async fn add_with(
+        &self,
+        new: NewAccount<'_>,
+        ride: impl FnOnce(&mut Account, &mut Batch),
+    ) -> Result<Account, DirectoryError> {
         let now = self.clock.now();
         let id = MailboxId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let user_id = match new.kind {
@@ -128,7 +141,7 @@ impl Accounts {
         };
         let (certificate, wrapped_keys) =
             self.desk.mailbox_keys(&id, &user_id, now).map_err(DirectoryError::Keys)?;
-        let account = Account {
+        let mut account = Account {
             id,
             address: new.address,
             kind: new.kind,
@@ -144,6 +157,7 @@ impl Accounts {
         let by_address = self.address_row(&account.address);
         batch.require_absent(by_address.clone());
         batch.put(by_address, Bytes::copy_from_slice(id.as_bytes()));
+        ride(&mut account, &mut batch);
         batch.put(account_row(&id), self.encode(&account, password));
         match self.store.commit(batch).await {
             Ok(()) => Ok(account),
@@ -214,6 +228,9 @@ impl Accounts {
         let Some(id) = self.store.get(&self.address_row(address)).await.map_err(failed)? else {
             return Ok(None);
         };
+        if life::is_of_nobody(&id.value) {
+            return Ok(None);
+        }
         let id = <[u8; 16]>::try_from(id.value.as_ref())
             .map_err(|_| DirectoryError::Damaged("mailbox id".to_owned()))?;
         let key = account_row(&MailboxId::from_bytes(id));

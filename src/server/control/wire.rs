@@ -10,8 +10,10 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
+use crate::server::control::approval;
 use crate::server::control::certs;
 use crate::server::control::explain;
+use crate::server::control::life;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -34,6 +36,10 @@ pub enum Response {
     Session(session::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
+    /// The lives of mailboxes.
+    Life(life::Answer),
+    /// What waits for a second administrator.
+    Approval(approval::Answer),
     /// About the trust list.
     Trust(trust::Answer),
     /// About certificates.
@@ -59,7 +65,7 @@ pub struct MailboxRow {
     pub display_name: String,
     /// `public` or `red-list`.
     pub listing: String,
-    /// `open` or `suspended`.
+    /// `requested`, `active`, `notified`, `suspended`, `closing`.
     pub state: String,
     /// RFC 3339, UTC.
     pub created: String,
@@ -153,6 +159,12 @@ enum Line {
     Team {
         about: team::Request,
     },
+    Life {
+        about: life::Request,
+    },
+    Approval {
+        about: approval::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -197,6 +209,8 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
+        Request::Life(about) => Line::Life { about: about.clone() },
+        Request::Approval(about) => Line::Approval { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -235,6 +249,8 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
+        Line::Life { about } => Request::Life(about.clone()),
+        Line::Approval { about } => Request::Approval(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })
