@@ -4,6 +4,7 @@
 mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it
+mod directory; // the copy of the national directory
 mod explain; // why somebody was let in or refused
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it

@@ -154,6 +154,8 @@ impl Relay {
             let promises = flow::promise::run(Arc::clone(&office), listener.clone());
             tasks.spawn(promises.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -260,6 +262,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         logins,
         trust: Arc::new(trust),
         replica,
+        directory: Arc::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics: Arc::new(Metrics::new()),

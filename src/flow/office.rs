@@ -18,6 +18,7 @@ use crate::flow::accept::Credentials;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
+use crate::flow::directory;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
 use crate::flow::login::Logins;
@@ -64,6 +65,8 @@ pub struct Office {
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// What is remembered about that copy.
+    pub directory: Arc<directory::State>,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

@@ -6,6 +6,7 @@
 mod answer; // requests to work, work to rows
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
@@ -69,6 +70,8 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// About the copy of the national directory.
+    Directory(directory::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
     /// About one letter.
