@@ -6,6 +6,7 @@ mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it
 mod dns; // records that lead mail and programs here
+mod directory; // the copy of the national directory
 mod explain; // why somebody was let in or refused
 mod life; // mailboxes from the request to the end
 pub mod output; // tables for people, JSON for programs

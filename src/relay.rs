@@ -171,6 +171,8 @@ impl Relay {
             let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
             tasks.spawn(book.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -288,6 +290,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         trust: Arc::new(trust),
         replica,
         addressbook: AddressBook::default(),
+        directory: Arc::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics,

@@ -11,6 +11,7 @@ use crate::cli::approval::Approval;
 use crate::cli::certs::Certs;
 use crate::cli::dns::Dns;
 use crate::cli::life::Life;
+use crate::cli::directory::Directory;
 use crate::cli::queue::Queue;
 use crate::cli::session::Session;
 use crate::cli::team::Absence;
@@ -113,6 +114,10 @@ Exits with 78 when something is wrong.")]
     /// Who is logged in now, and ending it.
     #[command(subcommand)]
     Session(Session),
+
+    /// The copy of the national directory: import, age, search, drift.
+    #[command(subcommand)]
+    Directory(Directory),
 
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]

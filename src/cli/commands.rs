@@ -20,6 +20,7 @@ use crate::cli::arguments::Stats;
 use crate::cli::certs;
 use crate::cli::dns;
 use crate::cli::life;
+use crate::cli::directory;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
@@ -89,6 +90,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
         Command::Trace(command) => trace::run(command).await,

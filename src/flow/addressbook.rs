@@ -32,6 +32,8 @@ use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
 use crate::infra::net::Stop;
 use crate::infra::replica::PublishedMailbox;
+use crate::infra::replica::Query;
+use crate::infra::replica::Ranking;
 use crate::infra::replica::Replica;
 use crate::infra::replica::ReplicaError;
 
@@ -275,7 +277,11 @@ async fn published(
 ) -> Result<Vec<PublishedMailbox>, Refusal> {
     let (replica, text) = (Arc::clone(replica), text.to_owned());
     let most = limits::ADDRESSBOOK_CANDIDATES_MAX + 1;
-    on_thread(office, move || replica.search(&text, most)).await
+    on_thread(office, move || {
+        let query = Query { words: text, ..Query::default() };
+        replica.search(&query, &Ranking::default(), most)
+    })
+    .await
 }
 
 /// The replica reads files: never on a thread that serves connections.

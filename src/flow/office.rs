@@ -19,6 +19,7 @@ use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
+use crate::flow::directory;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
 use crate::flow::life::Arrivals;
@@ -79,6 +80,8 @@ pub struct Office {
     pub replica: Option<Arc<Replica>>,
     /// What the address book remembers.
     pub addressbook: AddressBook,
+    /// What is remembered about that copy.
+    pub directory: Arc<directory::State>,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

@@ -7,6 +7,7 @@ mod answer; // requests to work, work to rows
 pub mod approval; // what waits for a second administrator
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
 mod mask; // what an administrator need not see
@@ -72,6 +73,8 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// About the copy of the national directory.
+    Directory(directory::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
     /// Who is logged in now.

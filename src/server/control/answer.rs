@@ -20,6 +20,7 @@ use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
 use crate::server::control::mask;
@@ -49,6 +50,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Directory(about) => {
+            directory::handle(office, about, caller).await.map(Response::Directory)
+        }
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
         }

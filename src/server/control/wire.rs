@@ -12,6 +12,7 @@ use crate::domain::time::Day;
 use crate::server::control::Request;
 use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
 use crate::server::control::queue;
@@ -44,6 +45,8 @@ pub enum Response {
     Trust(trust::Answer),
     /// About certificates.
     Certs(certs::Answer),
+    /// About the copy of the national directory.
+    Directory(directory::Answer),
     /// Why somebody was let in or refused.
     Explain(explain::Answer),
     /// About one letter.
@@ -150,6 +153,9 @@ enum Line {
     Certs {
         about: certs::Request,
     },
+    Directory {
+        about: directory::Request,
+    },
     Explain {
         about: explain::Request,
     },
@@ -206,6 +212,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Queue(about) => Line::Queue { about: about.clone() },
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
+        Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
@@ -246,6 +253,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Queue { about } => Request::Queue(about.clone()),
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
+        Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
