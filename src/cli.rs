@@ -7,6 +7,7 @@ mod commands; // doing it
 mod explain; // why somebody was let in or refused
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
+mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
 mod team; // who may read whose mailbox
 mod trace; // one letter, step by step

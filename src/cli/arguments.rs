@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
 use crate::cli::queue::Queue;
+use crate::cli::publish::Publish;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -105,6 +106,10 @@ Exits with 78 when something is wrong.")]
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]
     Team(Team),
+
+    /// Our mailboxes in the national directory: what it knows, and telling it.
+    #[command(subcommand)]
+    Publish(Publish),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///

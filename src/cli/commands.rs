@@ -21,6 +21,7 @@ use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::publish;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -84,6 +85,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
         Command::Team(command) => team::run(command).await,
+        Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await

@@ -64,7 +64,7 @@ pub enum Entrance {
     ManageSieve,
     /// The pages.
     Pages,
-    /// The address book, over LDAP or CardDAV.
+    /// The address book, over LDAP.
     AddressBook,
 }
 

@@ -8,6 +8,7 @@ mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod explain; // why somebody was let in or refused
 mod mask; // what an administrator need not see
+pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
 pub mod team; // who may read whose mailbox
@@ -71,6 +72,8 @@ pub enum Request {
     Explain(explain::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Our mailboxes in the national directory.
+    Publish(publish::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

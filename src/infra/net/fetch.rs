@@ -7,6 +7,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use crate::domain::secret::Secret;
 use crate::infra::net::NetError;
 
 /// A validator over this is not kept: it would be sent back with each question.
@@ -117,6 +118,28 @@ impl Fetcher {
             Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
         let octets = body(url, response, octets_max).await?;
         Ok(Fetched::Document { octets, validators })
+    }
+
+    /// PATCH of a small body, with a key in a header. Answers the status and, in seconds, how
+    /// long the other side asks to wait; what it says besides is not read.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] when there is no answer.
+    pub async fn patch(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        key: Option<(&'static str, &Secret<String>)>,
+        content: Vec<u8>,
+    ) -> Result<(u16, Option<u64>), NetError> {
+        let mut request = self.client.patch(url).header(header::CONTENT_TYPE, content_type);
+        if let Some((name, key)) = key {
+            request = request.header(name, key.expose().as_str());
+        }
+        let response = request.body(content).send().await.map_err(|error| failed(url, error))?;
+        let after = response.headers().get(header::RETRY_AFTER);
+        let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((response.status().as_u16(), after))
     }
 
     /// POST of a small body.

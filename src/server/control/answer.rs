@@ -20,6 +20,7 @@ use crate::server::control::Request;
 use crate::server::control::certs;
 use crate::server::control::explain;
 use crate::server::control::mask;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::team;
 use crate::server::control::trace;
@@ -49,6 +50,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             explain::handle(office, about, caller).await.map(Response::Explain)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
+        Request::Publish(about) => {
+            publish::handle(office, about, caller).await.map(Response::Publish)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

@@ -12,6 +12,7 @@ use crate::domain::time::Day;
 use crate::server::control::Request;
 use crate::server::control::certs;
 use crate::server::control::explain;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::team;
 use crate::server::control::trace;
@@ -31,6 +32,8 @@ pub enum Response {
     Queue(queue::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
+    /// Our mailboxes in the national directory.
+    Publish(Vec<publish::Line>),
     /// About the trust list.
     Trust(trust::Answer),
     /// About certificates.
@@ -147,6 +150,9 @@ enum Line {
     Team {
         about: team::Request,
     },
+    Publish {
+        about: publish::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -190,6 +196,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
+        Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -227,6 +234,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
+        Line::Publish { about } => Request::Publish(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })
