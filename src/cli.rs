@@ -4,11 +4,13 @@
 mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it
+mod dns; // records that lead mail and programs here
 mod explain; // why somebody was let in or refused
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
 mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
+mod session; // who is logged in now
 mod team; // who may read whose mailbox
 mod trace; // one letter, step by step
 mod trust; // the list of operators

@@ -2,11 +2,13 @@
 pub mod dsn;
 pub mod extraction;
 pub mod imap;
+pub mod jwt;
 pub mod ldap;
 pub mod mime;
 pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
+pub mod sasl;
 pub mod setup;
 pub mod sieve;
 pub mod smtp;

@@ -7,10 +7,13 @@ mod addressbook;
 mod certs;
 mod cli;
 mod clients;
+#[path = "directory/ldap.rs"]
+mod directory_ldap;
 mod exchange;
 mod house;
 mod imap;
 mod mime;
+mod oidc;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
@@ -22,6 +25,7 @@ mod queue;
 mod quota;
 mod reports;
 mod revocation;
+mod setup;
 mod sieve;
 mod smtp;
 mod store;

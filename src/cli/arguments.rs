@@ -8,8 +8,10 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
+use crate::cli::dns::Dns;
 use crate::cli::queue::Queue;
 use crate::cli::publish::Publish;
+use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -102,6 +104,14 @@ Exits with 78 when something is wrong.")]
     /// Every certificate, ours and theirs, and its end.
     #[command(subcommand)]
     Certs(Certs),
+
+    /// The DNS records that lead mail and mail programs here.
+    #[command(subcommand)]
+    Dns(Dns),
+
+    /// Who is logged in now, and ending it.
+    #[command(subcommand)]
+    Session(Session),
 
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]

@@ -17,11 +17,13 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::dns;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
 use crate::cli::publish;
+use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -84,6 +86,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command).await,
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
+        Command::Dns(command) => dns::run(command).await,
+        Command::Session(command) => session::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
@@ -209,7 +213,7 @@ fn version(format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(file: &Path) -> Result<Config, Failure> {
+pub(super) fn load(file: &Path) -> Result<Config, Failure> {
     Config::load(file).map_err(Failure::Configuration)
 }
 

@@ -44,8 +44,8 @@ pub const SMTP_LETTERS_MAX: usize = 10_000;
 
 /// Octets of one IMAP command without its literals.
 pub const IMAP_LINE_OCTETS_MAX: usize = 65_536;
-/// The same before login, where nobody needs long lines.
-pub const IMAP_LINE_OCTETS_BEFORE_LOGIN_MAX: usize = 8_192;
+/// The same before login, where nothing is longer than a bearer token.
+pub const IMAP_LINE_OCTETS_BEFORE_LOGIN_MAX: usize = SASL_LINE_OCTETS_MAX;
 /// Octets of one literal that is not an APPEND.
 pub const IMAP_LITERAL_OCTETS_MAX: usize = 65_536;
 /// Octets of all parts of one command that is not an APPEND.
@@ -457,7 +457,7 @@ pub const INDEX_ROW_OCTETS_MAX: usize = 24_576;
 pub const INDEX_LEARNT_AT_ONCE: usize = 256;
 /// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
 /// responses may be longer.
-pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
+pub const POP3_LINE_OCTETS_MAX: usize = SASL_LINE_OCTETS_MAX;
 /// Time in which a POP3 client must have logged in.
 pub const POP3_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Autologout of a POP3 session (RFC 1939 §3 asks for at least ten minutes).
@@ -558,7 +558,7 @@ pub const ANSWERED_SWEPT_AT_ONCE: usize = 50;
 /// How often a change of a mailbox's scripts is built anew when others changed them under it.
 pub const SIEVE_ATTEMPTS_MAX: usize = 20;
 /// Octets of a ManageSieve command before login.
-pub const MANAGESIEVE_STRANGER_OCTETS_MAX: usize = 8_192;
+pub const MANAGESIEVE_STRANGER_OCTETS_MAX: usize = SASL_LINE_OCTETS_MAX;
 /// Octets of a ManageSieve command after login: a script, its name, and the words around them.
 pub const MANAGESIEVE_COMMAND_OCTETS_MAX: usize = SIEVE_SCRIPT_OCTETS_MAX + 4_096;
 /// Octets of a script that is too large and is read to its end, so that the client hears why.
@@ -575,7 +575,52 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+/// Octets of a bearer token; those of Pro Santé Connect have about two thousand.
+pub const TOKEN_OCTETS_MAX: usize = 16_384;
+/// How deep JSON of an OpenID provider may be; a professional's whole record has five levels.
+pub const JSON_DEPTH_MAX: usize = 12;
+/// Octets of one answer of an OpenID provider: description, keys, a token or a person's record.
+pub const OIDC_ANSWER_OCTETS_MAX: usize = 262_144;
+/// Keys of an OpenID provider that are kept.
+pub const OIDC_KEYS_MAX: usize = 64;
+/// Tokens whose signature was verified that are remembered until they end: two minutes of a
+/// thousand logins a second.
+pub const OIDC_VERIFIED_MAX: usize = 120_000;
+/// Logins that wait for fresh keys of the provider at the same time.
+pub const OIDC_WAITING_MAX: usize = 200;
+/// Logout messages that are remembered, so that none counts twice.
+pub const OIDC_LOGOUTS_MAX: usize = 10_000;
+/// Time in which somebody must come back from the OpenID provider's own page.
+pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// App passwords of one mailbox: every program of every device of a person, and some forgotten.
+pub const APP_PASSWORDS_MAX: usize = 50;
+/// Characters of the name of an app password or a passkey.
+pub const LOGIN_NAME_CHARACTERS_MAX: usize = 64;
+/// Letters and digits of an app password, five bits each: nobody guesses 100 bits, so that a
+/// keyed hash is enough to keep it.
+pub const APP_PASSWORD_LETTERS: usize = 20;
+/// Days until an app password ends, at most.
+pub const APP_PASSWORD_DAYS_MAX: u32 = 3_650;
+/// Holders of one mailbox: a practice has a dozen, a hospital's service some dozens.
+pub const HOLDERS_MAX: usize = 200;
+/// Mailboxes that one professional holds.
+pub const HELD_MAX: usize = 200;
+/// How often a last login or a last use is written at most: more often would be a disk sync for
+/// each connection of a telephone, and nobody decides anything by minutes.
+pub const LAST_LOGIN_EVERY: Duration = Duration::from_secs(3_600);
+/// Mailboxes whose last login is kept in memory, so that most logins read no row.
+pub const LAST_LOGINS_KEPT: usize = 100_000;
+/// Networks that a mailbox is used from and that are remembered: home, work, telephone, and some.
+pub const USUAL_NETWORKS_MAX: usize = 8;
+/// Passkeys of one mailbox.
+pub const PASSKEYS_MAX: usize = 10;
+/// Octets of one passkey, as the page's library writes it.
+pub const PASSKEY_OCTETS_MAX: usize = 4_096;
+/// Recovery codes that are made together.
+pub const RECOVERY_CODES: usize = 10;
+/// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
+pub const RECOVERY_CODE_LETTERS: usize = 16;
 /// Octets of one LDAP message: the longest filters of mail programs have a few hundred.
 pub const LDAP_MESSAGE_OCTETS_MAX: usize = 65_536;
 /// The same before TLS, where only StartTLS and questions about the server are answered.
@@ -623,3 +668,49 @@ pub const PUBLISH_BACKOFF: Duration = Duration::from_secs(1);
 pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
 /// Octets of a reason that is kept: a sentence.
 pub const PUBLISH_REASON_OCTETS_MAX: usize = 500;
+/// People whose password was right a short while ago and is remembered, as a keyed hash.
+pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Octets of a login name that is looked for in a directory.
+pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
+/// Octets of a directory's answer to one question.
+pub const LDAP_ANSWER_OCTETS_MAX: usize = 1_048_576;
+/// Levels of an LDAP message; a search result has six.
+pub const LDAP_DEPTH_MAX: usize = 16;
+/// Octets of a file with a password.
+pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
+/// Mailboxes that one entry of a directory names.
+pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Characters of a name that a directory gives to somebody.
+pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
+/// Levels of groups in groups.
+pub const LDAP_GROUP_LEVELS_MAX: usize = 10;
+/// Groups of one person that are looked at, on all levels.
+pub const LDAP_GROUPS_MAX: usize = 1_000;
+/// Groups that one question asks about.
+pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
+/// Octets of a filter of the configuration.
+pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
+/// Levels of a filter's brackets.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 20;
+// Logging in.
+
+/// Octets of one response of a SASL exchange, without base64: a bearer token with signed claims
+/// has some thousand.
+pub const SASL_RESPONSE_OCTETS_MAX: usize = 16_384;
+/// Octets of a line that carries one in base64, at the doors whose protocol has no limit of its
+/// own; SMTP has [`SMTP_AUTH_LINE_OCTETS_MAX`].
+pub const SASL_LINE_OCTETS_MAX: usize = 24_576;
+/// Octets of a login name in a SASL exchange: an address has at most 254.
+pub const SASL_NAME_OCTETS_MAX: usize = 512;
+/// Octets of a client's nonce in SCRAM; clients send 18 to 64.
+pub const SCRAM_NONCE_OCTETS_MAX: usize = 256;
+/// Octets of a SCRAM salt that is made up for a name that nobody has; as long as the real ones.
+pub const SCRAM_SALT_OCTETS: usize = 16;
+/// Rounds of PBKDF2 under the SCRAM keys of a password, and that are told for a name that nobody
+/// has. The client computes them at each login: a telephone takes a tenth of a second
+/// (RFC 7677 §4 asks for 4096 at least).
+pub const SCRAM_ITERATIONS: u32 = 100_000;
+/// Sessions of people and software that may be open at the same time at all doors.
+pub const LIVE_SESSIONS_MAX: usize = 100_000;
+/// How long a session that must end may take to say so before its connection is cut.
+pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);

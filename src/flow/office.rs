@@ -28,6 +28,9 @@ use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::chain::Chain;
+use crate::infra::directory::factors::Factors;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -60,6 +63,12 @@ pub struct Office {
     pub spool_keys: MailboxKeys,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
+    /// Who says who somebody is, in their order; how they do.
+    pub directories: Arc<Chain>,
+    /// Second factors of the pages.
+    pub factors: Factors,
+    /// The OpenID provider, when there is one.
+    pub openid: Option<Arc<Oidc>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.

@@ -11,6 +11,7 @@ mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod session; // who is logged in now
 pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
 pub mod trust; // the list of operators
@@ -74,6 +75,8 @@ pub enum Request {
     Team(team::Request),
     /// Our mailboxes in the national directory.
     Publish(publish::Request),
+    /// Who is logged in now.
+    Session(session::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

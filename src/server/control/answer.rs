@@ -22,6 +22,7 @@ use crate::server::control::explain;
 use crate::server::control::mask;
 use crate::server::control::publish;
 use crate::server::control::queue;
+use crate::server::control::session;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -48,6 +49,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
+        }
+        Request::Session(about) => {
+            session::handle(office, about, caller).await.map(Response::Session)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
         Request::Publish(about) => {

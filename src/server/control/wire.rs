@@ -14,6 +14,7 @@ use crate::server::control::certs;
 use crate::server::control::explain;
 use crate::server::control::publish;
 use crate::server::control::queue;
+use crate::server::control::session;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -30,6 +31,8 @@ pub enum Response {
     Stats(StatTable),
     /// About the queue.
     Queue(queue::Answer),
+    /// Who is logged in now.
+    Session(session::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
     /// Our mailboxes in the national directory.
@@ -147,6 +150,9 @@ enum Line {
     Explain {
         about: explain::Request,
     },
+    Session {
+        about: session::Request,
+    },
     Team {
         about: team::Request,
     },
@@ -195,6 +201,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
+        Request::Session(about) => Line::Session { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
@@ -233,6 +240,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
+        Line::Session { about } => Request::Session(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
         Line::Publish { about } => Request::Publish(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
