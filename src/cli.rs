@@ -11,6 +11,7 @@ mod explain; // why somebody was let in or refused
 mod life; // mailboxes from the request to the end
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
+mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
 mod session; // who is logged in now
 mod team; // who may read whose mailbox

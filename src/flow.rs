@@ -19,6 +19,7 @@ pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod login; // who comes in, at every door alike
 pub mod addressbook; // whom people find when they write
+pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod publish;
 pub mod replica;
 pub mod revocation;
 pub mod store;

@@ -31,6 +31,7 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
@@ -170,6 +171,8 @@ impl Relay {
             tasks.spawn(promises.in_current_span());
             let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
             tasks.spawn(book.in_current_span());
+            let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
+            tasks.spawn(publishing.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let directory = flow::directory::run(Arc::clone(&office), listener.clone());
             tasks.spawn(directory.in_current_span());
@@ -291,6 +294,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         replica,
         addressbook: AddressBook::default(),
         directory: Arc::default(),
+        publishing: Publishing::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics,

@@ -13,6 +13,7 @@ use crate::cli::dns::Dns;
 use crate::cli::life::Life;
 use crate::cli::directory::Directory;
 use crate::cli::queue::Queue;
+use crate::cli::publish::Publish;
 use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
@@ -126,6 +127,10 @@ Exits with 78 when something is wrong.")]
     /// What waits for a second administrator (life.four_eyes).
     #[command(subcommand)]
     Approval(Approval),
+
+    /// Our mailboxes in the national directory: what it knows, and telling it.
+    #[command(subcommand)]
+    Publish(Publish),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///

@@ -25,6 +25,7 @@ use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::publish;
 use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
@@ -93,6 +94,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
+        Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await

@@ -677,6 +677,20 @@ pub const PETITIONS_MAX: usize = 1_000;
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
 pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// Octets of what is typed into the search box of the pages.
+pub const WEB_FINDER_OCTETS_MAX: usize = 200;
+/// Mailboxes that the search box shows: more than that is no answer.
+pub const WEB_FOUND_MAX: usize = 50;
+/// Time for one change that the directory's API is told.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a change is tried in one run; the next run goes on.
+pub const PUBLISH_ATTEMPTS_MAX: u32 = 3;
+/// The first wait between two tries; it doubles.
+pub const PUBLISH_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest wait that the API may ask for within a run.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
+/// Octets of a reason that is kept: a sentence.
+pub const PUBLISH_REASON_OCTETS_MAX: usize = 500;
 /// People whose password was right a short while ago and is remembered, as a keyed hash.
 pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
 /// Octets of a login name that is looked for in a directory.

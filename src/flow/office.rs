@@ -25,6 +25,7 @@ use crate::flow::filter::Filters;
 use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
@@ -78,6 +79,8 @@ pub struct Office {
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// One run of publication at a time.
+    pub publishing: Publishing,
     /// What the address book remembers.
     pub addressbook: AddressBook,
     /// What is remembered about that copy.

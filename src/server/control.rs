@@ -11,6 +11,7 @@ pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
 mod mask; // what an administrator need not see
+pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
 pub mod session; // who is logged in now
@@ -77,6 +78,8 @@ pub enum Request {
     Directory(directory::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Our mailboxes in the national directory.
+    Publish(publish::Request),
     /// Who is logged in now.
     Session(session::Request),
     /// The lives of mailboxes.

@@ -186,6 +186,28 @@ impl Fetcher {
         Ok(Some((response, validators)))
     }
 
+    /// PATCH of a small body, with a key in a header. Answers the status and, in seconds, how
+    /// long the other side asks to wait; what it says besides is not read.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] when there is no answer.
+    pub async fn patch(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        key: Option<(&'static str, &Secret<String>)>,
+        content: Vec<u8>,
+    ) -> Result<(u16, Option<u64>), NetError> {
+        let mut request = self.client.patch(url).header(header::CONTENT_TYPE, content_type);
+        if let Some((name, key)) = key {
+            request = request.header(name, key.expose().as_str());
+        }
+        let response = request.body(content).send().await.map_err(|error| failed(url, error))?;
+        let after = response.headers().get(header::RETRY_AFTER);
+        let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((response.status().as_u16(), after))
+    }
+
     /// POST of a small body.
     ///
     /// # Errors

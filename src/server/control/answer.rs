@@ -24,6 +24,7 @@ use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
 use crate::server::control::mask;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -64,6 +65,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             approval::handle(office, about, caller).await.map(Response::Approval)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
+        Request::Publish(about) => {
+            publish::handle(office, about, caller).await.map(Response::Publish)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

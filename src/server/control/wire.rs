@@ -15,6 +15,7 @@ use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -41,6 +42,8 @@ pub enum Response {
     Life(life::Answer),
     /// What waits for a second administrator.
     Approval(approval::Answer),
+    /// Our mailboxes in the national directory.
+    Publish(Vec<publish::Line>),
     /// About the trust list.
     Trust(trust::Answer),
     /// About certificates.
@@ -171,6 +174,9 @@ enum Line {
     Approval {
         about: approval::Request,
     },
+    Publish {
+        about: publish::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -218,6 +224,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Life(about) => Line::Life { about: about.clone() },
         Request::Approval(about) => Line::Approval { about: about.clone() },
+        Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -259,6 +266,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Team { about } => Request::Team(about.clone()),
         Line::Life { about } => Request::Life(about.clone()),
         Line::Approval { about } => Request::Approval(about.clone()),
+        Line::Publish { about } => Request::Publish(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })
