@@ -4,6 +4,7 @@
 mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it
+mod dns; // records that lead mail and programs here
 mod explain; // why somebody was let in or refused
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it

@@ -16,6 +16,7 @@ pub mod mailbox; // where letters lie when they have arrived
 pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod login; // who comes in, at every door alike
+pub mod addressbook; // whom people find when they write
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
@@ -138,6 +139,7 @@ async fn finish_with(
     let sender = by.account().filter(|_| by.reverse_path().address().is_some());
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let heard = timeline::hear(office, &sealed).await;
+    let writer = addressbook::writer(office, &sealed);
     let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
@@ -166,6 +168,9 @@ async fn finish_with(
         office.promise_bell.notify_one();
     }
     facts.iter().for_each(|fact| office.metrics.count(fact));
+    if let Some(writer) = writer.filter(|_| !facts.is_empty()) {
+        addressbook::heard(office, &writer);
+    }
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {

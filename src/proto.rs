@@ -2,6 +2,8 @@
 pub mod dsn;
 pub mod extraction;
 pub mod imap;
+pub mod jwt;
+pub mod ldap;
 pub mod mime;
 pub mod managesieve;
 pub mod pop3;

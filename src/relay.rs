@@ -12,16 +12,20 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::address::Address;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::login;
 use crate::flow::login::Logins;
+use crate::flow::login::live::TokenTimes;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
@@ -32,10 +36,16 @@ use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
 use crate::infra::config::RevocationMode;
+use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
+use crate::infra::directory::chain::Observer;
+use crate::infra::directory::ldap;
+use crate::infra::directory::ldap::Ldap;
 use crate::infra::directory::factors::Factors;
+use crate::infra::directory::oidc;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -44,6 +54,7 @@ use crate::infra::keys::MailboxKeys;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net;
+use crate::infra::net::Identity;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
 use crate::infra::net::TestAuthorities;
@@ -58,6 +69,7 @@ use crate::infra::store::redb::RedbStore;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
+use crate::server::ldap::LdapDoor;
 use crate::server::pop3::Pop3Door;
 use crate::server::pop3::Pop3Locks;
 use crate::server::smtp::SmtpDoor;
@@ -77,6 +89,8 @@ const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates of others that are long over are forgotten so often.
 const SEEN_SWEPT_EVERY: Duration = Duration::from_secs(86_400);
 const GAUGES_SOON: Duration = Duration::from_millis(500);
+/// Directories that went away are looked for so often; each is left alone for longer.
+const DIRECTORIES_TRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// One running relay.
 pub struct Relay {
@@ -154,11 +168,15 @@ impl Relay {
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
             let promises = flow::promise::run(Arc::clone(&office), listener.clone());
             tasks.spawn(promises.in_current_span());
+            let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(book.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
             tasks.spawn(tidy(tidied, listener.clone()).in_current_span());
+            let asked = Arc::clone(&office);
+            tasks.spawn(watch_directories(asked, listener.clone()).in_current_span());
             tasks.spawn(keep_indexes(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
@@ -229,9 +247,13 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         rules,
     );
-    let chain = Chain::new(vec![Arc::clone(&accounts) as _], Arc::clone(&accounts) as _);
+    let metrics = Arc::new(Metrics::new());
+    let openid = openid(&config, &clock)?;
+    let directories =
+        Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
-    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures);
+    let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
+        .configured(login_settings(&config, &keys));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -259,13 +281,16 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         accounts,
+        directories,
         factors,
+        openid,
         logins,
         trust: Arc::new(trust),
         replica,
+        addressbook: AddressBook::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         store: truth,
         operators: Pool::sized(config.queue.per_destination, config.queue.at_once),
         lanes,
@@ -277,6 +302,87 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         config,
     };
     Ok(Opened { office: Arc::new(office), store })
+}
+
+/// Everybody of `login.directories`, in that order.
+fn directories(
+    config: &Config,
+    accounts: &Arc<Accounts>,
+    openid: Option<&Arc<Oidc>>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Chain> {
+    let mut directories: Vec<Arc<dyn Directory>> = Vec::new();
+    for source in &config.login.directories {
+        match source {
+            Source::Local => directories.push(Arc::clone(accounts) as _),
+            Source::Ldap => directories.push(Arc::new(ldap(config, clock)?)),
+            Source::Oidc => directories.extend(openid.map(|openid| Arc::clone(openid) as _)),
+        }
+    }
+    let login = &config.login;
+    Ok(Chain::new(directories, Arc::clone(accounts) as _)
+        .remembering(login.cache, login.directory_grace, Arc::clone(clock))?
+        .observed_by(Arc::new(Counted(Arc::clone(metrics)))))
+}
+
+fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
+    let settings = config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let tls = match settings.anchors.as_slice() {
+        [] => None,
+        anchors => {
+            let identity = settings.identity.as_ref();
+            let ours = identity.map(|(certificate, key)| Identity::load(certificate, key));
+            Some(net::towards_servers_tls(ours.transpose()?, &net::load_anchors(anchors)?)?)
+        }
+    };
+    let settings = ldap::Settings {
+        servers: settings.servers.clone(),
+        start_tls: settings.start_tls,
+        tls,
+        bind: settings.bind_dn.clone().zip(settings.bind_password_file.clone()),
+        base: settings.base.clone(),
+        filter: settings.filter.clone(),
+        groups: settings.groups.clone(),
+        member_attribute: settings.member_attribute.clone(),
+        address_attribute: settings.address_attribute.clone(),
+        name_attribute: settings.name_attribute.clone(),
+        national_id_attribute: settings.national_id_attribute.clone(),
+        timeout: settings.timeout,
+        connections: settings.connections,
+    };
+    Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+/// Lends the metrics to the directories.
+struct Counted(Arc<Metrics>);
+
+impl Observer for Counted {
+    fn asked(&self, directory: Source, result: &'static str, took: Duration) {
+        self.0.directory_asked(directory.name(), result, took);
+    }
+
+    fn away(&self, directory: Source, since: Option<Timestamp>) {
+        self.0.directory_away(directory.name(), since);
+    }
+}
+
+/// Tells at the start what is wrong with directories outside, and tries those that went away, so
+/// that no login has to. Neither keeps the relay from opening its doors.
+async fn watch_directories(office: Arc<Office>, mut stop: Stop) {
+    let watch = async {
+        for finding in office.directories.probe().await {
+            tracing::warn!(finding, "a directory of login.directories does not serve as it should");
+        }
+        loop {
+            office.directories.revive().await;
+            tokio::time::sleep(DIRECTORIES_TRIED_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = stop.stopped() => {}
+    }
 }
 
 /// The relay's own keys, made at the first start.
@@ -308,7 +414,59 @@ fn tls(config: &Config) -> anyhow::Result<TlsBook> {
     let people = (config.tls.certificate.as_path(), config.tls.key.as_path());
     let operator = (config.mx.certificate.as_path(), config.mx.key.as_path());
     let tests = TestAuthorities::from_key(config.mx.allow_test_authorities);
-    Ok(TlsBook::load(people, operator, &config.mx.anchors, tests)?)
+    let book = TlsBook::load(people, operator, &config.mx.anchors, tests)?;
+    Ok(book.with_software(&config.login.client_anchors)?)
+}
+
+fn login_settings(config: &Config, keys: &Keyring) -> login::Settings {
+    let settings = &config.login;
+    // Where an address would be found that nobody can have: the hash is the keyring's, so what
+    // follows from it is the relay's own and stays the same for ever.
+    let nobody = Address::parse("scram@nobody.invalid").expect("an address");
+    login::Settings {
+        mechanisms: settings.mechanisms.clone(),
+        passwords_on_clients: settings.passwords_on_clients,
+        home: config.operator.domains.first().cloned(),
+        relay_key: Secret::new(keys.address_key(&nobody)),
+        openid_configuration: config.oidc.as_ref().map(|oidc| {
+            match oidc.discovery.starts_with('/') {
+                true => format!("{}{}", oidc.issuer.trim_end_matches('/'), oidc.discovery),
+                false => oidc.discovery.clone(),
+            }
+        }),
+        token_times: TokenTimes { session: settings.token_session, idle: settings.token_idle },
+    }
+}
+
+/// The OpenID provider, of the configuration; nothing is asked of it yet.
+fn openid(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Oidc>>> {
+    let Some(it) = &config.oidc else { return Ok(None) };
+    let client_secret = it.client_secret_file.as_deref().map(|file| {
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("oidc.client_secret_file = {}", file.display()))?;
+        let text = Secret::new(text);
+        anyhow::Ok(Secret::new(text.expose().trim().to_owned()))
+    });
+    let settings = oidc::Settings {
+        issuer: it.issuer.clone(),
+        discovery: it.discovery.clone(),
+        anchors: it.anchors.clone(),
+        client_id: it.client_id.clone(),
+        client_secret: client_secret.transpose()?,
+        audiences: it.audiences.clone(),
+        clients: it.clients.clone(),
+        algorithms: it.algorithms.clone(),
+        acr: it.acr.clone(),
+        types: it.types.clone(),
+        by_signature: it.by_signature,
+        by_introspection: it.by_introspection,
+        subject_claim: it.subject_claim.clone(),
+        scope: it.scope.clone(),
+        acr_values: it.acr_values.clone(),
+        skew: it.skew,
+        timeout: it.timeout,
+    };
+    Ok(Some(Arc::new(Oidc::new(settings, Arc::clone(clock)).context("oidc.anchors")?)))
 }
 
 fn revocation(config: &Config) -> Revocation {
@@ -344,6 +502,7 @@ struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
     pop3: Vec<(Pop3Door, TcpListener)>,
+    ldap: Vec<(LdapDoor, TcpListener)>,
     managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
@@ -369,10 +528,15 @@ impl Doors {
         for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
             pop3.extend(bind(address)?.map(|listener| (door, listener)));
         }
+        let mut ldap = Vec::new();
+        for (door, address) in [(LdapDoor::Ldap, listen.ldap), (LdapDoor::Ldaps, listen.ldaps)] {
+            ldap.extend(bind(address)?.map(|listener| (door, listener)));
+        }
         Ok(Self {
             smtp,
             imap,
             pop3,
+            ldap,
             managesieve: bind(listen.managesieve)?,
             https: bind(listen.https)?,
             metrics: bind(listen.metrics)?,
@@ -394,6 +558,10 @@ impl Doors {
             let (office, stop) = shared();
             let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
             tasks.spawn(serving.in_current_span());
+        }
+        for (door, listener) in self.ldap {
+            let (office, stop) = shared();
+            tasks.spawn(server::ldap::serve(office, listener, door, stop).in_current_span());
         }
         if let Some(listener) = self.managesieve {
             let (office, stop) = shared();

@@ -10,6 +10,7 @@ mod exchange;
 mod house;
 mod imap;
 mod mime;
+mod oidc;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
@@ -20,6 +21,7 @@ mod queue;
 mod quota;
 mod reports;
 mod revocation;
+mod setup;
 mod sieve;
 mod smtp;
 mod store;

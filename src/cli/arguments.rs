@@ -8,6 +8,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use crate::cli::certs::Certs;
+use crate::cli::dns::Dns;
 use crate::cli::queue::Queue;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
@@ -101,6 +102,10 @@ Exits with 78 when something is wrong.")]
     /// Every certificate, ours and theirs, and its end.
     #[command(subcommand)]
     Certs(Certs),
+
+    /// The DNS records that lead mail and mail programs here.
+    #[command(subcommand)]
+    Dns(Dns),
 
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]

@@ -17,6 +17,7 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::dns;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
@@ -83,6 +84,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command).await,
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
+        Command::Dns(command) => dns::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
@@ -207,7 +209,7 @@ fn version(format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(file: &Path) -> Result<Config, Failure> {
+pub(super) fn load(file: &Path) -> Result<Config, Failure> {
     Config::load(file).map_err(Failure::Configuration)
 }
 

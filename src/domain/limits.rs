@@ -575,6 +575,23 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+/// Octets of a bearer token; those of Pro Santé Connect have about two thousand.
+pub const TOKEN_OCTETS_MAX: usize = 16_384;
+/// How deep JSON of an OpenID provider may be; a professional's whole record has five levels.
+pub const JSON_DEPTH_MAX: usize = 12;
+/// Octets of one answer of an OpenID provider: description, keys, a token or a person's record.
+pub const OIDC_ANSWER_OCTETS_MAX: usize = 262_144;
+/// Keys of an OpenID provider that are kept.
+pub const OIDC_KEYS_MAX: usize = 64;
+/// Tokens whose signature was verified that are remembered until they end: two minutes of a
+/// thousand logins a second.
+pub const OIDC_VERIFIED_MAX: usize = 120_000;
+/// Logins that wait for fresh keys of the provider at the same time.
+pub const OIDC_WAITING_MAX: usize = 200;
+/// Logout messages that are remembered, so that none counts twice.
+pub const OIDC_LOGOUTS_MAX: usize = 10_000;
+/// Time in which somebody must come back from the OpenID provider's own page.
+pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// App passwords of one mailbox: every program of every device of a person, and some forgotten.
 pub const APP_PASSWORDS_MAX: usize = 50;
@@ -604,10 +621,63 @@ pub const PASSKEY_OCTETS_MAX: usize = 4_096;
 pub const RECOVERY_CODES: usize = 10;
 /// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
 pub const RECOVERY_CODE_LETTERS: usize = 16;
+/// Octets of one LDAP message: the longest filters of mail programs have a few hundred.
+pub const LDAP_MESSAGE_OCTETS_MAX: usize = 65_536;
+/// The same before TLS, where only StartTLS and questions about the server are answered.
+pub const LDAP_CLEAR_OCTETS_MAX: usize = 4_096;
+/// Filters inside each other; Outlook nests six deep.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 16;
+/// Terms and substrings of one filter; Thunderbird sends eleven for each word.
+pub const LDAP_FILTER_TERMS_MAX: usize = 256;
+/// Attributes that one search asks for; Thunderbird asks for some sixty.
+pub const LDAP_ATTRIBUTES_MAX: usize = 256;
+/// Controls of one request; two or three are usual.
+pub const LDAP_CONTROLS_MAX: usize = 16;
+/// Time in which an LDAP client must say StartTLS or bind.
+pub const LDAP_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time without a request after which an LDAP session ends; clients open another one unasked.
+pub const LDAP_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time in which an LDAP client must take an answer.
+pub const LDAP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time that open LDAP sessions get when the relay stops.
+pub const LDAP_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Time that one search may take.
+pub const ADDRESSBOOK_SEARCH_TIME: Duration = Duration::from_secs(10);
+/// Entries that one search looks at more closely, of those that an index names.
+pub const ADDRESSBOOK_CANDIDATES_MAX: usize = 2_000;
+/// Searches in the directory's copy at the same time; each has a thread.
+pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
+/// Correspondents that are remembered, for the order of what a search finds. They take some 30
+/// octets each.
+pub const CORRESPONDENTS_MAX: usize = 200_000;
 /// Octets of an Autodiscover question; Outlook's are some hundreds.
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
 pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// People whose password was right a short while ago and is remembered, as a keyed hash.
+pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Octets of a login name that is looked for in a directory.
+pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
+/// Octets of a directory's answer to one question.
+pub const LDAP_ANSWER_OCTETS_MAX: usize = 1_048_576;
+/// Levels of an LDAP message; a search result has six.
+pub const LDAP_DEPTH_MAX: usize = 16;
+/// Octets of a file with a password.
+pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
+/// Mailboxes that one entry of a directory names.
+pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Characters of a name that a directory gives to somebody.
+pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
+/// Levels of groups in groups.
+pub const LDAP_GROUP_LEVELS_MAX: usize = 10;
+/// Groups of one person that are looked at, on all levels.
+pub const LDAP_GROUPS_MAX: usize = 1_000;
+/// Groups that one question asks about.
+pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
+/// Octets of a filter of the configuration.
+pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
+/// Levels of a filter's brackets.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 20;
 // Logging in.
 
 /// Octets of one response of a SASL exchange, without base64: a bearer token with signed claims

@@ -90,10 +90,72 @@ impl OperatorDn {
         (!pairs.is_empty()).then(|| Self::new(pairs))
     }
 
+    /// Parses a subject as people write it (RFC 4514 §2): any attribute, by its short name or its
+    /// dotted object identifier; a comma separates only where an attribute and `=` follow it, and
+    /// a backslash before a character takes its meaning away.
+    pub fn parse_text(text: &str) -> Option<Self> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for piece in text.split(',') {
+            let named = piece.trim_start().split_once('=').and_then(|(attribute, value)| {
+                Some((attribute_of(attribute.trim())?, value))
+            });
+            let is_escaped = pairs.last().is_some_and(|(_, value)| value.ends_with('\\'));
+            match (named.filter(|_| !is_escaped), pairs.last_mut()) {
+                (Some((attribute, value)), _) => pairs.push((attribute, value.to_owned())),
+                (None, Some((_, value))) => {
+                    value.push(',');
+                    value.push_str(piece);
+                }
+                (None, None) => return None,
+            }
+        }
+        for (_, value) in &mut pairs {
+            *value = unescaped(value);
+        }
+        (!pairs.is_empty()).then(|| Self::new(pairs))
+    }
+
     /// The normalised pairs, sorted.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
+}
+
+/// An attribute as certificates are read here: six have a short name, others are identifiers.
+fn attribute_of(name: &str) -> Option<String> {
+    const SHORT: [&str; 6] = ["CN", "C", "L", "ST", "O", "OU"];
+    const OTHERS: [(&str, &str); 11] = [
+        ("S", "ST"),
+        ("SN", "2.5.4.4"),
+        ("SURNAME", "2.5.4.4"),
+        ("SERIALNUMBER", "2.5.4.5"),
+        ("TITLE", "2.5.4.12"),
+        ("GN", "2.5.4.42"),
+        ("GIVENNAME", "2.5.4.42"),
+        ("ORGANIZATIONIDENTIFIER", "2.5.4.97"),
+        ("UID", "0.9.2342.19200300.100.1.1"),
+        ("DC", "0.9.2342.19200300.100.1.25"),
+        ("EMAILADDRESS", "1.2.840.113549.1.9.1"),
+    ];
+    let upper = name.to_ascii_uppercase();
+    if SHORT.contains(&upper.as_str()) {
+        return Some(upper);
+    }
+    if let Some((_, other)) = OTHERS.iter().find(|(known, _)| *known == upper) {
+        return Some((*other).to_owned());
+    }
+    let is_identifier = name.contains('.')
+        && name.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|c| c.is_ascii_digit()));
+    is_identifier.then_some(upper)
+}
+
+fn unescaped(value: &str) -> String {
+    let mut plain = String::with_capacity(value.len());
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    plain
 }
 
 impl fmt::Display for OperatorDn {
@@ -146,6 +208,23 @@ mod tests {
             ("CN", "MX.chu-x.fr"),
         ]);
         assert_eq!(listed, Some(presented));
+    }
+
+    #[test]
+    fn a_dn_that_somebody_wrote_down_is_the_one_of_the_certificate() {
+        let parsed = OperatorDn::parse_text(
+            "CN=Dossier patient, serialNumber=42, O=CHU X\\, site A, 2.5.4.97=NTRFR-1, C=FR",
+        );
+        let presented = OperatorDn::new([
+            ("C", "FR"),
+            ("2.5.4.97", "NTRFR-1"),
+            ("O", "chu x, site a"),
+            ("2.5.4.5", "42"),
+            ("CN", "dossier patient"),
+        ]);
+        assert_eq!(parsed, Some(presented));
+        assert_eq!(OperatorDn::parse_text("hello, world"), None);
+        assert_eq!(OperatorDn::parse_text(""), None);
     }
 
     #[test]

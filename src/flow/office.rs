@@ -15,6 +15,7 @@ use crate::domain::operator::OperatorDn;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -26,7 +27,9 @@ use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::chain::Chain;
 use crate::infra::directory::factors::Factors;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -59,14 +62,20 @@ pub struct Office {
     pub spool_keys: MailboxKeys,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
+    /// Who says who somebody is, in their order; how they do.
+    pub directories: Arc<Chain>,
     /// Second factors of the pages.
     pub factors: Factors,
+    /// The OpenID provider, when there is one.
+    pub openid: Option<Arc<Oidc>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// What the address book remembers.
+    pub addressbook: AddressBook,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

@@ -133,6 +133,11 @@ pub fn pages(config: &Config) -> Option<String> {
     })
 }
 
+/// True when the pages are on a port on which nobody looks for what sets programs up.
+pub fn needs_other_port(config: &Config) -> bool {
+    config.listen.https.is_some_and(|address| address.port() != HTTPS)
+}
+
 /// Those of the configured mechanisms that a program can name, the best first.
 fn means(config: &Config) -> Vec<Means> {
     let login = &config.login;

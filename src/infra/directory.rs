@@ -1,9 +1,11 @@
 //! Who has a mailbox here, and who may log in to it.
 pub mod accounts;
 pub mod chain;
+pub mod ldap;
 pub mod factors;
 mod hashing;
 mod letters;
+pub mod oidc;
 
 use std::net::IpAddr;
 
@@ -60,7 +62,7 @@ pub struct NewAccount<'a> {
 }
 
 /// Why the directory did not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The store failed.
     #[error("directory: {0}")]
@@ -88,10 +90,17 @@ pub enum DirectoryError {
         /// Why, without names of people and without secrets.
         reason: String,
     },
+    /// A directory outside did not answer, and another one says no: the first might have said
+    /// yes, so this is not the end, but it was a guess and counts as one.
+    #[error("{} does not answer, and another directory says no", .away.name())]
+    Unsettled {
+        /// Which one did not answer.
+        away: Source,
+    },
 }
 
 /// What a directory says about somebody who showed something.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Verdict {
     /// It never heard of the name: the next directory may have.
     Stranger,
@@ -108,6 +117,8 @@ pub struct Identified {
     pub mailboxes: Vec<Address>,
     /// National identity, `8` + RPPS, when the directory has it: what it holds opens, too.
     pub national_id: Option<String>,
+    /// What people call them, when the directory says so.
+    pub display_name: Option<String>,
     /// What they showed.
     pub means: Means,
     /// What it is good for.
@@ -183,6 +194,28 @@ pub trait Directory: Send + Sync {
         _password: &Secret<String>,
     ) -> Result<Option<Identified>, DirectoryError> {
         Ok(None)
+    }
+
+    /// What was right is remembered for `login.cache_seconds`, and only as long as this mark is
+    /// the same: it changes with whatever the directory keeps about the name. A directory that
+    /// cannot tell has one mark for ever; `None`: nothing is remembered.
+    async fn mark(&self, _name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
+        Ok(None)
+    }
+
+    /// Takes as long as `password` takes, and tells nobody anything: when another directory
+    /// has said no, the answer must not come sooner than for a name that nobody knows.
+    async fn pretend(&self, _name: &str) {}
+
+    /// What is wrong with its set-up or its servers, with the key to mend, for the log.
+    async fn probe(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Tries servers that were away, so that no login waits for one of these. Whether anybody
+    /// answers, and if not why; `None`: it does not watch itself.
+    async fn revive(&self) -> Option<Result<(), String>> {
+        None
     }
 
     /// What SCRAM needs about a name; `None` where a directory keeps no such thing.

@@ -5,12 +5,14 @@
 //! could fill our memory with label values, or write somebody's name into one.
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -20,8 +22,19 @@ use crate::domain::status::EnhancedStatus;
 use crate::domain::time::Timestamp;
 
 /// The doors that a label may name, in the order in which pages show them.
-pub const DOORS: [&str; 9] =
-    ["submission", "submissions", "mx", "imap", "imaps", "pop3", "pop3s", "managesieve", "https"];
+pub const DOORS: [&str; 11] = [
+    "submission",
+    "submissions",
+    "mx",
+    "imap",
+    "imaps",
+    "pop3",
+    "pop3s",
+    "managesieve",
+    "ldap",
+    "ldaps",
+    "https",
+];
 
 /// Content type of [`Metrics::render`].
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +50,9 @@ pub struct Metrics {
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
+    directory_questions: Family<QuestionLabels, Counter>,
+    directory_seconds: Family<DirectoryLabels, Histogram>,
+    directory_away: Family<DirectoryLabels, Gauge>,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -63,6 +79,20 @@ struct LoginLabels {
 struct RoleLabels {
     role: &'static str,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QuestionLabels {
+    directory: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectoryLabels {
+    directory: &'static str,
+}
+
+/// From an answer out of memory to a server that lets people wait.
+const QUESTION_SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -101,6 +131,26 @@ impl Metrics {
             certificate_expiry.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
+        let directory_questions = Family::default();
+        let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(QUESTION_SECONDS)
+        });
+        let directory_away = Family::<DirectoryLabels, Gauge>::default();
+        registry.register(
+            "directory_questions",
+            "Logins put to a directory, or answered from memory",
+            directory_questions.clone(),
+        );
+        registry.register(
+            "directory_question_seconds",
+            "Time until a directory, or the memory of it, answered",
+            directory_seconds.clone(),
+        );
+        registry.register(
+            "directory_away_since_timestamp_seconds",
+            "When a directory stopped answering (Unix time), 0 when it answers",
+            directory_away.clone(),
+        );
         // A door that nobody has used yet reads as 0 and not as missing.
         for door in DOORS {
             sessions.get_or_create(&DoorLabels { door }).set(0);
@@ -116,6 +166,9 @@ impl Metrics {
             queue_oldest,
             certificate_expiry,
             alerts,
+            directory_questions,
+            directory_seconds,
+            directory_away,
             oldest,
         }
     }
@@ -143,6 +196,22 @@ impl Metrics {
     pub fn login(&self, door: &'static str, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.logins.get_or_create(&LoginLabels { door: known(door), result }).inc();
+    }
+
+    /// A directory (`local`, `ldap`, `oidc`) was asked: `vaguemestre_directory_questions_total` and
+    /// `vaguemestre_directory_question_seconds`.
+    pub fn directory_asked(&self, directory: &'static str, result: &'static str, took: Duration) {
+        self.directory_questions.get_or_create(&QuestionLabels { directory, result }).inc();
+        let seconds = took.as_secs_f64();
+        self.directory_seconds.get_or_create(&DirectoryLabels { directory }).observe(seconds);
+    }
+
+    /// A directory went away, or answers (`None`):
+    /// `vaguemestre_directory_away_since_timestamp_seconds`.
+    pub fn directory_away(&self, directory: &'static str, since: Option<Timestamp>) {
+        let moment = since.map_or(0, Timestamp::as_seconds);
+        let gauge = self.directory_away.get_or_create(&DirectoryLabels { directory });
+        gauge.set(i64::try_from(moment).unwrap_or(i64::MAX));
     }
 
     /// An alarm was raised: `vaguemestre_alerts_total`.

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod public;
 pub mod sanitise;
 pub mod session;
+pub mod setup;
 pub mod site;
 pub mod texts;
 
@@ -171,6 +172,9 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/account/login", get(account::login_page).post(account::log_in))
         .route("/account/logout", post(account::log_out))
         .route("/account/mailbox", get(account::choice).post(account::choose))
+        .route(account::provider::START, get(account::provider::start))
+        .route(account::provider::CALLBACK, get(account::provider::arrive))
+        .route("/login/oidc/logout", post(account::provider::logged_out))
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))
@@ -179,6 +183,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
     answers
         .merge(pages)
+        .merge(setup::routes(&site.house.setup).layer(timeout(limits::WEB_REQUEST_TIMEOUT)))
         .fallback(not_found)
         .layer(middleware::from_fn(guard::watch))
         .with_state(site)

@@ -77,8 +77,10 @@ impl Browser {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "inbox.test")
             .header(header::CONTENT_LENGTH, body.len());
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(header::HOST, "inbox.test");
+        }
         if !kind.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }

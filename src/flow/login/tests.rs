@@ -42,6 +42,7 @@ fn known(name: &str) -> Identified {
     Identified {
         mailboxes: vec![Address::parse(name).unwrap()],
         national_id: None,
+        display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
         network: None,

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::infra::dns::Answer;
+use crate::infra::dns::Dns;
 use crate::infra::dns::DnsError;
 use crate::infra::dns::SystemDns;
 use crate::proto::setup::records::Data;
@@ -47,14 +48,27 @@ pub async fn check(dns: &SystemDns, records: Vec<Record>) -> Vec<Finding> {
             let answer = dns.look_up(&record.name, record.data.kind()).await;
             answers.insert(key.clone(), answer);
         }
-        let found = match &answers[&key] {
+        let mut found = match &answers[&key] {
             Ok(answers) => compared(&record.data, answers),
-            Err(DnsError::NoSuchName) => Found::Missing,
+            Err(DnsError::NoSuchName) => compared(&record.data, &[]),
             Err(DnsError::Later(reason)) => Found::Unknown(reason.clone()),
         };
+        if let (Data::Cname(host), Found::Missing) = (&record.data, &found)
+            && same_addresses(dns, &record.name, host).await
+        {
+            found = Found::Right;
+        }
         findings.push(Finding { record, found });
     }
     findings
+}
+
+/// A name may have the host's own addresses instead of being its alias.
+async fn same_addresses(dns: &SystemDns, one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (dns.addresses(one).await, dns.addresses(other).await) else {
+        return false;
+    };
+    !one.is_empty() && one.iter().all(|address| other.contains(address))
 }
 
 fn compared(wanted: &Data, answers: &[Answer]) -> Found {

@@ -221,8 +221,9 @@ pub(super) const KEYS: &[Key] = &[
     default("ldap.member_attribute", "an attribute name, e.g. \"member\""),
     default("ldap.address_attribute", "an attribute name, e.g. \"mail\""),
     default("ldap.name_attribute", "an attribute name, e.g. \"displayName\""),
+    optional("ldap.national_id_attribute", "an attribute name, e.g. \"rpps\""),
     default("ldap.timeout_seconds", "a whole number of seconds from 1 to 120"),
-    default("ldap.connections", "a whole number from 1 to 100"),
+    default("ldap.connections", "a whole number from 2 to 100"),
     optional("oidc.issuer", "an https:// address, as the tokens' `iss` says it"),
     default(
         "oidc.discovery",

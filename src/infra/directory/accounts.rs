@@ -358,6 +358,19 @@ impl Directory for Accounts {
         Ok(Verdict::Known(by_password(account)))
     }
 
+    async fn mark(&self, name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
+        let Ok(address) = Address::parse(&self.full(name)) else { return Ok(None) };
+        let Some((account, hash, _)) = self.load(&address).await? else { return Ok(None) };
+        let kept = self.verified_tag(&format!("{:?}", account.id), &Secret::new(hash), "");
+        Ok((!account.suspended).then_some(kept))
+    }
+
+    async fn pretend(&self, _name: &str) {
+        let stored = self.nobody.clone();
+        let nobody = Secret::new("somebody".to_owned());
+        let _ = self.on_hashing_thread(move || password_matches(&nobody, &stored)).await;
+    }
+
     async fn recently_verified(
         &self,
         name: &str,
@@ -406,6 +419,7 @@ fn by_password(account: Account) -> Identified {
     Identified {
         mailboxes: vec![account.address],
         national_id: None,
+        display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
         network: None,

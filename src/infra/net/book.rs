@@ -23,7 +23,7 @@ use crate::infra::net::Purpose;
 use crate::infra::net::TestAuthorities;
 use crate::infra::net::load_anchors_except;
 use crate::infra::net::operators_tls;
-use crate::infra::net::people_tls;
+use crate::infra::net::people_tls_asking;
 use crate::infra::net::towards_operators_tls;
 
 /// The doors where people log in, by the names under which they ask for their TLS.
@@ -52,6 +52,7 @@ struct Files {
     people: (PathBuf, PathBuf),
     operator: (PathBuf, PathBuf),
     anchors: Vec<PathBuf>,
+    software: Vec<PathBuf>,
     tests: TestAuthorities,
 }
 
@@ -64,6 +65,8 @@ pub struct Material {
     pub operator: Identity,
     /// The CA certificates under which operators stand.
     pub anchors: Vec<CertificateDer<'static>>,
+    /// The CA certificates of software that logs in at people's doors; mostly none.
+    pub software: Vec<CertificateDer<'static>>,
 }
 
 /// One state, replaced as a whole.
@@ -73,6 +76,7 @@ struct Current {
     operators: Arc<ServerConfig>,
     towards_operators: Arc<ClientConfig>,
     judgements: Arc<Judgements>,
+    software: Arc<Judgements>,
 }
 
 impl TlsBook {
@@ -92,10 +96,22 @@ impl TlsBook {
             people: owned(people),
             operator: owned(operator),
             anchors: anchors.to_vec(),
+            software: Vec::new(),
             tests,
         };
         let current = Current::new(files.read()?, None)?;
         Ok(Self { files, current: ArcSwap::from_pointee(current), changing: Mutex::new(()) })
+    }
+
+    /// The same book, whose people's doors of mail ask for certificates of these authorities. The
+    /// pages do not ask: a browser would ask whoever sits there, at each visit.
+    ///
+    /// # Errors
+    /// [`NetError`] names the file.
+    pub fn with_software(mut self, anchors: &[PathBuf]) -> Result<Self, NetError> {
+        self.files.software = anchors.to_vec();
+        self.current = ArcSwap::from_pointee(Current::new(self.files.read()?, None)?);
+        Ok(self)
     }
 
     /// For a door where people log in. Each listener has its own keys for tickets and its own
@@ -137,6 +153,20 @@ impl TlsBook {
     ) -> Result<Arc<Judged>, String> {
         let judgements = Arc::clone(&self.current.load().judgements);
         judgements.judge(shown, purpose, now)
+    }
+
+    /// Judges what software has shown at a people's door, leaf first, under the anchors that count
+    /// now: its path, dates and purpose.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn judge_software(
+        &self,
+        shown: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<Arc<Judged>, String> {
+        let judgements = Arc::clone(&self.current.load().software);
+        judgements.judge(shown, Purpose::Client { or_server: false }, now)
     }
 
     /// The chain that people's programs see, leaf first.
@@ -196,9 +226,15 @@ impl Current {
         let same = |is_same: fn(&Material, &Material) -> bool| {
             before.filter(|before| is_same(&before.material, &material))
         };
-        let people = match same(|old, new| old.people.chain == new.people.chain) {
-            Some(before) => before.people.clone(),
-            None => doors(&material.people)?,
+        let of_people = |old: &Material, new: &Material| {
+            old.people.chain == new.people.chain && old.software == new.software
+        };
+        let (people, software) = match same(of_people) {
+            Some(before) => (before.people.clone(), Arc::clone(&before.software)),
+            None => (
+                doors(&material.people, &material.software)?,
+                Arc::new(Judgements::new(Arc::new(material.software.clone()))),
+            ),
         };
         let of_operators = |old: &Material, new: &Material| {
             old.operator.chain == new.operator.chain && old.anchors == new.anchors
@@ -215,14 +251,18 @@ impl Current {
                 Arc::new(Judgements::new(Arc::new(material.anchors.clone()))),
             ),
         };
-        Ok(Self { material, people, operators, towards_operators, judgements })
+        Ok(Self { material, people, operators, towards_operators, judgements, software })
     }
 }
 
 /// One configuration a door: what they share is the certificate, and nothing that resumes.
-fn doors(identity: &Identity) -> Result<BTreeMap<&'static str, Arc<ServerConfig>>, NetError> {
+fn doors(
+    identity: &Identity,
+    software: &[CertificateDer<'static>],
+) -> Result<BTreeMap<&'static str, Arc<ServerConfig>>, NetError> {
     let door = |name: &'static str| {
-        let mut config = people_tls(identity.duplicate())?;
+        let asked_for = if name == HTTPS { &[] } else { software };
+        let mut config = people_tls_asking(identity.duplicate(), asked_for)?;
         if name == HTTPS {
             Arc::make_mut(&mut config).alpn_protocols = HTTP_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         }
@@ -237,13 +277,17 @@ impl Files {
             people: Identity::load(&self.people.0, &self.people.1)?,
             operator: Identity::load(&self.operator.0, &self.operator.1)?,
             anchors: load_anchors_except(&self.anchors, self.tests)?,
+            software: match self.software.as_slice() {
+                [] => Vec::new(),
+                files => load_anchors_except(files, self.tests)?,
+            },
         })
     }
 
     fn fingerprint(&self) -> [u8; 32] {
         let mut whole = Context::new(&SHA256);
         let pairs = [&self.people.0, &self.people.1, &self.operator.0, &self.operator.1];
-        for file in pairs.into_iter().chain(&self.anchors) {
+        for file in pairs.into_iter().chain(&self.anchors).chain(&self.software) {
             match super::material::read(file, "a PEM file") {
                 Ok(mut content) => {
                     whole.update(&[1]);

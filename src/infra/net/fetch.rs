@@ -7,6 +7,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use crate::domain::secret::Secret;
 use crate::infra::net::NetError;
 
 /// A validator over this is not kept: it would be sent back with each question.
@@ -136,20 +137,125 @@ impl Fetcher {
     }
 }
 
+/// Fields as `application/x-www-form-urlencoded`.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = String::new();
+    for (name, value) in fields {
+        let and = if form.is_empty() { "" } else { "&" };
+        form.push_str(and);
+        form_octets(name, &mut form);
+        form.push('=');
+        form_octets(value, &mut form);
+    }
+    form
+}
+
+/// One word of a form; also what HTTP Basic wants of an OAuth client's name and secret
+/// (RFC 6749 §2.3.1).
+pub fn form_word(text: &str) -> String {
+    let mut word = String::new();
+    form_octets(text, &mut word);
+    word
+}
+
+fn form_octets(text: &str, into: &mut String) {
+    for octet in text.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
+                into.push(char::from(octet));
+            }
+            b' ' => into.push('+'),
+            other => into.push_str(&format!("%{other:02X}")),
+        }
+    }
+}
+
+/// One question to an API, and who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question<'a> {
+    /// Fields of a form, POSTed; without them it is a GET.
+    pub form: Option<&'a [(&'a str, &'a str)]>,
+    /// The whole `Authorization` field.
+    pub authorization: Option<&'a Secret<String>>,
+}
+
+/// An API's answer, whether it liked the question or not.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status; never a redirection.
+    pub status: u16,
+    /// `Content-Type` without parameters, in small letters.
+    pub content_type: String,
+    /// The body.
+    pub octets: Secret<Vec<u8>>,
+}
+
+impl Fetcher {
+    /// Asks an API. Unlike [`Self::get`], a 4xx is an answer: it says why.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] for redirections, 5xx, what is over `octets_max`, and silence.
+    pub async fn ask(
+        &self,
+        url: &str,
+        question: Question<'_>,
+        octets_max: usize,
+    ) -> Result<Answer, NetError> {
+        let mut request = match question.form {
+            Some(fields) => {
+                let kind = "application/x-www-form-urlencoded";
+                self.client.post(url).header(header::CONTENT_TYPE, kind).body(form(fields))
+            }
+            None => self.client.get(url),
+        };
+        request = request.header(header::ACCEPT, "application/json, application/jwt");
+        if let Some(authorization) = question.authorization {
+            let value = header::HeaderValue::from_str(authorization.expose());
+            let mut value = value.map_err(|_| NetError::Fetch {
+                url: url.to_owned(),
+                reason: "the credentials cannot stand in a header field".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let mut response = request.send().await.map_err(|error| failed(url, error))?;
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let content_type = kind.to_ascii_lowercase();
+        if status.is_redirection() || status.is_server_error() {
+            return Err(refused(url, status));
+        }
+        let octets = Secret::new(bounded(url, &mut response, octets_max).await?);
+        Ok(Answer { status: status.as_u16(), content_type, octets })
+    }
+}
+
 async fn body(
     url: &str,
     mut response: reqwest::Response,
     octets_max: usize,
 ) -> Result<Vec<u8>, NetError> {
-    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
     let status = response.status();
-    if status.is_redirection() {
-        let status = status.as_u16();
-        return Err(refused(format!("HTTP {status}: it points elsewhere, and is not followed")));
-    }
     if status != reqwest::StatusCode::OK {
-        return Err(refused(format!("HTTP {}", status.as_u16())));
+        return Err(refused(url, status));
     }
+    bounded(url, &mut response, octets_max).await
+}
+
+fn refused(url: &str, status: reqwest::StatusCode) -> NetError {
+    let elsewhere =
+        if status.is_redirection() { ": it points elsewhere, and is not followed" } else { "" };
+    NetError::Fetch { url: url.to_owned(), reason: format!("HTTP {}{elsewhere}", status.as_u16()) }
+}
+
+/// The body, if it is as it is and not too long.
+async fn bounded(
+    url: &str,
+    response: &mut reqwest::Response,
+    octets_max: usize,
+) -> Result<Vec<u8>, NetError> {
+    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
     // We offer none, and unpacking would be a way round the limit.
     if response.headers().contains_key(header::CONTENT_ENCODING) {
         return Err(refused("packed, although nobody asked for that".to_owned()));

@@ -57,6 +57,47 @@ pub fn certificate_names(leaf: &CertificateDer<'_>) -> Vec<String> {
     names.value.general_names.iter().filter_map(text).collect()
 }
 
+/// A name besides the subject that a certificate gives to software.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// A host, in lower case.
+    Dns(String),
+    /// A mailbox; its domain in lower case, as it means the same in any (RFC 5280 §7.5).
+    Email(String),
+}
+
+impl AlternativeName {
+    /// A host.
+    pub fn dns(host: &str) -> Self {
+        Self::Dns(host.trim().to_ascii_lowercase())
+    }
+
+    /// A mailbox.
+    pub fn email(mailbox: &str) -> Self {
+        let mailbox = mailbox.trim();
+        Self::Email(match mailbox.rsplit_once('@') {
+            Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+            None => mailbox.to_owned(),
+        })
+    }
+}
+
+/// The hosts and mailboxes that a certificate names as its subject's, each with its kind: a host
+/// is never taken for a mailbox. Names with control characters are left out.
+pub fn alternative_names(leaf: &CertificateDer<'_>) -> Vec<AlternativeName> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let is_plain = |text: &str| text.bytes().all(|octet| octet.is_ascii_graphic());
+    let named = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(host) if is_plain(host) => Some(AlternativeName::dns(host)),
+        GeneralName::RFC822Name(text) if is_plain(text) => Some(AlternativeName::email(text)),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(named).collect()
+}
+
 /// Dates before 1970 are of no use to anybody and count as 1970.
 fn moment(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! The three TLS configurations of a relay: people, operators, towards operators.
+//! The TLS configurations of a relay: people, operators, towards operators, towards servers.
 //!
 //! The provider is always passed, never the process default: a library that installs another
 //! one must not change what the relay negotiates.
@@ -39,12 +39,29 @@ const SESSIONS_REMEMBERED: usize = 4_096;
 /// # Errors
 /// [`NetError::Tls`] when the library refuses the certificate or key.
 pub fn people_tls(identity: Identity) -> Result<Arc<ServerConfig>, NetError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    people_tls_asking(identity, &[])
+}
+
+/// The same, for doors where software may show a certificate of one of these authorities instead
+/// of logging in with a password. As at the operators' door, the handshake only makes sure that
+/// the client holds its key; whoever relies on it judges it first, with
+/// [`TlsBook::judge_software`](super::TlsBook::judge_software). Without authorities nothing is
+/// asked for.
+///
+/// # Errors
+/// [`NetError::Tls`] when the library refuses the certificate, the key or an anchor.
+pub fn people_tls_asking(
+    identity: Identity,
+    software: &[CertificateDer<'static>],
+) -> Result<Arc<ServerConfig>, NetError> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&VERSIONS)
-        .map_err(refused)?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain, identity.key)
         .map_err(refused)?;
+    let builder = match software {
+        [] => builder.with_no_client_auth(),
+        anchors => builder.with_client_cert_verifier(Arc::new(AskedNotJudged::new(anchors)?)),
+    };
+    let mut config = builder.with_single_cert(identity.chain, identity.key).map_err(refused)?;
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(refused)?;
     config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_REMEMBERED);
     // One ticket is enough for clients that open connections one after the other; each costs a
@@ -101,6 +118,40 @@ pub fn towards_operators_tls(
         .map_err(refused)?;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// TLS towards a server of our own house, an LDAP directory say: its certificate chains to these
+/// anchors, and to no public CA, and names the host. Ours is shown when there is one.
+///
+/// # Errors
+/// [`NetError::Tls`] when the library refuses an anchor, the certificate or the key.
+pub fn towards_servers_tls(
+    identity: Option<Identity>,
+    anchors: &[CertificateDer<'static>],
+) -> Result<Arc<ClientConfig>, NetError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(refused)?
+        .with_root_certificates(store(anchors)?);
+    Ok(Arc::new(match identity {
+        Some(ours) => config.with_client_auth_cert(ours.chain, ours.key).map_err(refused)?,
+        None => config.with_no_client_auth(),
+    }))
+}
+
+/// What binds a login to this very connection: `EXPORTER-Channel-Binding` (RFC 9266 §2). `None`
+/// before TLS 1.3: older versions need an extension (RFC 9266 §4.2) that nobody here asks about.
+pub fn channel_binding(connection: &rustls::ServerConnection) -> Option<[u8; 32]> {
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+}
+
+/// What a client showed in the handshake, leaf first. Nobody has judged it yet.
+pub fn shown(connection: &rustls::ServerConnection) -> Vec<CertificateDer<'static>> {
+    let certificates = connection.peer_certificates().unwrap_or_default();
+    certificates.iter().map(|each| each.clone().into_owned()).collect()
 }
 
 fn provider() -> Arc<CryptoProvider> {

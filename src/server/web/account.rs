@@ -1,6 +1,8 @@
 //! A professional's own page: which mailbox, who and what has access to it.
 //!
 //! Letters are read in mail programs; here is what those cannot do.
+pub mod provider;
+
 use std::sync::Arc;
 
 use axum::extract::Form;
@@ -85,7 +87,7 @@ pub fn login_form(
         error,
         notice,
         open: true,
-        provider: None,
+        provider: provider::button(site, visitor),
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -138,7 +140,14 @@ pub async fn log_out(
     visitor: Visitor,
     Form(form): Form<TokenForm>,
 ) -> Response {
-    login::log_out(&site, &visitor, &form, "/account/login?out=1")
+    let vouched = visitor.session.as_ref().and_then(|(_, session)| session.vouched.clone());
+    let response = login::log_out(&site, &visitor, &form, "/account/login?out=1");
+    match vouched {
+        Some(vouched) if response.status().is_redirection() => {
+            provider::leave(&site, &visitor, &vouched, response).await
+        }
+        _ => response,
+    }
 }
 
 /// `GET /account`

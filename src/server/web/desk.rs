@@ -6,6 +6,8 @@ pub mod office;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -20,8 +22,11 @@ use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
+use crate::flow::setup;
+use crate::flow::setup::Setup;
 use crate::infra::config::Config;
 use crate::infra::directory::Account;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content::Attachment;
@@ -47,6 +52,19 @@ pub struct House {
     pub certificates: [PathBuf; 2],
     /// The trust list's file.
     pub trust_list: PathBuf,
+    /// How programs set themselves up.
+    pub setup: Setup,
+}
+
+/// Logins of professionals by an OpenID provider.
+#[derive(Clone)]
+pub struct Sso {
+    /// Which.
+    pub provider: Arc<Oidc>,
+    /// Where browsers find these pages, without a slash at its end.
+    pub public_url: String,
+    /// How long a session lives that began so.
+    pub session: Duration,
 }
 
 /// Which letters a list shows.
@@ -162,6 +180,15 @@ pub trait Desk: Send + Sync + 'static {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal>;
+    /// The OpenID provider by which professionals log in, when there is one.
+    fn sso(&self) -> Option<Sso> {
+        None
+    }
+    /// Mailboxes of which this professional (8 + RPPS) is the holder, open ones, for somebody
+    /// whom the OpenID provider vouched for at this moment.
+    async fn held(&self, _ip: Option<IpAddr>, _national_id: &str) -> Result<Vec<Account>, Refusal> {
+        Ok(Vec::new())
+    }
     /// The mailbox of an address, if it is here and open.
     async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
         Ok(None)
@@ -229,6 +256,7 @@ impl House {
             logins_failed_per_minute: config.limits.logins_failed_per_minute,
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
             trust_list: config.storage.data_dir.join("trust-list.xml"),
+            setup: setup::setup(config),
         }
     }
 }

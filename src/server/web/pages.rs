@@ -69,6 +69,8 @@ impl Frame {
 pub struct LandingPage {
     pub frame: Frame,
     pub house: String,
+    /// Programs can be set up by what we serve.
+    pub setup: bool,
 }
 
 /// A page that says one thing.
@@ -139,6 +141,36 @@ pub struct OnwardPage {
     pub text: &'static str,
     pub link: &'static str,
     pub to: String,
+}
+
+/// `/setup`
+#[derive(Template)]
+#[template(path = "setup.html")]
+pub struct SetupPage {
+    pub frame: Frame,
+    pub house: String,
+    pub domains: Vec<String>,
+    /// What somebody typed that was wrong.
+    pub address: String,
+    pub error: Option<&'static str>,
+    pub host: String,
+    pub doors: Vec<SetupDoor>,
+    /// A profile for Apple's devices can be made.
+    pub apple: bool,
+    /// Tokens are taken.
+    pub token: bool,
+    /// Search base of the LDAP address book.
+    pub address_book: Option<String>,
+    /// Where CardDAV is.
+    pub carddav: Option<String>,
+}
+
+/// A door of mail programs.
+pub struct SetupDoor {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub port: u16,
+    pub security: &'static str,
 }
 
 /// The list of letters.

@@ -25,6 +25,8 @@ use crate::infra::directory::Account;
 pub const SESSION_COOKIE: &str = "__Host-vaguemestre";
 /// The cookie that binds a login form to the browser that fetched it.
 pub const FORM_COOKIE: &str = "__Host-form";
+/// The cookie of a browser that is at the OpenID provider.
+pub const OIDC_COOKIE: &str = "__Host-oidc";
 /// The cookie of the chosen language.
 pub const LANG_COOKIE: &str = "__Host-lang";
 
@@ -51,6 +53,8 @@ pub struct Vouched {
     pub id_token: Secret<String>,
     /// All mailboxes that the person may open.
     pub mailboxes: Vec<Address>,
+    /// When the provider must be asked again (`login.token_session_seconds`).
+    pub until: Timestamp,
 }
 
 /// Something to say on the next page.
@@ -193,7 +197,8 @@ impl Person {
 impl Session {
     fn alive(&self, now: Timestamp) -> bool {
         let last_seen = Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed));
-        now.since(last_seen) < limits::WEB_SESSION_IDLE
+        self.vouched.as_ref().is_none_or(|vouched| now < vouched.until)
+            && now.since(last_seen) < limits::WEB_SESSION_IDLE
             && now.since(self.created) < limits::WEB_SESSION_LIFETIME
     }
 
@@ -282,6 +287,36 @@ mod tests {
         log_in(&sessions, "one", START);
         sessions.end("one");
         assert!(sessions.find("one", START).is_none());
+    }
+
+    #[test]
+    fn a_providers_logout_ends_its_sessions_and_no_others() {
+        let sessions = Sessions::default();
+        let vouched = |sid: &str, subject: &str| {
+            Some(Arc::new(Vouched {
+                sid: Some(sid.to_owned()),
+                subject: subject.to_owned(),
+                id_token: secret("id"),
+                mailboxes: Vec::new(),
+                until: START.after(std::time::Duration::from_secs(60)),
+            }))
+        };
+        for (token, by) in [
+            ("a1", vouched("s1", "a")),
+            ("a2", vouched("s2", "a")),
+            ("b", vouched("s3", "b")),
+            ("password", None),
+        ] {
+            sessions.begin(&secret(token), secret("csrf"), Person::Administrator, by, START);
+        }
+        assert_eq!(sessions.end_vouched(None, None), 0);
+        assert_eq!(sessions.end_vouched(Some("s1"), Some("b")), 0);
+        assert_eq!(sessions.end_vouched(Some("s1"), None), 1);
+        assert_eq!(sessions.end_vouched(None, Some("a")), 1);
+        assert!(sessions.find("b", START).is_some() && sessions.find("password", START).is_some());
+        let later = START.after(std::time::Duration::from_secs(60));
+        assert!(sessions.find("b", later).is_none(), "it outlived what vouched for it");
+        assert!(sessions.find("password", later).is_some());
     }
 
     #[test]

@@ -114,6 +114,47 @@ texts! {
 
     landing_operator: "Opérateur :", "Operator:";
 
+    // Setting programs up.
+    setup_title: "Configurer un logiciel de messagerie", "Set up a mail program";
+    setup_link: "Configurer mon logiciel de messagerie", "Set up my mail program";
+    setup_intro: "Pour les boîtes aux lettres de", "For mailboxes of";
+    setup_thunderbird: "Thunderbird, et la plupart des logiciels", "Thunderbird, and most programs";
+    setup_thunderbird_text: "Ajoutez un compte, saisissez votre nom, votre adresse et votre mot de passe. Le logiciel trouve le reste seul.",
+                            "Add an account, type your name, address and password. The program finds the rest by itself.";
+    setup_outlook: "Outlook", "Outlook";
+    setup_outlook_text: "Ajoutez un compte avec votre adresse. Si Outlook demande le type de compte, choisissez IMAP ; s’il ne trouve rien, utilisez les réglages ci-dessous.",
+                        "Add an account with your address. If Outlook asks for the type, choose IMAP; if it finds nothing, use the settings below.";
+    setup_apple: "iPhone, iPad et Mac", "iPhone, iPad and Mac";
+    setup_apple_text: "Saisissez votre adresse, téléchargez le profil et ouvrez-le. L’appareil demande votre mot de passe ; le profil ne le contient pas et n’est pas signé.",
+                      "Type your address, download the profile and open it. The device asks for your password; the profile does not hold it and is not signed.";
+    setup_address: "Votre adresse", "Your address";
+    setup_apple_button: "Télécharger le profil", "Download the profile";
+    setup_not_ours: "Cette adresse n’appartient pas à un domaine de ce relais. Vérifiez-la.",
+                    "This address is not of a domain of this relay. Please check it.";
+    setup_by_hand: "Réglages à la main", "Settings by hand";
+    setup_by_hand_text: "Quand il y a deux lignes pour un usage, préférez SSL/TLS.",
+                        "Where there are two lines for one purpose, prefer SSL/TLS.";
+    setup_server: "Serveur, pour tout", "Server, for everything";
+    setup_login: "Identifiant", "User name";
+    setup_login_text: "votre adresse complète", "your whole address";
+    setup_password_text: "celui de votre boîte aux lettres, ou un mot de passe d’application ; méthode : « mot de passe normal ».",
+                         "that of your mailbox, or an app password; method: “normal password”.";
+    setup_token_text: "Les logiciels qui le savent peuvent utiliser OAuth2.",
+                      "Programs that can may use OAuth2.";
+    setup_doors: "Accès ouverts", "Open doors";
+    setup_purpose: "Usage", "Purpose";
+    setup_protocol: "Protocole", "Protocol";
+    setup_port: "Port", "Port";
+    setup_security: "Chiffrement", "Encryption";
+    setup_reading: "Lire", "Reading";
+    setup_fetching: "Relever", "Fetching";
+    setup_sending: "Envoyer", "Sending";
+    setup_filters: "Filtres et absences", "Filters and absences";
+    setup_address_book: "Carnet d’adresses", "Address book";
+    setup_address_book_text: "L’annuaire des boîtes MSSanté se consulte depuis le logiciel, avec le même identifiant et le même mot de passe.",
+                             "The directory of MSSanté mailboxes can be searched from the program, with the same user name and password.";
+    setup_base: "Base de recherche LDAP", "LDAP search base";
+
     // Logging in.
     login_title: "Ma messagerie – connexion", "My inbox – log in";
     login_heading: "Ma messagerie", "My inbox";
@@ -153,6 +194,7 @@ texts! {
     account_login_citizen: "Cette page est réservée aux professionnels. Votre messagerie de patient est à une autre adresse : revenez à l’accueil.",
                            "This page is for professionals. Your patient inbox has another address: go back home.";
     account_provider: "Se connecter avec Pro Santé Connect", "Log in with Pro Santé Connect";
+    account_provider_other: "Se connecter avec mon compte professionnel", "Log in with my professional account";
     account_or: "ou", "or";
     account_mailbox: "Ma boîte aux lettres", "My mailbox";
     account_address: "Adresse", "Address";
@@ -170,8 +212,8 @@ texts! {
     account_onward: "Votre compte s’ouvre.", "Your account opens.";
     account_onward_link: "Continuer", "Continue";
     account_out_title: "Déconnexion", "Logging out";
-    account_out: "Vous êtes déconnecté d’ici. Votre session Pro Santé Connect se termine aussi.",
-                 "You are logged out here. Your Pro Santé Connect session ends, too.";
+    account_out: "Vous êtes déconnecté d’ici. La session du service d’identification se termine aussi.",
+                 "You are logged out here. The session at the identity provider ends, too.";
     account_no_mailbox: "Vous êtes bien identifié, mais aucune boîte aux lettres de ce service n’est rattachée à votre identité. Demandez à votre administrateur de l’indiquer.",
                         "You are identified, but no mailbox of this service is linked to your identity. Ask your administrator to link it.";
     account_provider_away: "Le service d’identification ne répond pas. Recommencez dans quelques minutes.",
@@ -383,6 +425,7 @@ impl Texts {
             | Refusal::StoreFailed
             | Refusal::StoreFull
             | Refusal::DependencyFailed
+            | Refusal::DirectoryAway
             | Refusal::Stopping => self.refused_later,
             _ => self.refused_other,
         }

@@ -20,6 +20,7 @@ use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
@@ -39,6 +40,7 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
+use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
@@ -55,6 +57,7 @@ use crate::server::web::desk::RelayState;
 use crate::server::web::desk::Row;
 use crate::server::web::desk::Rows;
 use crate::server::web::desk::Slice;
+use crate::server::web::desk::Sso;
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -89,6 +92,30 @@ impl Desk for OfficeDesk {
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
         Ok(self.0.logins.login(visitor, name, password).await?.account)
+    }
+
+    fn sso(&self) -> Option<Sso> {
+        let provider = self.0.openid.as_ref().filter(|provider| provider.has_pages())?;
+        let config = &self.0.config;
+        let named = || format!("https://{}", config.operator.hostname.as_str());
+        Some(Sso {
+            provider: Arc::clone(provider),
+            public_url: config.web.public_url.clone().unwrap_or_else(named),
+            session: config.login.token_session,
+        })
+    }
+
+    async fn held(&self, _ip: Option<IpAddr>, national_id: &str) -> Result<Vec<Account>, Refusal> {
+        let failed = |error: DirectoryError| {
+            tracing::error!(%error, "the directory did not answer");
+            Refusal::DependencyFailed
+        };
+        let mut held = Vec::new();
+        for address in self.0.accounts.held_by(national_id).await.map_err(failed)? {
+            held.extend(self.mailbox(&address).await?);
+        }
+        held.retain(|account| account.kind != MailboxKind::Citizen);
+        Ok(held)
     }
 
     async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
