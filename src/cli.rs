@@ -6,6 +6,7 @@ mod certs; // certificates and their ends
 mod commands; // doing it
 mod dns; // records that lead mail and programs here
 mod explain; // why somebody was let in or refused
+mod holders; // who holds a mailbox, and its app passwords
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
 mod queue; // letters that wait

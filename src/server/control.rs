@@ -7,6 +7,7 @@ mod answer; // requests to work, work to rows
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod explain; // why somebody was let in or refused
+pub mod holders; // who holds a mailbox, and its app passwords
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
@@ -69,6 +70,8 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
     /// About one letter.

@@ -14,11 +14,13 @@ use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
+use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::journal::Entry;
 use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::certs;
 use crate::server::control::explain;
+use crate::server::control::holders;
 use crate::server::control::mask;
 use crate::server::control::queue;
 use crate::server::control::team;
@@ -47,6 +49,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
+        }
+        Request::Holders(about) => {
+            holders::handle(office, about, caller).await.map(Response::Holders)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
@@ -103,8 +108,12 @@ async fn finish(
 
 async fn list(office: &Office) -> Result<Response, String> {
     let accounts = office.accounts.list().await.map_err(|error| error.to_string())?;
-    let mut rows: Vec<MailboxRow> =
-        accounts.iter().map(|account| mailbox_row(&office.config.operator, account)).collect();
+    let mut rows = Vec::with_capacity(accounts.len());
+    for account in &accounts {
+        let last = office.accounts.last_login(&account.id).await;
+        let last = last.map_err(|error| error.to_string())?;
+        rows.push(mailbox_row(&office.config.operator, account, &last));
+    }
     rows.sort_by(|one, other| (&one.kind, &one.address).cmp(&(&other.kind, &other.address)));
     Ok(Response::Mailboxes(rows))
 }
@@ -165,7 +174,7 @@ async fn journal(office: &Office, entries: usize) -> Result<Response, String> {
     Ok(Response::Journal(entries.into_iter().map(line).collect()))
 }
 
-fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {
+fn mailbox_row(operator: &Operator, account: &Account, last: &LastLogin) -> MailboxRow {
     let citizen = account.kind == MailboxKind::Citizen;
     MailboxRow {
         address: match citizen {
@@ -181,6 +190,15 @@ fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {
         .to_owned(),
         state: if account.suspended { "suspended" } else { "open" }.to_owned(),
         created: account.created.to_string(),
+        last_login: match last {
+            LastLogin::Unknown => "unknown".to_owned(),
+            LastLogin::Never => "never".to_owned(),
+            LastLogin::At { at, .. } => at.to_string(),
+        },
+        last_login_door: match last {
+            LastLogin::At { door, .. } => Some(door.clone()),
+            _ => None,
+        },
     }
 }
 

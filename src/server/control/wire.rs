@@ -12,6 +12,7 @@ use crate::domain::time::Day;
 use crate::server::control::Request;
 use crate::server::control::certs;
 use crate::server::control::explain;
+use crate::server::control::holders;
 use crate::server::control::queue;
 use crate::server::control::team;
 use crate::server::control::trace;
@@ -29,6 +30,8 @@ pub enum Response {
     Stats(StatTable),
     /// About the queue.
     Queue(queue::Answer),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
     /// About the trust list.
@@ -60,6 +63,12 @@ pub struct MailboxRow {
     pub state: String,
     /// RFC 3339, UTC.
     pub created: String,
+    /// RFC 3339, UTC; `never`; or `unknown`, for what was before this was recorded.
+    #[serde(default)]
+    pub last_login: String,
+    /// By which door.
+    #[serde(default)]
+    pub last_login_door: Option<String>,
 }
 
 /// Statistics of some days.
@@ -144,6 +153,9 @@ enum Line {
     Explain {
         about: explain::Request,
     },
+    Holders {
+        about: holders::Request,
+    },
     Team {
         about: team::Request,
     },
@@ -189,6 +201,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
+        Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
@@ -226,6 +239,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
+        Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },

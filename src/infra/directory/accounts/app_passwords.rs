@@ -155,6 +155,7 @@ impl AppRow {
         Some(Identified {
             mailboxes: vec![account.address.clone()],
             national_id: None,
+            display_name: None,
             means: Means::AppPassword(self.name.clone()),
             scope: Scope { send: self.send, read: self.read },
             network,
