@@ -238,7 +238,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
-    let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let accounts = Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?;
+    let accounts = Arc::new(accounts.remembering(config.login.cache)?);
     let rules = Rules {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
@@ -257,7 +258,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
-        .configured(login_settings(&config, &keys));
+        .configured(login_settings(&config, &keys))
+        .counted_by(Arc::clone(&metrics));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;

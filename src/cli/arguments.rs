@@ -9,6 +9,8 @@ use clap::ValueEnum;
 
 use crate::cli::approval::Approval;
 use crate::cli::certs::Certs;
+use crate::cli::holders::AppPassword;
+use crate::cli::holders::Holder;
 use crate::cli::dns::Dns;
 use crate::cli::life::Life;
 use crate::cli::directory::Directory;
@@ -235,6 +237,12 @@ Examples:
   vaguemestre mailbox absence dr.martin@hopital.mssante.fr
   vaguemestre mailbox absence dr.martin@hopital.mssante.fr --off --reason \"is back\""))]
     Absence(Absence),
+    /// The professionals who open the mailbox with their own identity.
+    #[command(subcommand)]
+    Holder(Holder),
+    /// Passwords for single programs: named, limited, revocable.
+    #[command(subcommand)]
+    AppPassword(AppPassword),
     /// Set a new password. What is sealed stays readable: keys do not hang on passwords.
     #[command(after_help = REACH)]
     Passwd {

@@ -18,6 +18,7 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::holders;
 use crate::cli::dns;
 use crate::cli::life;
 use crate::cli::directory;
@@ -149,6 +150,8 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
         Mailbox::Life(command) => life::run(command).await,
+        Mailbox::Holder(command) => holders::holder(command).await,
+        Mailbox::AppPassword(command) => holders::app_password(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -329,7 +332,7 @@ fn show_with_password(
 }
 
 fn mailbox_table(rows: &[MailboxRow]) -> Table {
-    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created"]);
+    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
     for row in rows {
         table.row([
             &row.kind,
@@ -338,6 +341,7 @@ fn mailbox_table(rows: &[MailboxRow]) -> Table {
             &row.listing,
             &row.state,
             &row.created,
+            &row.last_login,
         ]);
     }
     table

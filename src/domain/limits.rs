@@ -760,3 +760,11 @@ pub const FHIR_PAGES_MAX: usize = 10_000;
 pub const DELTA_MAILBOXES_MAX: usize = 50_000;
 /// Mailboxes that one search of an administrator shows.
 pub const DIRECTORY_SHOWN_MAX: usize = 1_000;
+/// How long a login is held at most, after failures, before its password is looked at. Mail
+/// programs wait half a minute and more.
+pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
+/// Logins that are held at the same time; further ones are turned away.
+pub const LOGINS_HELD_MAX: usize = 2_000;
+/// Logins from where nobody of that name came from lately, that directories look at together.
+/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
+pub const STRANGERS_AT_ONCE: usize = 16;

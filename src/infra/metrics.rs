@@ -46,6 +46,7 @@ pub struct Metrics {
     octets: Family<EventLabels, Counter>,
     sessions: Family<DoorLabels, Gauge>,
     logins: Family<LoginLabels, Counter>,
+    login_attempts: Family<AttemptLabels, Counter>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
@@ -75,6 +76,13 @@ struct DoorLabels {
 struct LoginLabels {
     door: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    entrance: &'static str,
+    result: &'static str,
+    means: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -120,6 +128,12 @@ impl Metrics {
         registry.register("octets", "Octets of the letters of these facts", octets.clone());
         registry.register("sessions", "Open sessions", sessions.clone());
         registry.register("logins", "Login attempts", logins.clone());
+        let login_attempts = Family::default();
+        registry.register(
+            "login_attempts",
+            "Login attempts by entrance, result and what was shown",
+            login_attempts.clone(),
+        );
         registry.register("queue_rows", "Recipients waiting in the queue", queue_rows.clone());
         registry.register(
             "queue_oldest_timestamp_seconds",
@@ -176,6 +190,7 @@ impl Metrics {
             octets,
             sessions,
             logins,
+            login_attempts,
             queue_rows,
             queue_oldest,
             certificate_expiry,
@@ -228,6 +243,17 @@ impl Metrics {
         let moment = since.map_or(0, Timestamp::as_seconds);
         let gauge = self.directory_away.get_or_create(&DirectoryLabels { directory });
         gauge.set(i64::try_from(moment).unwrap_or(i64::MAX));
+    }
+
+    /// What came of a login, in the words of `flow::login`:
+    /// `vaguemestre_login_attempts_total{entrance,result,means}`.
+    pub fn login_attempt(
+        &self,
+        entrance: &'static str,
+        result: &'static str,
+        means: &'static str,
+    ) {
+        self.login_attempts.get_or_create(&AttemptLabels { entrance, result, means }).inc();
     }
 
     /// An alarm was raised: `vaguemestre_alerts_total`.

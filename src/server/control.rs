@@ -10,6 +10,7 @@ pub mod certs; // certificates and their ends
 pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
+pub mod holders; // who holds a mailbox, and its app passwords
 mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
@@ -76,6 +77,8 @@ pub enum Request {
     Explain(explain::Request),
     /// About the copy of the national directory.
     Directory(directory::Request),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
     /// Our mailboxes in the national directory.

@@ -16,6 +16,7 @@ use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
 use crate::server::control::publish;
+use crate::server::control::holders;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -36,6 +37,8 @@ pub enum Response {
     Queue(queue::Answer),
     /// Who is logged in now.
     Session(session::Answer),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
     /// The lives of mailboxes.
@@ -75,6 +78,12 @@ pub struct MailboxRow {
     pub state: String,
     /// RFC 3339, UTC.
     pub created: String,
+    /// RFC 3339, UTC; `never`; or `unknown`, for what was before this was recorded.
+    #[serde(default)]
+    pub last_login: String,
+    /// By which door.
+    #[serde(default)]
+    pub last_login_door: Option<String>,
 }
 
 /// Statistics of some days.
@@ -165,6 +174,9 @@ enum Line {
     Session {
         about: session::Request,
     },
+    Holders {
+        about: holders::Request,
+    },
     Team {
         about: team::Request,
     },
@@ -221,6 +233,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
+        Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Life(about) => Line::Life { about: about.clone() },
         Request::Approval(about) => Line::Approval { about: about.clone() },
@@ -263,6 +276,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
+        Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
         Line::Life { about } => Request::Life(about.clone()),
         Line::Approval { about } => Request::Approval(about.clone()),

@@ -5,6 +5,7 @@ use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::time::Timestamp;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Identified;
 use crate::infra::directory::ScramKeys;
 use crate::infra::directory::chain::Admitted;
 use crate::infra::directory::chain::Chain;
@@ -40,12 +41,21 @@ impl Chain {
         Ok(None)
     }
 
-    /// The mailbox whose own password was proven to be known; `None` when it is closed or gone.
+    /// The mailbox whose own password, or whose app password, was proven to be known; `None` when
+    /// it is closed or gone.
     ///
     /// # Errors
     /// [`DirectoryError`]
-    pub async fn proven(&self, address: &Address) -> Result<Option<Admitted>, DirectoryError> {
-        self.mailbox_of(address, Means::Password, None).await
+    pub async fn proven(
+        &self,
+        address: &Address,
+        app: Option<&Identified>,
+    ) -> Result<Option<Admitted>, DirectoryError> {
+        let Some(app) = app else {
+            return self.mailbox_of(address, Means::Password, None).await;
+        };
+        let admitted = self.mailbox_of(address, app.means.clone(), app.until).await?;
+        Ok(admitted.map(|admitted| Admitted { scope: app.scope, network: app.network, ..admitted }))
     }
 
     /// The mailbox that the configuration gives to a certificate, which ends at `until`; `None`
