@@ -6,6 +6,7 @@
 mod certs;
 mod cli;
 mod clients;
+mod directory;
 mod exchange;
 mod house;
 mod imap;
