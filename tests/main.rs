@@ -9,6 +9,7 @@ mod clients;
 mod exchange;
 mod house;
 mod imap;
+mod life;
 mod mime;
 mod outbound;
 #[path = "peers/inbound.rs"]
