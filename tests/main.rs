@@ -13,6 +13,7 @@ mod directory;
 mod exchange;
 mod house;
 mod imap;
+mod life;
 mod mime;
 mod oidc;
 mod outbound;
