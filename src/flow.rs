@@ -13,6 +13,8 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod life; // mailboxes from the request to the end
+pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod login; // who comes in, at every door alike

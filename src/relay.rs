@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::domain::address::Address;
 use crate::domain::login::Source;
+use crate::domain::life::LastLogin;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -39,11 +40,12 @@ use crate::infra::config::RevocationMode;
 use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::accounts::arrivals;
 use crate::infra::directory::chain::Chain;
 use crate::infra::directory::chain::Observer;
+use crate::infra::directory::factors::Factors;
 use crate::infra::directory::ldap;
 use crate::infra::directory::ldap::Ldap;
-use crate::infra::directory::factors::Factors;
 use crate::infra::directory::oidc;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
@@ -250,8 +252,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     );
     let metrics = Arc::new(Metrics::new());
     let openid = openid(&config, &clock)?;
-    let directories =
-        Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
+    let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
         .configured(login_settings(&config, &keys))
@@ -268,6 +269,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         }
     };
     let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
+    let arrivals = Arc::new(Records(Arc::clone(&accounts)));
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
@@ -286,6 +288,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         directories,
         factors,
         openid,
+        arrivals: Some(arrivals),
         logins,
         trust: Arc::new(trust),
         replica,
@@ -329,7 +332,8 @@ fn directories(
 }
 
 fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
-    let settings = config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let settings =
+        config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
     let tls = match settings.anchors.as_slice() {
         [] => None,
         anchors => {
@@ -354,6 +358,21 @@ fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
         connections: settings.connections,
     };
     Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+/// Lends the record of logins to the lives of mailboxes.
+struct Records(Arc<Accounts>);
+
+#[async_trait::async_trait]
+impl flow::life::Arrivals for Records {
+    async fn last_login(&self, id: &MailboxId) -> Result<LastLogin, String> {
+        let last = self.0.last_login(id).await.map_err(|error| error.to_string())?;
+        Ok(match last {
+            arrivals::LastLogin::Unknown => LastLogin::Unknown,
+            arrivals::LastLogin::Never => LastLogin::Never,
+            arrivals::LastLogin::At { at, .. } => LastLogin::At(at),
+        })
+    }
 }
 
 /// Lends the metrics to the directories.
@@ -599,6 +618,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    flow::life::resume(&office).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -608,6 +628,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "delegations are over"),
             Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
+        match flow::life::sweep(&office).await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
+            Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::approval::sweep(&office).await {
+            tracing::warn!(%error, "petitions that are over cannot be forgotten now");
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),

@@ -6,6 +6,8 @@
 mod certs;
 mod cli;
 mod clients;
+#[path = "directory/ldap.rs"]
+mod directory_ldap;
 mod exchange;
 mod house;
 mod imap;

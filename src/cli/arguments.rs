@@ -7,11 +7,14 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::cli::approval::Approval;
 use crate::cli::certs::Certs;
 use crate::cli::holders::AppPassword;
 use crate::cli::holders::Holder;
 use crate::cli::dns::Dns;
+use crate::cli::life::Life;
 use crate::cli::queue::Queue;
+use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -85,7 +88,7 @@ Exits with 78 when something is wrong.")]
         format: Format,
     },
 
-    /// Make, list and re-key the mailboxes of this relay.
+    /// The mailboxes of this relay: make, list, re-key, suspend, close.
     #[command(subcommand)]
     Mailbox(Mailbox),
 
@@ -109,9 +112,17 @@ Exits with 78 when something is wrong.")]
     #[command(subcommand)]
     Dns(Dns),
 
+    /// Who is logged in now, and ending it.
+    #[command(subcommand)]
+    Session(Session),
+
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]
     Team(Team),
+
+    /// What waits for a second administrator (life.four_eyes).
+    #[command(subcommand)]
+    Approval(Approval),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///
@@ -159,6 +170,8 @@ one on the same plus 1000.")]
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Mailbox {
+    #[command(flatten)]
+    Life(Life),
     /// Open a mailbox with its keys, folders and first password.
     ///
     /// Address and kind are for ever: an address is never given to another mailbox. The password

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::Outcome;
+use crate::cli::approval;
 use crate::cli::arguments::Admin;
 use crate::cli::arguments::Arguments;
 use crate::cli::arguments::Command;
@@ -19,10 +20,12 @@ use crate::cli::arguments::Stats;
 use crate::cli::certs;
 use crate::cli::holders;
 use crate::cli::dns;
+use crate::cli::life;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -86,7 +89,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
+        Command::Session(command) => session::run(command).await,
         Command::Team(command) => team::run(command).await,
+        Command::Approval(command) => approval::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
@@ -142,6 +147,7 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
         Mailbox::Holder(command) => holders::holder(command).await,
         Mailbox::AppPassword(command) => holders::app_password(command).await,
+        Mailbox::Life(command) => life::run(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -217,7 +223,7 @@ pub(super) fn load(file: &Path) -> Result<Config, Failure> {
 }
 
 /// `-` keeps a patient's INS out of the process list and the shell's history.
-fn address_of(text: &str) -> anyhow::Result<Address> {
+pub(super) fn address_of(text: &str) -> anyhow::Result<Address> {
     let line;
     let text = if text == "-" {
         line = password::read_line().context("no address on standard input")?;

@@ -457,7 +457,7 @@ pub const INDEX_ROW_OCTETS_MAX: usize = 24_576;
 pub const INDEX_LEARNT_AT_ONCE: usize = 256;
 /// Octets of a POP3 line with its line end; RFC 2449 §4 asks for 255, and passwords and SASL
 /// responses may be longer.
-pub const POP3_LINE_OCTETS_MAX: usize = 2_048;
+pub const POP3_LINE_OCTETS_MAX: usize = SASL_LINE_OCTETS_MAX;
 /// Time in which a POP3 client must have logged in.
 pub const POP3_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Autologout of a POP3 session (RFC 1939 §3 asks for at least ten minutes).
@@ -650,6 +650,29 @@ pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
 /// Correspondents that are remembered, for the order of what a search finds. They take some 30
 /// octets each.
 pub const CORRESPONDENTS_MAX: usize = 200_000;
+/// Steps of a mailbox's history that are shown, the last ones.
+pub const LIFE_HISTORY_SHOWN_MAX: usize = 500;
+/// Mailboxes that one read of the sweep takes.
+pub const LIFE_SWEPT_AT_ONCE: usize = 200;
+/// Mailboxes that the clock may close, or end, in one day, however few there are.
+pub const LIFE_ENDS_A_DAY_MIN: u64 = 20;
+/// The same, as a share of all mailboxes: one in so many. A clock that jumps, or a rule that was
+/// written wrongly, is seen before it has done much.
+pub const LIFE_ENDS_A_DAY_SHARE: u64 = 50;
+/// Octets of a list of mailboxes to be made.
+pub const ROSTER_OCTETS_MAX: u64 = 16_777_216;
+/// Octets of its header.
+pub const ROSTER_HEADER_OCTETS_MAX: u64 = 4_096;
+/// Lines of it: what an administrator can look through, and what one approval names.
+pub const ROSTER_LINES_MAX: u64 = 20_000;
+/// Lines that are handed to the relay at once; with long names and addresses they fit a request.
+pub const ROSTER_LINES_AT_ONCE: usize = 50;
+/// Time in which a second administrator may answer.
+pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// Time after which what was asked and answered is forgotten here; the journal keeps it.
+pub const PETITION_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Petitions that are looked at; more would be somebody playing.
+pub const PETITIONS_MAX: usize = 1_000;
 /// Octets of an Autodiscover question; Outlook's are some hundreds.
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
@@ -708,3 +731,7 @@ pub const LOGINS_HELD_MAX: usize = 2_000;
 /// Logins from where nobody of that name came from lately, that directories look at together.
 /// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
 pub const STRANGERS_AT_ONCE: usize = 16;
+/// Mailboxes on one page of the administrators' list.
+pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
+/// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
+pub const ADMIN_MAILBOX_READS_MAX: usize = 25;

@@ -96,9 +96,10 @@ impl OperatorDn {
     pub fn parse_text(text: &str) -> Option<Self> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for piece in text.split(',') {
-            let named = piece.trim_start().split_once('=').and_then(|(attribute, value)| {
-                Some((attribute_of(attribute.trim())?, value))
-            });
+            let named = piece
+                .trim_start()
+                .split_once('=')
+                .and_then(|(attribute, value)| Some((attribute_of(attribute.trim())?, value)));
             let is_escaped = pairs.last().is_some_and(|(_, value)| value.ends_with('\\'));
             match (named.filter(|_| !is_escaped), pairs.last_mut()) {
                 (Some((attribute, value)), _) => pairs.push((attribute, value.to_owned())),

@@ -1,5 +1,7 @@
 //! Logging in, for every door alike: who comes, who vouches, and what it opens.
 pub mod conversation; // SASL, for every door
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod live; // who is in
 pub mod software; // client certificates
 mod throttle; // how often somebody may be wrong

@@ -21,6 +21,7 @@ use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::queue::Lanes;
@@ -68,6 +69,8 @@ pub struct Office {
     pub factors: Factors,
     /// The OpenID provider, when there is one.
     pub openid: Option<Arc<Oidc>>,
+    /// Who last logged in when; without it nobody is taken for inactive.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.

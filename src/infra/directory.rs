@@ -196,9 +196,10 @@ pub trait Directory: Send + Sync {
         Ok(None)
     }
 
-    /// What was right is remembered for `login.cache_seconds`, and only as long as this mark is
-    /// the same: it changes with whatever the directory keeps about the name. A directory that
-    /// cannot tell has one mark for ever; `None`: nothing is remembered.
+    /// What was right is remembered for `login.cache_seconds` by the chain, and only as long as
+    /// this mark is the same: it changes with whatever the directory keeps about the name. A
+    /// directory that cannot tell has one mark for ever. `None`: the chain remembers nothing,
+    /// because the directory does it better (`recently_verified`), or nobody should.
     async fn mark(&self, _name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
         Ok(None)
     }

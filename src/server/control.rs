@@ -4,13 +4,16 @@
 //! user and root are heard. For a stopped one the command opens the store itself and calls
 //! [`handle`]; the store's lock makes both at once impossible.
 mod answer; // requests to work, work to rows
+pub mod approval; // what waits for a second administrator
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod explain; // why somebody was let in or refused
 pub mod holders; // who holds a mailbox, and its app passwords
+pub mod life; // mailboxes from the request to the end
 mod mask; // what an administrator need not see
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod session; // who is logged in now
 pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
 pub mod trust; // the list of operators
@@ -74,6 +77,12 @@ pub enum Request {
     Holders(holders::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Who is logged in now.
+    Session(session::Request),
+    /// The lives of mailboxes.
+    Life(life::Request),
+    /// What waits for a second administrator.
+    Approval(approval::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.
@@ -86,8 +95,10 @@ pub enum Request {
 /// Which administrator asks, for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the system's user, or `uid 1000`.
+    /// The name of the system's user, or `uid 1000`; and who they logged in as, if that differs.
     pub author: String,
+    /// Which human, as well as the system knows: whoever logged in.
+    pub person: String,
 }
 
 /// Where a relay with this data folder listens.

@@ -18,7 +18,11 @@ use tokio_rustls::server::TlsStream;
 use tracing::Instrument;
 
 use crate::domain::limits;
+use crate::flow::login::conversation::Channel;
+use crate::flow::login::software;
+use crate::flow::office::Office;
 use crate::infra::config::Limits;
+use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::infra::net::limit::ConnectionLimits;
 
@@ -115,6 +119,16 @@ pub(super) async fn secure(
     };
     let failed = |error: &std::io::Error| tracing::debug!(%error, "TLS handshake failed");
     shaken.ok()?.inspect_err(failed).ok()
+}
+
+/// What a connection under TLS says for logins. Whoever shows a certificate of software waits here
+/// for what is known of it.
+pub(super) async fn channel(office: &Office, stream: &TlsStream<TcpStream>) -> Channel {
+    let (exporter, shown) = {
+        let (_, connection) = stream.get_ref();
+        (net::channel_binding(connection), net::shown(connection))
+    };
+    Channel::tls(exporter, software::look(office, &shown).await)
 }
 
 fn report(door: &'static str, ended: Result<(), JoinError>) {

@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
 use crate::domain::limits;
+use crate::flow::login::conversation::Channel;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
 use crate::server::gate;
@@ -88,7 +89,8 @@ async fn receive(
     let stream = match door {
         ImapDoor::Imaps => stream,
         ImapDoor::Imap => {
-            match converse(office, stream, peer, door, Safety::Clear, Greeting::Said, &stop).await {
+            let channel = Channel::clear();
+            match converse(office, stream, peer, door, channel, Greeting::Said, &stop).await {
                 Ending::Closed => return,
                 Ending::StartTls(stream) => stream,
             }
@@ -96,13 +98,14 @@ async fn receive(
     };
     let tls = office.tls.people(door.name());
     let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
+    let channel = gate::channel(office, &stream).await;
     let greeting = match door {
         ImapDoor::Imaps => Greeting::Said,
         // RFC 3501 §6.2.1: after STARTTLS the client speaks first, and everything that was
         // said in clear is forgotten: this is a new session.
         ImapDoor::Imap => Greeting::Left,
     };
-    converse(office, stream, peer, door, Safety::Tls, greeting, &stop).await;
+    converse(office, stream, peer, door, channel, greeting, &stop).await;
 }
 
 /// Whether a session begins with a greeting.
@@ -116,17 +119,21 @@ async fn converse<S: Stream>(
     stream: S,
     peer: SocketAddr,
     door: ImapDoor,
-    safety: Safety,
+    channel: Channel,
     greeting: Greeting,
     stop: &Stop,
 ) -> Ending<S> {
     let line = Line::new(stream, stop.clone(), office.times());
     let count_login = |succeeded| office.metrics.login(door.name(), succeeded);
+    let safety = if channel.is_tls() { Safety::Tls } else { Safety::Clear };
     let mut session = Session::new(office, line, safety, Some(peer.ip()), &count_login);
+    session.channel = channel;
     if matches!(greeting, Greeting::Said) {
         session.greet();
     }
-    session.run().await
+    let seat = session.seat.clone();
+    // Whoever takes no news in the middle of a command is cut.
+    seat.unless_over(session.run()).await.unwrap_or(Ending::Closed)
 }
 
 #[cfg(test)]

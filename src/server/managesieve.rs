@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
 use crate::domain::limits;
+use crate::flow::login::conversation::Channel;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
 use crate::server::gate;
@@ -38,12 +39,17 @@ pub async fn serve(office: Arc<Office>, listener: TcpListener, stop: Stop) {
 
 async fn receive(office: &Arc<Office>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
     let line = Line::new(stream, stop.clone(), office.config.limits.line);
-    let stream = match Session::in_clear(office, line, peer.ip()).run().await {
+    let seat = office.logins.sessions().seat();
+    let in_clear = Session::new(office, line, peer.ip(), Channel::clear(), seat.clone());
+    let stream = match in_clear.run().await {
         Ending::Closed => return,
         Ending::StartTls(stream) => stream,
     };
     let tls = office.tls.people(DOOR);
     let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
+    let channel = gate::channel(office, &stream).await;
     let line = Line::new(stream, stop, office.config.limits.line);
-    Session::under_tls(office, line, peer.ip()).run().await;
+    let under_tls = Session::new(office, line, peer.ip(), channel, seat.clone());
+    // Whoever takes no news in the middle of a command is cut.
+    let _ = seat.unless_over(under_tls.run()).await;
 }

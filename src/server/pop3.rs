@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
 use crate::domain::limits;
+use crate::flow::login::conversation::Channel;
 use crate::flow::office::Office;
 use crate::infra::net::Stop;
 use crate::server::gate;
 use crate::server::gate::Gate;
 use crate::server::pop3::drop::Locks;
 use crate::server::pop3::session::Ending;
-use crate::server::pop3::session::Safety;
 use crate::server::pop3::session::Session;
 use crate::server::pop3::wire::Wire;
 
@@ -73,13 +73,15 @@ async fn receive(
 ) {
     let _counted = office.metrics.session(door.name());
     let ip = peer.ip().to_canonical();
-    let session = |safety| Session::new(&office, &locks, safety, Some(ip), door.name());
+    let seat = office.logins.sessions().seat();
+    let session =
+        |channel| Session::new(&office, &locks, channel, seat.clone(), Some(ip), door.name());
     let stream = match door {
         Pop3Door::Pop3s => stream,
         Pop3Door::Pop3 => {
             let mut wire = Wire::new(stream, stop.clone());
             wire.say("+OK Vaguemestre is ready");
-            match session(Safety::Clear).run(wire).await {
+            match session(Channel::clear()).run(wire).await {
                 Ending::Closed => return,
                 Ending::StartTls(stream) => stream,
             }
@@ -87,10 +89,12 @@ async fn receive(
     };
     let tls = office.tls.people(door.name());
     let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
+    let channel = gate::channel(&office, &stream).await;
     let mut wire = Wire::new(stream, stop);
     if door == Pop3Door::Pop3s {
         wire.say("+OK Vaguemestre is ready");
     }
     // RFC 2595 §4: what was said in clear is forgotten: this is a new session.
-    session(Safety::Tls).run(wire).await;
+    // Whoever takes no news in the middle of a command is cut.
+    let _ = seat.unless_over(session(channel).run(wire)).await;
 }

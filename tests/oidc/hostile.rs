@@ -132,7 +132,13 @@ async fn a_token_for_another_audience_or_software_is_refused_where_the_operator_
     settings.clients = vec!["lps-exemple-bas".to_owned()];
     let oidc = Oidc::new(settings, Arc::clone(&case.clock) as _).unwrap();
     assert!(opens(&oidc, &case.with(json!({"aud": ["other", "api"]}))).await);
-    assert!(opens(&oidc, &case.with(json!({"aud": "mail", "azp": null, "client_id": "lps-exemple-bas"}))).await);
+    assert!(
+        opens(
+            &oidc,
+            &case.with(json!({"aud": "mail", "azp": null, "client_id": "lps-exemple-bas"}))
+        )
+        .await
+    );
     for bad in [
         json!({}),
         json!({"aud": "other"}),
@@ -188,8 +194,10 @@ async fn no_algorithm_but_the_pinned_ones_and_those_of_the_key_verifies() {
 async fn a_shared_secret_among_the_public_keys_verifies_nothing() {
     let case = Case::new().await;
     let secret = b"0123456789abcdef0123456789abcdef";
-    let oct = json!({"kty": "oct", "kid": "shared", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"});
-    let encryption = json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": case.key.jwk()["n"], "e": "AQAB"});
+    let oct =
+        json!({"kty": "oct", "kid": "shared", "k": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"});
+    let encryption =
+        json!({"kty": "RSA", "kid": "enc", "use": "enc", "n": case.key.jwk()["n"], "e": "AQAB"});
     let set = json!({"keys": [oct, encryption, {"kty": "new"}, 7, case.key.jwk()]});
     case.fake.words.lock().unwrap().jwks = set.to_string();
     let header = json!({"alg": "HS256", "kid": "shared"});
@@ -339,7 +347,9 @@ async fn a_description_in_another_name_or_without_keys_is_refused() {
     describe("issuer", json!("https://evil.example"));
     assert!(away(&case.oidc, &token).await.contains("oidc.issuer"));
     describe("issuer", json!(case.fake.issuer));
-    for elsewhere in ["http://evil.example/certs", "file:///etc/passwd", "http://127.0.0.1.evil.example/"] {
+    for elsewhere in
+        ["http://evil.example/certs", "file:///etc/passwd", "http://127.0.0.1.evil.example/"]
+    {
         describe("jwks_uri", json!(elsewhere));
         assert!(away(&case.oidc, &token).await.contains("no jwks_uri"), "{elsewhere}");
     }
@@ -426,7 +436,11 @@ async fn introspection_asks_each_time_with_our_name_and_believes_no_contradictio
     assert!(!opens(&both, &case.with(json!({}))).await, "revoked, although the signature is good");
     let before = case.fake.asked.lock().unwrap().len();
     assert!(!opens(&both, "opaque").await);
-    assert_eq!(case.fake.asked.lock().unwrap().len(), before, "what is no token is not sent around");
+    assert_eq!(
+        case.fake.asked.lock().unwrap().len(),
+        before,
+        "what is no token is not sent around"
+    );
 }
 
 #[tokio::test]
@@ -449,11 +463,18 @@ async fn a_token_without_the_national_identity_is_asked_about() {
     assert!(opens(&case.oidc, &token(2)).await);
     say("application/json", json!({"sub": "other", "SubjectNameID": ELOISE}).to_string());
     assert!(!opens(&case.oidc, &token(3)).await);
-    say("application/json", format!("{{\"sub\":{subject},\"SubjectNameID\":\"8\",\"SubjectNameID\":{ELOISE:?}}}"));
+    say(
+        "application/json",
+        format!("{{\"sub\":{subject},\"SubjectNameID\":\"8\",\"SubjectNameID\":{ELOISE:?}}}"),
+    );
     away(&case.oidc, &token(3)).await;
     say("application/jwt", case.key.token(json!({}), &person));
     assert!(opens(&case.oidc, &token(4)).await);
-    say("application/jwt", case.key.token(json!({}), &json!({"sub": subject, "SubjectNameID": ELOISE, "aud": "other"})));
+    say(
+        "application/jwt",
+        case.key
+            .token(json!({}), &json!({"sub": subject, "SubjectNameID": ELOISE, "aud": "other"})),
+    );
     assert!(!opens(&case.oidc, &token(5)).await);
     say("application/jwt", Key::rsa("k1").token(json!({}), &person));
     assert!(!opens(&case.oidc, &token(6)).await);
@@ -472,7 +493,11 @@ async fn an_access_token_says_that_it_is_one_in_its_header_or_its_claims() {
         (json!({"typ": "logout+jwt"}), false),
         (json!({}), false),
     ] {
-        assert_eq!(opens(&case.oidc, &case.key.token(header.clone(), &claims)).await, good, "{header}");
+        assert_eq!(
+            opens(&case.oidc, &case.key.token(header.clone(), &claims)).await,
+            good,
+            "{header}"
+        );
     }
     let _ = Timestamp::from_seconds(NOW);
 }

@@ -78,7 +78,8 @@ impl Case {
     }
 
     async fn back(&self, sent: &Sent, id_token: &str) -> Result<Option<Person>, DirectoryError> {
-        let tokens = json!({"access_token": "access", "token_type": "Bearer", "id_token": id_token});
+        let tokens =
+            json!({"access_token": "access", "token_type": "Bearer", "id_token": id_token});
         self.fake.words.lock().unwrap().tokens = tokens;
         let state = sent.field("state");
         self.oidc.arrived(&sent.cookie, BACK, &state, "code", None).await
@@ -140,7 +141,11 @@ async fn an_id_token_for_another_browser_client_or_moment_logs_nobody_in() {
     assert!(case.back(&sent, &forged).await.unwrap().is_none());
     let unsigned = fake::message(r#"{"alg":"none"}"#, &case.id_claims(&nonce).to_string());
     assert!(case.back(&sent, &format!("{unsigned}.")).await.unwrap().is_none());
-    let secret = fake::by_hmac(&json!({"alg": "HS256"}), &case.id_claims(&nonce), b"un secret: \xc3\xa0 tous");
+    let secret = fake::by_hmac(
+        &json!({"alg": "HS256"}),
+        &case.id_claims(&nonce),
+        b"un secret: \xc3\xa0 tous",
+    );
     assert!(case.back(&sent, &secret).await.unwrap().is_none());
 }
 
@@ -250,7 +255,11 @@ async fn a_logout_message_is_believed_once_and_only_if_it_is_one() {
         assert_eq!(told(&signed(bad.clone())).await, None, "{bad}");
     }
     for header in [json!({"typ": "at+jwt"}), json!({"alg": "none"}), json!({"alg": "HS256"})] {
-        assert_eq!(told(&case.key.token(header.clone(), &claims(json!({})))).await, None, "{header}");
+        assert_eq!(
+            told(&case.key.token(header.clone(), &claims(json!({})))).await,
+            None,
+            "{header}"
+        );
     }
     assert_eq!(told(&Key::rsa("k1").token(json!({}), &claims(json!({})))).await, None);
     let good = signed(json!({}));
@@ -258,7 +267,8 @@ async fn a_logout_message_is_believed_once_and_only_if_it_is_one() {
     assert_eq!((token.sid.as_deref(), token.subject.as_deref()), (Some("s1"), Some("f:1")));
     assert_eq!(told(&good).await, None, "it was shown before");
     assert!(told(&signed(json!({"jti": "j2", "sid": null}))).await.is_some());
-    let keycloak = case.key.token(json!({"typ": "JWT"}), &claims(json!({"jti": "j3", "typ": "Logout"})));
+    let keycloak =
+        case.key.token(json!({"typ": "JWT"}), &claims(json!({"jti": "j3", "typ": "Logout"})));
     assert!(told(&keycloak).await.is_some());
 }
 

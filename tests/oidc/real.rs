@@ -48,7 +48,8 @@ impl Provider {
 
     /// Asks one of the doors that only the tests have.
     fn ask(&self, path: &str) -> String {
-        let output = running::run("curl", &["-sS", "--fail-with-body", &format!("{}{path}", self.issuer)]);
+        let output =
+            running::run("curl", &["-sS", "--fail-with-body", &format!("{}{path}", self.issuer)]);
         let said = running::said(&output);
         assert!(output.status.success(), "{path}: {said}");
         said

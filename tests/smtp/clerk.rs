@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
@@ -14,6 +15,9 @@ use vaguemestre::domain::certificate::CertificateFacts;
 use vaguemestre::domain::decision::SessionId;
 use vaguemestre::domain::envelope::MailParameters;
 use vaguemestre::domain::envelope::Recipient;
+use vaguemestre::domain::login::Means;
+use vaguemestre::domain::login::Scope;
+use vaguemestre::domain::login::Source;
 use vaguemestre::domain::mailbox::Listing;
 use vaguemestre::domain::mailbox::MailboxId;
 use vaguemestre::domain::mailbox::MailboxKind;
@@ -23,8 +27,17 @@ use vaguemestre::domain::status::Refusal;
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::accept::Accepted;
 use vaguemestre::flow::judge::Grounds;
+use vaguemestre::flow::login::Logins;
+use vaguemestre::flow::login::software::Software;
+use vaguemestre::infra::clock::SystemClock;
 use vaguemestre::infra::config::Limits;
 use vaguemestre::infra::directory::Account;
+use vaguemestre::infra::directory::Directory;
+use vaguemestre::infra::directory::DirectoryError;
+use vaguemestre::infra::directory::Identified;
+use vaguemestre::infra::directory::Mailboxes;
+use vaguemestre::infra::directory::Verdict;
+use vaguemestre::infra::directory::chain::Chain;
 use vaguemestre::infra::metrics::Metrics;
 use vaguemestre::infra::metrics::SessionGuard;
 use vaguemestre::server::smtp::SmtpDoor;
@@ -49,6 +62,7 @@ pub(super) struct Clerk {
     metrics: Metrics,
     letters: Mutex<Vec<Letter>>,
     refusals: Mutex<Vec<(Refusal, Option<Address>)>>,
+    people: Logins,
     logins: Mutex<Vec<bool>>,
     looks: Mutex<Vec<bool>>,
     explained: Mutex<Vec<(Refusal, Option<Domain>)>>,
@@ -79,6 +93,7 @@ impl Clerk {
             metrics: Metrics::new(),
             letters: Mutex::default(),
             refusals: Mutex::default(),
+            people: people(),
             logins: Mutex::default(),
             looks: Mutex::default(),
             explained: Mutex::default(),
@@ -116,6 +131,64 @@ impl Clerk {
 
     pub(super) fn logins(&self) -> Vec<bool> {
         self.logins.lock().unwrap().clone()
+    }
+}
+
+const LUNE: &str = "lune@hopital.mssante.test";
+
+/// A directory that knows one clinician, whose password is `secret`.
+struct Book;
+
+fn people() -> Logins {
+    let chain = Chain::new(vec![Arc::new(Book)], Arc::new(Book));
+    Logins::new(Arc::new(chain), Arc::new(SystemClock), 1_000)
+}
+
+#[async_trait]
+impl Directory for Book {
+    fn source(&self) -> Source {
+        Source::Local
+    }
+
+    async fn password(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Verdict, DirectoryError> {
+        if name == "directory-down" {
+            return Err(DirectoryError::Store("away".to_owned()));
+        }
+        if (name, password.expose().as_str()) != (LUNE, "secret") {
+            return Ok(Verdict::Refused);
+        }
+        Ok(Verdict::Known(Identified {
+            mailboxes: vec![Address::parse(LUNE).unwrap()],
+            national_id: None,
+            means: Means::Password,
+            scope: Scope::ALL,
+            until: None,
+        }))
+    }
+}
+
+#[async_trait]
+impl Mailboxes for Book {
+    async fn find(&self, address: &Address) -> Result<Option<Account>, DirectoryError> {
+        Ok(Some(Account {
+            id: MailboxId::from_bytes([7; 16]),
+            address: address.clone(),
+            kind: MailboxKind::Personal,
+            listing: Listing::Public,
+            suspended: false,
+            display_name: "Dr Lune".to_owned(),
+            certificate: Bytes::new(),
+            wrapped_keys: Bytes::new(),
+            created: Timestamp::from_millis(0),
+        }))
+    }
+
+    async fn held_by(&self, _: &str) -> Result<Vec<Address>, DirectoryError> {
+        Ok(Vec::new())
     }
 }
 
@@ -165,29 +238,12 @@ impl Desk for Clerk {
         grounds.certificate().map(|_| ()).ok_or(Refusal::PeerNotListed)
     }
 
-    async fn login(
-        &self,
-        _: IpAddr,
-        name: &str,
-        password: &Secret<String>,
-    ) -> Result<Account, Refusal> {
-        if name == "directory-down" {
-            return Err(Refusal::DependencyFailed);
-        }
-        if (name, password.expose().as_str()) != ("lune@hopital.mssante.test", "secret") {
-            return Err(Refusal::AuthFailed);
-        }
-        Ok(Account {
-            id: MailboxId::from_bytes([7; 16]),
-            address: Address::parse(name).unwrap(),
-            kind: MailboxKind::Personal,
-            listing: Listing::Public,
-            suspended: false,
-            display_name: "Dr Lune".to_owned(),
-            certificate: Bytes::new(),
-            wrapped_keys: Bytes::new(),
-            created: Timestamp::from_millis(0),
-        })
+    fn logins(&self) -> &Logins {
+        &self.people
+    }
+
+    async fn software(&self, _: &[CertificateDer<'static>]) -> Option<Software> {
+        None
     }
 
     fn login_counted(&self, _: SmtpDoor, succeeded: bool) {

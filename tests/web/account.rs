@@ -80,7 +80,10 @@ async fn a_professional_opens_their_page_by_password_and_nobody_elses() {
     assert_eq!(browser.get("/admin").await.header("location"), "/admin/login");
     // Without a provider nothing of it is there.
     assert_eq!(browser.get("/login/oidc").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(browser.get("/login/oidc/callback?state=a&code=b").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        browser.get("/login/oidc/callback?state=a&code=b").await.status,
+        StatusCode::NOT_FOUND
+    );
     assert_eq!(browser.post("/login/oidc/logout", &[]).await.status, StatusCode::NOT_FOUND);
     let csrf = page.hidden("csrf");
     let refused = browser.post("/account/logout", &[("csrf", "another")]).await;

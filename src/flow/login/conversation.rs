@@ -185,7 +185,8 @@ impl Conversation<'_> {
             Step::Ask(Question::Keys(first)) => self.challenge(first).await,
             Step::Ask(Question::Certificate { act_as }) => {
                 let login = self.certified().await;
-                let name = self.channel.software.as_ref().map(Software::subject).unwrap_or_default();
+                let name =
+                    self.channel.software.as_ref().map(Software::subject).unwrap_or_default();
                 self.end(login, &act_as, &name)
             }
         }

@@ -119,7 +119,8 @@ impl Sessions {
     pub fn list(&self, mailbox: Option<&MailboxId>) -> Vec<Listed> {
         let mut listed: Vec<Listed> = {
             let live = self.0.live();
-            let chosen = live.values().filter(|one| mailbox.is_none_or(|id| one.facts.mailbox == *id));
+            let chosen =
+                live.values().filter(|one| mailbox.is_none_or(|id| one.facts.mailbox == *id));
             chosen.map(|one| one.listed()).collect()
         };
         listed.sort_by_key(|one| one.id);

@@ -2,6 +2,7 @@
 pub mod app_passwords; // one for each program
 pub mod arrivals; // last logins, usual networks
 pub mod holders; // which professional holds which mailbox
+mod life; // accounts that change or end together with the mailbox's state
 mod rows; // the stored form
 mod verified; // passwords that were right a short while ago
 
@@ -51,6 +52,8 @@ use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::Versioned;
 use crate::proto::sasl::scram::Keys;
+
+pub use life::Known;
 
 /// Rows `a/<address key>` -> mailbox id; `A/<mailbox id>` -> account.
 const BY_ADDRESS: &[u8] = b"a/";
@@ -102,6 +105,15 @@ impl Accounts {
 
     /// Creates a mailbox's account and keys; durable when this returns.
     pub async fn add(&self, new: NewAccount<'_>) -> Result<Account, DirectoryError> {
+        self.add_with(new, |_, _| {}).await
+    }
+
+    /// [`Accounts::add`]; `ride` may still change whether it is open, and adds to the commit.
+    pub async fn add_with(
+        &self,
+        new: NewAccount<'_>,
+        ride: impl FnOnce(&mut Account, &mut Batch),
+    ) -> Result<Account, DirectoryError> {
         let now = self.clock.now();
         let id = MailboxId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let user_id = match new.kind {
@@ -124,12 +136,12 @@ impl Accounts {
         };
         let credential = self.credential(new.password, None).await?;
         let password = rows::seal(self.desk.as_ref(), &id, &credential);
-        let stored = Stored { account, password, logins_known: true };
-        let account = &stored.account;
+        let mut stored = Stored { account, password, logins_known: true };
         let mut batch = Batch::new();
-        let by_address = self.address_row(&account.address);
+        let by_address = self.address_row(&stored.account.address);
         batch.require_absent(by_address.clone());
         batch.put(by_address, Bytes::copy_from_slice(id.as_bytes()));
+        ride(&mut stored.account, &mut batch);
         batch.put(rows::key(&id), rows::encode(self.desk.as_ref(), &stored));
         match self.store.commit(batch).await {
             Ok(()) => Ok(stored.account),
@@ -206,6 +218,9 @@ impl Accounts {
         let Some(id) = self.store.get(&self.address_row(address)).await.map_err(failed)? else {
             return Ok(None);
         };
+        if life::is_of_nobody(&id.value) {
+            return Ok(None);
+        }
         let id = <[u8; 16]>::try_from(id.value.as_ref())
             .map_err(|_| DirectoryError::Damaged("mailbox id".to_owned()))?;
         let key = rows::key(&MailboxId::from_bytes(id));
@@ -356,19 +371,6 @@ impl Directory for Accounts {
         let hash = credential.hash.as_bytes();
         self.verified.remember(self.verified.tag(OWN, &account.id, password, hash), now);
         Ok(Verdict::Known(by_password(account)))
-    }
-
-    async fn mark(&self, name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
-        let Ok(address) = Address::parse(&self.full(name)) else { return Ok(None) };
-        let Some((account, hash, _)) = self.load(&address).await? else { return Ok(None) };
-        let kept = self.verified_tag(&format!("{:?}", account.id), &Secret::new(hash), "");
-        Ok((!account.suspended).then_some(kept))
-    }
-
-    async fn pretend(&self, _name: &str) {
-        let stored = self.nobody.clone();
-        let nobody = Secret::new("somebody".to_owned());
-        let _ = self.on_hashing_thread(move || password_matches(&nobody, &stored)).await;
     }
 
     async fn recently_verified(

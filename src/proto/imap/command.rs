@@ -1,7 +1,4 @@
 //! Commands as nouns (RFC 3501 §6 and the extensions that we advertise).
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::SpecialUse;
@@ -682,60 +679,5 @@ impl Body {
             Self::GetMetadata { .. } => "GETMETADATA",
             Self::SetMetadata { .. } => "SETMETADATA",
         }
-    }
-}
-
-/// Why a SASL PLAIN response is not one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPlain {
-    /// Not base64, or not `authzid NUL authcid NUL passwd` in UTF-8.
-    #[error("not a PLAIN response in base64")]
-    Form,
-    /// RFC 4616 §2: to act for somebody else, which nobody may.
-    #[error("one login cannot act for another")]
-    OtherIdentity,
-}
-
-/// Name and password of a PLAIN response in base64 (RFC 4616 §2).
-pub fn plain(base64: &[u8]) -> Result<(String, Secret<String>), BadPlain> {
-    // RFC 4959 §3: a single `=` is an empty response.
-    let base64 = if base64 == b"=" { b"" } else { base64 };
-    let clear = Secret::new(STANDARD.decode(base64).map_err(|_| BadPlain::Form)?);
-    let mut fields = clear.expose().split(|&octet| octet == 0);
-    let (Some(identity), Some(name), Some(password), None) =
-        (fields.next(), fields.next(), fields.next(), fields.next())
-    else {
-        return Err(BadPlain::Form);
-    };
-    let text = |octets| std::str::from_utf8(octets).map_err(|_| BadPlain::Form);
-    let (identity, name, password) = (text(identity)?, text(name)?, text(password)?);
-    if name.is_empty() || password.is_empty() {
-        return Err(BadPlain::Form);
-    }
-    if !identity.is_empty() && !identity.eq_ignore_ascii_case(name) {
-        return Err(BadPlain::OtherIdentity);
-    }
-    Ok((name.to_owned(), Secret::new(password.to_owned())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plain_response_names_one_person() {
-        let check = |clear: &str, expected: Result<&str, BadPlain>| {
-            let name = plain(STANDARD.encode(clear).as_bytes()).map(|(name, _)| name);
-            assert_eq!(name.as_deref().map_err(|bad| *bad), expected, "{clear:?}");
-        };
-        check("\0a@b.test\0secret", Ok("a@b.test"));
-        check("A@b.test\0a@b.test\0secret", Ok("a@b.test"));
-        check("c@b.test\0a@b.test\0secret", Err(BadPlain::OtherIdentity));
-        check("a@b.test\0secret", Err(BadPlain::Form));
-        check("\0a\0b\0c", Err(BadPlain::Form));
-        check("\0a\0", Err(BadPlain::Form));
-        check("", Err(BadPlain::Form));
-        assert_eq!(plain(b"!!!").map(|_| ()), Err(BadPlain::Form));
-        assert_eq!(plain(b"=").map(|_| ()), Err(BadPlain::Form));
     }
 }

@@ -12,7 +12,8 @@ pub(super) fn fits(name: &str) -> bool {
 /// that people really type. Spaces of other alphabets become spaces, what is invisible goes, the
 /// rest is NFKC; control characters and characters without a meaning are refused.
 pub fn prepared(text: &str) -> Option<String> {
-    let mapped = text.chars().filter(|c| !is_nothing(*c)).map(|c| if is_space(c) { ' ' } else { c });
+    let mapped =
+        text.chars().filter(|c| !is_nothing(*c)).map(|c| if is_space(c) { ' ' } else { c });
     let normal: String = mapped.nfkc().collect();
     (!normal.is_empty() && !normal.chars().any(is_prohibited)).then_some(normal)
 }

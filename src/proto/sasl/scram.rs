@@ -163,7 +163,9 @@ impl Offer {
         match (&self.0, flag) {
             (Channel::Bound(Some(exporter)), "p=tls-exporter") => Ok(Some(*exporter)),
             (Channel::Bound(None), _) => Err("this channel cannot be bound to"),
-            (Channel::Bound(_), _) if flag.starts_with("p=") => Err("only tls-exporter is known here"),
+            (Channel::Bound(_), _) if flag.starts_with("p=") => {
+                Err("only tls-exporter is known here")
+            }
             (Channel::Bound(_), _) => Err("-PLUS binds to the channel"),
             // It would have bound, and believes that we cannot: somebody took the offer away.
             (Channel::Unbound { plus_is_offered: true }, "y") => {
@@ -208,7 +210,8 @@ impl Waiting {
             return Err(malformed("the response is too long"));
         }
         let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
-        let (without_proof, proof) = message.rsplit_once(",p=").ok_or(malformed("p= was expected"))?;
+        let (without_proof, proof) =
+            message.rsplit_once(",p=").ok_or(malformed("p= was expected"))?;
         let mut attributes = without_proof.split(',');
         let channel = attributes.next().and_then(|first| first.strip_prefix("c="));
         let channel = channel.and_then(|channel| STANDARD.decode(channel).ok());

@@ -9,6 +9,7 @@ use crate::domain::address::BadAddress;
 use crate::domain::address::ReversePath;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
+use crate::domain::login::Mechanism;
 use crate::domain::secret::Secret;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
@@ -64,15 +65,6 @@ pub enum ForwardPath {
     Postmaster,
     /// An address.
     Mailbox(Address),
-}
-
-/// A SASL mechanism that we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// Never a standard; many devices know nothing else.
-    Login,
 }
 
 /// The initial response of AUTH, still base64. It holds a password.
@@ -250,11 +242,7 @@ fn parse_auth(argument: &str) -> Result<Command, BadCommand> {
     if words.next().is_some() {
         return Err(BadCommand::Auth);
     }
-    let mechanism = match mechanism {
-        plain if plain.eq_ignore_ascii_case("PLAIN") => Mechanism::Plain,
-        login if login.eq_ignore_ascii_case("LOGIN") => Mechanism::Login,
-        _ => return Err(BadCommand::Mechanism),
-    };
+    let mechanism = Mechanism::parse(mechanism).ok_or(BadCommand::Mechanism)?;
     Ok(Command::Auth(mechanism, initial_response.map(InitialResponse::new)))
 }
 
@@ -359,11 +347,7 @@ impl fmt::Display for Command {
             Self::Help => f.write_str("HELP"),
             Self::StartTls => f.write_str("STARTTLS"),
             Self::Auth(mechanism, initial_response) => {
-                let name = match mechanism {
-                    Mechanism::Plain => "PLAIN",
-                    Mechanism::Login => "LOGIN",
-                };
-                write!(f, "AUTH {name}")?;
+                write!(f, "AUTH {}", mechanism.name())?;
                 match initial_response {
                     Some(response) => write!(f, " {}", response.expose()),
                     None => Ok(()),

@@ -96,14 +96,14 @@ pub(crate) const PARAMETER_VALUE: Reply = reply(501, (5, 5, 4), "A parameter's v
 pub(crate) const BINARYMIME: Reply =
     reply(555, (5, 5, 4), "BODY=BINARYMIME is not offered; use 7BIT or 8BITMIME");
 pub(crate) const MECHANISM_UNKNOWN: Reply =
-    reply(504, (5, 5, 4), "Mechanism not offered; use PLAIN or LOGIN");
+    reply(504, (5, 5, 4), "Mechanism not offered here; EHLO lists those that are");
 pub(crate) const BAD_BASE64: Reply = reply(501, (5, 5, 2), "The response is not valid base64");
 pub(crate) const BAD_CREDENTIALS: Reply =
     reply(501, (5, 5, 2), "The response does not have the form of the mechanism");
 pub(crate) const AUTH_CANCELLED: Reply = reply(501, (5, 7, 0), "Login cancelled");
 /// RFC 4954 §4 gives this case its own code.
 pub(crate) const AUTH_LINE_TOO_LONG: Reply =
-    reply(500, (5, 5, 6), "The response is too long for a name and a password");
+    reply(500, (5, 5, 6), "The response is too long");
 
 // The end of a connection (RFC 5321 §3.8).
 pub(crate) const INJECTED: Reply =
@@ -111,6 +111,8 @@ pub(crate) const INJECTED: Reply =
 pub(crate) const CHUNK_HUGE: Reply =
     reply(421, (4, 3, 4), "The chunk is larger than any letter may be; connect again");
 pub(crate) const TIMED_OUT: Reply = reply(421, (4, 4, 2), "Nothing arrived in time; connect again");
+pub(crate) const SESSION_ENDED: Reply =
+    reply(421, (4, 7, 0), "This session was ended; connect and log in again");
 pub(crate) const STOPPING: Reply =
     reply(421, (4, 3, 2), "The relay is stopping; connect again later");
 pub(crate) const TOO_MANY_CONNECTIONS: Reply =
@@ -150,8 +152,8 @@ impl Reply {
     }
 
     /// A question of an AUTH exchange, base64 (RFC 4954 §4).
-    pub(crate) const fn challenge(base64: &'static str) -> Self {
-        plain(334, base64)
+    pub(crate) fn challenge(base64: String) -> Self {
+        Self { code: 334, enhanced: None, text: Cow::Owned(base64), more: Vec::new() }
     }
 
     /// The letter is durable. `said` comes from `Queued::reply`, the only one who may say so.

@@ -15,15 +15,13 @@ use crate::domain::address::ReversePath;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
 use crate::domain::limits;
+use crate::domain::login::Mechanism;
 use crate::domain::status::Refusal;
-use crate::proto::smtp::auth;
-use crate::proto::smtp::auth::AuthStep;
 use crate::proto::smtp::command::BadCommand;
 use crate::proto::smtp::command::ClientName;
 use crate::proto::smtp::command::Command;
 use crate::proto::smtp::command::ForwardPath;
 use crate::proto::smtp::command::InitialResponse;
-use crate::proto::smtp::command::Mechanism;
 use crate::proto::smtp::line::Line;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
@@ -125,6 +123,8 @@ pub struct Unwelcome<P: Parcels> {
 /// What outlives transactions.
 struct Standing<P: Parcels> {
     rules: Arc<Rules>,
+    /// What AUTH may name on this very connection.
+    mechanisms: Vec<Mechanism>,
     trust: Trust<P::Voucher>,
     tally: Tally,
 }
@@ -171,8 +171,8 @@ pub enum Turn<P: Parcels> {
     Upgrade(Upgrading<P>, Reply),
     /// Ask whether the trust list knows the peer's certificate.
     AskPeer(Introducing<P>),
-    /// Carry on the exchange.
-    Authenticate(Authenticating<P>, AuthStep),
+    /// Carry on an exchange by this mechanism.
+    Authenticate(Authenticating<P>, Mechanism, Option<InitialResponse>),
     /// Ask the flow about MAIL.
     AskSender(Sender<P>, ReversePath, MailParameters),
     /// Ask the flow about RCPT.
@@ -192,12 +192,14 @@ pub enum Turn<P: Parcels> {
 impl<P: Parcels> Session<P> {
     /// A conversation that begins in clear.
     pub fn clear(rules: Arc<Rules>) -> Self {
-        Self::connected(Standing { rules, trust: Trust::Clear, tally: Tally::default() })
+        let (mechanisms, tally) = (Vec::new(), Tally::default());
+        Self::connected(Standing { rules, mechanisms, trust: Trust::Clear, tally })
     }
 
-    /// A conversation that begins under TLS.
-    pub fn secured(rules: Arc<Rules>) -> Self {
-        Self::connected(Standing { rules, trust: Trust::Secured, tally: Tally::default() })
+    /// A conversation that begins under TLS, where people may log in by these mechanisms.
+    pub fn secured(rules: Arc<Rules>, mechanisms: Vec<Mechanism>) -> Self {
+        let tally = Tally::default();
+        Self::connected(Standing { rules, mechanisms, trust: Trust::Secured, tally })
     }
 
     fn connected(standing: Standing<P>) -> Self {
@@ -362,9 +364,11 @@ impl<P: Parcels> Session<P> {
                 // RFC 4954 §4: a password is never sent in clear, so AUTH is not even listed.
                 Trust::Clear => Self::Greeted(greeted).error(reply::STARTTLS_FIRST),
                 Trust::Vouched(_) => Self::Greeted(greeted).error(reply::AUTH_TWICE),
+                Trust::Secured if !greeted.standing.mechanisms.contains(&mechanism) => {
+                    Self::Greeted(greeted).error(reply::MECHANISM_UNKNOWN)
+                }
                 Trust::Secured => {
-                    let step = auth::begin(mechanism, response);
-                    Turn::Authenticate(Authenticating::new(greeted), step)
+                    Turn::Authenticate(Authenticating::new(greeted), mechanism, response)
                 }
             },
             Self::Connected(_) => self.error(reply::EHLO_FIRST),
@@ -490,8 +494,11 @@ impl<P: Parcels> Greeted<P> {
         ];
         match (&self.standing.trust, self.door()) {
             (Trust::Clear, _) => keywords.push("STARTTLS".into()),
-            (_, Door::Submission) => keywords.push("AUTH PLAIN LOGIN".into()),
-            (_, Door::Operators) => {}
+            (_, Door::Submission) if !self.standing.mechanisms.is_empty() => {
+                let names = self.standing.mechanisms.iter().map(|mechanism| mechanism.name());
+                keywords.push(format!("AUTH {}", names.collect::<Vec<_>>().join(" ")).into());
+            }
+            (_, Door::Submission | Door::Operators) => {}
         }
         keywords
     }

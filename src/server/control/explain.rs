@@ -427,9 +427,7 @@ fn next(decision: &Decision, refusal: Refusal) -> &'static str {
         Refusal::AuthRequired
         | Refusal::AuthFailed
         | Refusal::SenderNotYours
-        | Refusal::DirectoryAway => {
-            "People log in at the submission doors, not here."
-        }
+        | Refusal::DirectoryAway => "People log in at the submission doors, not here.",
     }
 }
 

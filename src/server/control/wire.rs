@@ -10,10 +10,13 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
+use crate::server::control::approval;
 use crate::server::control::certs;
 use crate::server::control::explain;
 use crate::server::control::holders;
+use crate::server::control::life;
 use crate::server::control::queue;
+use crate::server::control::session;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -32,8 +35,14 @@ pub enum Response {
     Queue(queue::Answer),
     /// Who holds a mailbox, and its app passwords.
     Holders(holders::Answer),
+    /// Who is logged in now.
+    Session(session::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
+    /// The lives of mailboxes.
+    Life(life::Answer),
+    /// What waits for a second administrator.
+    Approval(approval::Answer),
     /// About the trust list.
     Trust(trust::Answer),
     /// About certificates.
@@ -59,7 +68,7 @@ pub struct MailboxRow {
     pub display_name: String,
     /// `public` or `red-list`.
     pub listing: String,
-    /// `open` or `suspended`.
+    /// `requested`, `active`, `notified`, `suspended`, `closing`.
     pub state: String,
     /// RFC 3339, UTC.
     pub created: String,
@@ -156,8 +165,17 @@ enum Line {
     Holders {
         about: holders::Request,
     },
+    Session {
+        about: session::Request,
+    },
     Team {
         about: team::Request,
+    },
+    Life {
+        about: life::Request,
+    },
+    Approval {
+        about: approval::Request,
     },
     Trace {
         about: trace::Request,
@@ -202,7 +220,10 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Holders(about) => Line::Holders { about: about.clone() },
+        Request::Session(about) => Line::Session { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
+        Request::Life(about) => Line::Life { about: about.clone() },
+        Request::Approval(about) => Line::Approval { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -240,7 +261,10 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Holders { about } => Request::Holders(about.clone()),
+        Line::Session { about } => Request::Session(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
+        Line::Life { about } => Request::Life(about.clone()),
+        Line::Approval { about } => Request::Approval(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })

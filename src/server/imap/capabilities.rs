@@ -1,6 +1,7 @@
 //! What is offered to a client: the table of RFC 3501 §6.1.1, and what a missing line of it means
 //! for commands.
 use crate::domain::limits;
+use crate::domain::login::Mechanism;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::Search;
@@ -101,8 +102,8 @@ impl Offer {
         self.features & bit(feature) != 0
     }
 
-    /// The names for the CAPABILITY response.
-    pub(super) fn names(self, safety: Safety, logged_in: bool) -> String {
+    /// The names for the CAPABILITY response, with the mechanisms of this very connection.
+    pub(super) fn names(self, safety: Safety, logged_in: bool, mechanisms: &[Mechanism]) -> String {
         let mut names = String::new();
         for (feature, _) in Feature::ALL.into_iter().filter(|(feature, _)| self.has(*feature)) {
             let is_now = match feature {
@@ -120,11 +121,20 @@ impl Offer {
                 names.push_str(&format!("={}", self.message_octets_max));
             }
         }
-        names.push_str(match (logged_in, safety) {
-            (true, _) => "",
-            (false, Safety::Clear) => " STARTTLS LOGINDISABLED",
-            (false, Safety::Tls) => " AUTH=PLAIN",
-        });
+        if logged_in {
+            return names;
+        }
+        if safety == Safety::Clear {
+            names.push_str(" STARTTLS");
+        }
+        for mechanism in mechanisms {
+            names.push_str(" AUTH=");
+            names.push_str(mechanism.name());
+        }
+        // RFC 3501 §6.2.3
+        if !mechanisms.iter().any(|one| matches!(one, Mechanism::Plain | Mechanism::Login)) {
+            names.push_str(" LOGINDISABLED");
+        }
         names
     }
 
@@ -326,12 +336,12 @@ mod tests {
     #[test]
     fn what_is_switched_off_is_neither_told_nor_understood() {
         let all = Offer::new(&[], true, 5);
-        let names = all.names(Safety::Tls, true);
+        let names = all.names(Safety::Tls, true, &[]);
         assert!(names.starts_with("IMAP4rev1 ") && names.contains(" APPENDLIMIT=5 "), "{names}");
         assert!(names.contains("COMPRESS=DEFLATE") && names.contains(" QRESYNC "), "{names}");
         assert!(!Offer::new(&[], false, 5).has(Feature::Compress));
         let fewer = Offer::new(&["CONDSTORE".to_owned(), "IDLE".to_owned()], false, 5);
-        let names = fewer.names(Safety::Tls, true);
+        let names = fewer.names(Safety::Tls, true, &[]);
         assert!(!names.contains("CONDSTORE") && !names.contains("QRESYNC"), "{names}");
         assert!(all.check(&Body::Idle).is_ok() && fewer.check(&Body::Idle).is_err());
     }
@@ -339,10 +349,10 @@ mod tests {
     #[test]
     fn in_clear_only_the_way_in_is_told() {
         let offer = Offer::new(&[], true, 5);
-        let names = offer.names(Safety::Clear, false);
+        let names = offer.names(Safety::Clear, false, &[]);
         assert!(names.ends_with(" STARTTLS LOGINDISABLED"), "{names}");
         assert!(!names.contains("AUTH=") && !names.contains("MOVE"), "{names}");
-        let names = offer.names(Safety::Tls, false);
+        let names = offer.names(Safety::Tls, false, &[Mechanism::Plain]);
         assert!(names.ends_with(" AUTH=PLAIN") && !names.contains("COMPRESS"), "{names}");
     }
 }

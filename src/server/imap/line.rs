@@ -11,6 +11,8 @@ use tokio::time::timeout_at;
 
 use crate::domain::limits;
 use crate::domain::secret::Wipe;
+use crate::flow::login::live::Over;
+use crate::flow::login::live::Seat;
 use crate::infra::net::Stop;
 use crate::proto::imap::command::Tag;
 use crate::proto::imap::reader::Budget;
@@ -49,6 +51,8 @@ pub(super) enum Gone {
     Stopping,
     /// The client was told why already.
     Told,
+    /// The login's session is over.
+    Over(Over),
 }
 
 /// How long things may take.
@@ -88,6 +92,8 @@ pub(super) struct Line<S> {
     pub(super) dialect: Dialect,
     /// Whether long commands tell how far they got (RFC 9585).
     pub(super) tells_progress: bool,
+    /// Where the login's session stands; it may be ended from outside.
+    pub(super) seat: Option<Seat>,
     stream: Wire<S>,
     reader: Reader,
     input: BytesMut,
@@ -108,6 +114,7 @@ impl<S: Stream> Line<S> {
         Self {
             dialect: Dialect::default(),
             tells_progress: false,
+            seat: None,
             stream: Wire::new(stream),
             reader: Reader::new(Budget::BEFORE_LOGIN),
             input: BytesMut::new(),
@@ -280,9 +287,17 @@ impl<S: Stream> Line<S> {
                 None => std::future::pending().await,
             }
         };
+        let seat = &self.seat;
+        let over = async {
+            match seat {
+                Some(seat) => seat.over().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.stop.stopped() => Err(Gone::Stopping),
+            over = over => Err(Gone::Over(over)),
             read = timeout_at(until, self.stream.read(&mut self.input)) => match read {
                 Err(_) => Err(gone),
                 Ok(Ok(0) | Err(_)) => Err(Gone::Peer),
@@ -296,6 +311,9 @@ impl<S: Stream> Line<S> {
     pub(super) async fn still_there(&mut self) -> Result<(), Gone> {
         if self.stop.is_stopping() {
             return Err(Gone::Stopping);
+        }
+        if let Some(over) = self.seat.as_ref().and_then(Seat::is_over) {
+            return Err(Gone::Over(over));
         }
         if self.input.len() >= INPUT_OCTETS {
             return Ok(());
@@ -375,6 +393,8 @@ impl<S: Stream> Line<S> {
             Gone::Idle => b"* BYE Autologout: nothing was said for too long\r\n",
             Gone::Slow => b"* BYE A command was begun and did not get on\r\n",
             Gone::Stopping => b"* BYE [UNAVAILABLE] The server is stopping\r\n",
+            Gone::Over(Over::Ended) => b"* BYE This session was ended; log in again\r\n",
+            Gone::Over(_) => b"* BYE [EXPIRED] The time of your token is over; log in again\r\n",
         };
         self.output.extend_from_slice(bye);
         self.hang_up().await;

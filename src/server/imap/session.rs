@@ -2,6 +2,8 @@
 use std::net::IpAddr;
 
 use crate::domain::limits;
+use crate::flow::login::conversation::Channel;
+use crate::flow::login::live::Seat;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
 use crate::proto::imap::cursor::Bad;
@@ -66,6 +68,10 @@ pub(super) struct Session<'a, D: Desk, S> {
     pub(super) state: State<D::Shelf>,
     pub(super) bad_commands: usize,
     pub(super) failed_logins: usize,
+    /// What the connection says for logins.
+    pub(super) channel: Channel,
+    /// Where the login's session stands in the book.
+    pub(super) seat: Seat,
     /// Messages that are on their way.
     pub(super) filing: Option<Box<Filing<D::Shelf>>>,
     /// What is told unasked; `None` until the first NOTIFY.
@@ -98,6 +104,12 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         let offer = desk.offer();
         let mut line = line;
         line.tells_progress = offer.has(Feature::InProgress);
+        let seat = desk.logins().sessions().seat();
+        line.seat = Some(seat.clone());
+        let channel = match safety {
+            Safety::Clear => Channel::clear(),
+            Safety::Tls => Channel::tls(None, None),
+        };
         Self {
             desk,
             offer,
@@ -108,6 +120,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             state: State::Stranger,
             bad_commands: 0,
             failed_logins: 0,
+            channel,
+            seat,
             filing: None,
             notices: None,
         }
@@ -193,6 +207,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
 
     pub(super) async fn obey(&mut self, command: Command) -> Result<Way, Gone> {
         let Command { tag, body } = command;
+        self.seat.touch();
         if let Err(refusal) = self.offer.check(&body) {
             refusal.write(self.line.out(), Some(&tag));
             return Ok(self.after_bad());
@@ -339,7 +354,8 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     }
 
     pub(super) fn capabilities(&self) -> String {
-        self.offer.names(self.safety, !matches!(self.state, State::Stranger))
+        let is_in = !matches!(self.state, State::Stranger);
+        self.offer.names(self.safety, is_in, &self.desk.logins().offered(&self.channel))
     }
 
     pub(super) fn shelf(&self) -> Result<&D::Shelf, Halt> {

@@ -1,7 +1,6 @@
 //! What a session asks of the flow: one narrow trait for the office and one for an open
 //! mailbox, so that sessions can be tested over memory.
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -13,13 +12,12 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
-use crate::domain::login::Entrance;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
-use crate::flow::login::Visitor;
+use crate::flow::login::Logins;
 use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Contents;
 use crate::flow::mailbox::Entry;
@@ -39,6 +37,7 @@ use crate::flow::mailbox::readers::Kept;
 use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::infra::directory::Account;
 use crate::infra::directory::Mailboxes;
 use crate::proto::imap::command::RightsChange;
 use crate::proto::imap::folded::Signature;
@@ -58,13 +57,11 @@ pub(super) trait Desk: Send + Sync {
     /// What a login opens.
     type Shelf: Shelf;
 
-    /// Opens the mailbox of a name and a password.
-    fn login(
-        &self,
-        ip: Option<IpAddr>,
-        name: &str,
-        password: &Secret<String>,
-    ) -> impl Future<Output = Result<Self::Shelf, Refusal>> + Send;
+    /// Where people log in.
+    fn logins(&self) -> &Logins;
+
+    /// Opens the mailbox of somebody who logged in.
+    fn open(&self, account: &Account) -> impl Future<Output = Result<Self::Shelf, Refusal>> + Send;
 
     /// Room for clear text that comes in.
     fn reserve(&self, octets: u64) -> impl Future<Output = Result<ClearPermit, Refusal>> + Send;
@@ -286,15 +283,12 @@ pub(super) trait Shelf: Clone + Send + Sync {
 impl Desk for Arc<Office> {
     type Shelf = OpenMailbox;
 
-    async fn login(
-        &self,
-        ip: Option<IpAddr>,
-        name: &str,
-        password: &Secret<String>,
-    ) -> Result<OpenMailbox, Refusal> {
-        let visitor = Visitor { entrance: Entrance::Imap, ip };
-        let account = self.logins.login(visitor, name, password).await?.account;
-        self.mailboxes.open(&account).await.map_err(|error| {
+    fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
+        self.mailboxes.open(account).await.map_err(|error| {
             tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
             match error {
                 MailboxError::Temporary(refusal) => refusal,

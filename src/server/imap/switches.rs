@@ -83,6 +83,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
     pub(super) fn unauthenticate(&mut self) -> Done {
         self.shelf()?;
         self.state = State::Stranger;
+        self.seat.leave();
         (self.filing, self.notices) = (None, None);
         self.line.logged_out();
         Ok(Answer::ok("Log in again").code(format!("CAPABILITY {}", self.capabilities())))

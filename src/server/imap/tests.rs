@@ -11,7 +11,6 @@ mod notify;
 mod qresync;
 mod team;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,8 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::login::Logins;
+use crate::flow::login::fake;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
@@ -71,6 +72,7 @@ struct House {
 struct OneDesk {
     mailboxes: Mailboxes,
     account: Account,
+    logins: Logins,
     memory: ClearMemory,
     reading: ClearMemory,
     times: Times,
@@ -80,19 +82,12 @@ struct OneDesk {
 impl Desk for OneDesk {
     type Shelf = OpenMailbox;
 
-    async fn login(
-        &self,
-        _ip: Option<IpAddr>,
-        name: &str,
-        password: &Secret<String>,
-    ) -> Result<OpenMailbox, Refusal> {
-        match (name, password.expose().as_str()) {
-            ("a@hopital.mssante.test", "secret") => {
-                self.mailboxes.open(&self.account).await.map_err(|_| Refusal::DependencyFailed)
-            }
-            ("down", _) => Err(Refusal::DependencyFailed),
-            _ => Err(Refusal::AuthFailed),
-        }
+    fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
+        self.mailboxes.open(account).await.map_err(|_| Refusal::DependencyFailed)
     }
 
     async fn reserve(&self, octets: u64) -> Result<ClearPermit, Refusal> {
@@ -158,7 +153,8 @@ impl House {
         let (stop, stopped) = Stop::new();
         let reading = ClearMemory::new(10_000_000);
         let offer = Offer::everything(MESSAGE_OCTETS_MAX);
-        let desk = Arc::new(OneDesk { mailboxes, account, memory, reading, times, offer });
+        let logins = fake::logins(std::slice::from_ref(&account), "secret");
+        let desk = Arc::new(OneDesk { mailboxes, account, logins, memory, reading, times, offer });
         Self { desk, store, stop: Some(stop), stopped, _folder: folder }
     }
 

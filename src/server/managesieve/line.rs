@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 use zeroize::Zeroize;
 
 use crate::domain::limits;
+use crate::flow::login::live::Over;
 use crate::infra::net::Stop;
 use crate::proto::managesieve::Reader;
 use crate::proto::managesieve::Step;
@@ -34,6 +35,8 @@ pub(super) enum Gone {
     Slow,
     /// The relay stops.
     Stopping,
+    /// The login's session is over.
+    Over(Over),
 }
 
 /// One connection.

@@ -2,19 +2,25 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::login::Mechanism;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::filter;
 use crate::flow::filter::ScriptError;
+use crate::flow::login::Login;
 use crate::flow::login::Visitor;
+use crate::flow::login::conversation::Channel;
+use crate::flow::login::conversation::Turn;
+use crate::flow::login::live::Seat;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
-use crate::proto::imap::command::BadPlain;
-use crate::proto::imap::command::plain;
 use crate::proto::managesieve::BadCommand;
 use crate::proto::managesieve::Command;
 use crate::proto::managesieve::Step;
@@ -39,7 +45,9 @@ pub(super) enum Ending<S> {
 pub(super) struct Session<'o, S> {
     office: &'o Arc<Office>,
     line: Line<S>,
-    is_tls: bool,
+    channel: Channel,
+    /// Where the login's session stands in the book.
+    seat: Seat,
     peer: IpAddr,
     owner: Option<Owner>,
     bad_commands: usize,
@@ -87,19 +95,17 @@ impl Answer {
 }
 
 impl<'o, S: Stream> Session<'o, S> {
-    /// Before TLS.
-    pub(super) fn in_clear(office: &'o Arc<Office>, line: Line<S>, peer: IpAddr) -> Self {
-        Self::new(office, line, peer, false)
-    }
-
-    /// After it: everything that was said before is forgotten.
-    pub(super) fn under_tls(office: &'o Arc<Office>, line: Line<S>, peer: IpAddr) -> Self {
-        Self::new(office, line, peer, true)
-    }
-
-    fn new(office: &'o Arc<Office>, line: Line<S>, peer: IpAddr, is_tls: bool) -> Self {
+    /// A stranger's session. Under TLS, everything that was said before it is forgotten.
+    pub(super) fn new(
+        office: &'o Arc<Office>,
+        line: Line<S>,
+        peer: IpAddr,
+        channel: Channel,
+        seat: Seat,
+    ) -> Self {
         let (owner, bad_commands, failed_logins) = (None, 0, 0);
-        let mut session = Self { office, line, is_tls, peer, owner, bad_commands, failed_logins };
+        let mut session =
+            Self { office, line, channel, seat, peer, owner, bad_commands, failed_logins };
         // RFC 5804 §1.7, §2.2: at the beginning, and again under TLS.
         session.capabilities();
         session.say(&Answer::ok("Vaguemestre is ready"));
@@ -109,7 +115,13 @@ impl<'o, S: Stream> Session<'o, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self) -> Ending<S> {
         loop {
-            let way = match self.line.step().await {
+            let step = tokio::select! {
+                biased;
+                over = self.seat.over() => Err(Gone::Over(over)),
+                step = self.line.step() => step,
+            };
+            self.seat.touch();
+            let way = match step {
                 Ok(step) => self.take(step).await,
                 Err(gone) => Err(gone),
             };
@@ -134,6 +146,7 @@ impl<'o, S: Stream> Session<'o, S> {
             Gone::Peer => return,
             Gone::Slow => self.bye(None, "Nothing was said for too long"),
             Gone::Stopping => self.bye(Some("TRYLATER"), "The server is stopping"),
+            Gone::Over(_) => self.bye(None, "This session was ended; log in again"),
         }
         self.line.hang_up().await;
     }
@@ -196,6 +209,7 @@ impl<'o, S: Stream> Session<'o, S> {
             }
             Command::Unauthenticate if self.owner.take().is_some() => {
                 self.line.logged_out();
+                self.seat.leave();
                 Answer::ok("Nobody is logged in any more")
             }
             other => match &self.owner {
@@ -226,11 +240,13 @@ impl<'o, S: Stream> Session<'o, S> {
     /// RFC 5804 §1.7.
     fn capabilities(&mut self) {
         let redirects = self.office.config.sieve.redirects_max.to_string();
+        let offered = self.office.logins.offered(&self.channel);
+        let names: Vec<&str> = offered.iter().map(|mechanism| mechanism.name()).collect();
         let out = self.line.out();
         write::capability(out, "IMPLEMENTATION", Some("Vaguemestre"));
-        write::capability(out, "SASL", Some(if self.is_tls { "PLAIN" } else { "" }));
+        write::capability(out, "SASL", Some(&names.join(" ")));
         write::capability(out, "SIEVE", Some(&sieve::EXTENSIONS.join(" ")));
-        if !self.is_tls {
+        if !self.channel.is_tls() {
             write::capability(out, "STARTTLS", None);
         }
         write::capability(out, "MAXREDIRECTS", Some(&redirects));
@@ -242,7 +258,7 @@ impl<'o, S: Stream> Session<'o, S> {
     }
 
     async fn start_tls(&mut self) -> Result<Way, Gone> {
-        if self.is_tls {
+        if self.channel.is_tls() {
             return Ok(self.finish(&Answer::bad("TLS is on already")));
         }
         if self.line.has_input() {
@@ -263,39 +279,70 @@ impl<'o, S: Stream> Session<'o, S> {
         if self.owner.is_some() {
             return Ok(Answer::bad("You are logged in already"));
         }
-        if !self.is_tls {
+        if !self.channel.is_tls() {
             return Ok(Answer::no("STARTTLS first").code("ENCRYPT-NEEDED"));
         }
-        if mechanism != "PLAIN" {
-            return Ok(Answer::no("Only PLAIN is known here"));
-        }
-        let response = match initial {
-            Some(initial) => initial,
-            None => {
-                // An empty challenge.
-                self.line.out().extend_from_slice(b"\"\"\r\n");
-                match self.line.step().await? {
-                    Step::Words(words) => match <[Word; 1]>::try_from(words) {
-                        Ok([Word::Text(response)]) => Secret::new(response),
-                        _ => return Ok(Answer::bad("A SASL response is one string")),
-                    },
-                    _ => return Ok(Answer::bad("A SASL response is one string")),
-                }
-            }
+        let office = self.office;
+        let begun = Mechanism::parse(mechanism)
+            .and_then(|mechanism| office.logins.begin(self.visitor(), &self.channel, mechanism));
+        let Some(mut talk) = begun else {
+            return Ok(Answer::no("This mechanism is not offered here"));
         };
-        // RFC 5804 §2.1: `*` cancels.
-        if response.expose() == b"*" {
-            return Ok(Answer::no("Cancelled"));
-        }
-        match plain(response.expose()) {
-            Ok((name, password)) => Ok(self.login(&name, &password).await),
-            Err(BadPlain::Form) => Ok(Answer::bad("That is no PLAIN response in base64")),
-            Err(BadPlain::OtherIdentity) => Ok(Answer::no("A login cannot act for another")),
+        let mut turn = match initial.map(|base64| decoded(base64.expose())) {
+            Some(None) => return Ok(Answer::bad("That is no base64")),
+            Some(initial) => talk.start(initial).await,
+            None => talk.start(None).await,
+        };
+        loop {
+            turn = match turn {
+                Turn::Challenge(challenge) => {
+                    let out = self.line.out();
+                    write::string(out, STANDARD.encode(challenge.expose()).as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                    let response = match self.line.step().await? {
+                        Step::Words(words) => match <[Word; 1]>::try_from(words) {
+                            Ok([Word::Text(response)]) => Secret::new(response),
+                            _ => return Ok(Answer::bad("A SASL response is one string")),
+                        },
+                        _ => return Ok(Answer::bad("A SASL response is one string")),
+                    };
+                    // RFC 5804 §2.1: `*` cancels.
+                    if response.expose() == b"*" {
+                        return Ok(Answer::no("Cancelled"));
+                    }
+                    match decoded(response.expose()) {
+                        Some(response) => talk.respond(response).await,
+                        None => return Ok(Answer::bad("That is no base64")),
+                    }
+                }
+                Turn::In(login, last) => {
+                    let answer = self.enter(Ok(*login)).await;
+                    // RFC 5804 §2.1: data that ends the exchange comes with the OK.
+                    let data = last.filter(|_| self.owner.is_some());
+                    return Ok(match data {
+                        Some(data) => {
+                            let base64 = STANDARD.encode(data.expose());
+                            answer.code(format!("SASL \"{base64}\""))
+                        }
+                        None => answer,
+                    });
+                }
+                Turn::Refused(refusal) => return Ok(self.enter(Err(refusal)).await),
+                Turn::Malformed(why) => return Ok(Answer::bad(why)),
+            };
         }
     }
 
-    async fn login(&mut self, name: &str, password: &Secret<String>) -> Answer {
-        let login = open(self.office, self.peer, name, password).await;
+    fn visitor(&self) -> Visitor {
+        Visitor { entrance: Entrance::ManageSieve, ip: Some(self.peer) }
+    }
+
+    /// What came of a login.
+    async fn enter(&mut self, login: Result<Login, Refusal>) -> Answer {
+        let login = match login {
+            Ok(login) => self.open(login).await,
+            Err(refusal) => Err(refusal),
+        };
         self.office.metrics.login(DOOR, login.is_ok());
         match login {
             Ok(owner) => {
@@ -323,24 +370,24 @@ impl<'o, S: Stream> Session<'o, S> {
             }
         }
     }
+
+    async fn open(&self, login: Login) -> Result<Owner, Refusal> {
+        let mailbox = self.office.mailboxes.open(&login.account).await.map_err(|error| {
+            tracing::error!(mailbox = ?login.account.id, %error, "a mailbox does not open");
+            match error {
+                MailboxError::Temporary(refusal) => refusal,
+                _ => Refusal::DependencyFailed,
+            }
+        })?;
+        self.seat.take(self.visitor(), &login)?;
+        Ok(Owner { account: login.account, mailbox })
+    }
 }
 
-async fn open(
-    office: &Arc<Office>,
-    peer: IpAddr,
-    name: &str,
-    password: &Secret<String>,
-) -> Result<Owner, Refusal> {
-    let visitor = Visitor { entrance: Entrance::ManageSieve, ip: Some(peer) };
-    let account = office.logins.login(visitor, name, password).await?.account;
-    let mailbox = office.mailboxes.open(&account).await.map_err(|error| {
-        tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
-        match error {
-            MailboxError::Temporary(refusal) => refusal,
-            _ => Refusal::DependencyFailed,
-        }
-    })?;
-    Ok(Owner { account, mailbox })
+fn decoded(base64: &[u8]) -> Option<Secret<Vec<u8>>> {
+    // RFC 5804 §2.1 has no `=` for an empty response, but clients that know SMTP send it.
+    let base64 = if base64 == b"=" { b"" } else { base64 };
+    STANDARD.decode(base64).ok().map(Secret::new)
 }
 
 /// What needs a login.

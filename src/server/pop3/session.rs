@@ -2,18 +2,24 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::time::sleep;
 
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::login::Mechanism;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
+use crate::flow::login::Login;
 use crate::flow::login::Visitor;
+use crate::flow::login::conversation::Channel;
+use crate::flow::login::conversation::Turn;
+use crate::flow::login::live::Seat;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::Office;
-use crate::proto::imap::command::plain;
 use crate::proto::pop3;
 use crate::proto::pop3::Command;
 use crate::server::pop3::drop::Closed;
@@ -49,6 +55,9 @@ pub(super) struct Session<'a> {
     /// After USER, until PASS.
     user: Option<String>,
     maildrop: Option<Maildrop>,
+    channel: Channel,
+    /// Where the login's session stands in the book.
+    seat: Seat,
     errors: usize,
     failed_logins: usize,
 }
@@ -66,11 +75,13 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         office: &'a Arc<Office>,
         locks: &'a Arc<Locks>,
-        safety: Safety,
+        channel: Channel,
+        seat: Seat,
         peer: Option<IpAddr>,
         door: &'static str,
     ) -> Self {
         let (errors, failed_logins) = (0, 0);
+        let safety = if channel.is_tls() { Safety::Tls } else { Safety::Clear };
         Self {
             office,
             locks,
@@ -79,6 +90,8 @@ impl<'a> Session<'a> {
             door,
             user: None,
             maildrop: None,
+            channel,
+            seat,
             errors,
             failed_logins,
         }
@@ -93,7 +106,13 @@ impl<'a> Session<'a> {
         loop {
             let idle_until = sleep(limits::POP3_IDLE_TIMEOUT).deadline();
             let until = if self.maildrop.is_some() { idle_until } else { login_until };
-            let way = match wire.line(until).await {
+            let line = tokio::select! {
+                biased;
+                over = self.seat.over() => Err(Gone::Over(over)),
+                line = wire.line(until) => line,
+            };
+            self.seat.touch();
+            let way = match line {
                 Ok(line) => self.obey(&mut wire, &line).await,
                 Err(gone) => Err(gone),
             };
@@ -112,6 +131,7 @@ impl<'a> Session<'a> {
                         Gone::Silent => Some("-ERR Autologout: nothing was said for too long"),
                         Gone::LongLine => Some("-ERR The line is too long"),
                         Gone::Stopping => Some("-ERR [SYS/TEMP] The server is stopping"),
+                        Gone::Over(_) => Some("-ERR [AUTH] This session was ended; log in again"),
                     };
                     wire.close(word).await;
                     return Ending::Closed;
@@ -142,13 +162,22 @@ impl<'a> Session<'a> {
             {
                 wire.say("-ERR [AUTH] Say STLS first: passwords travel under TLS only");
             }
+            Command::User(_) | Command::Pass(_)
+                if !self.office.logins.takes_passwords(&self.channel) =>
+            {
+                return Ok(self.refuse(wire, "passwords are not taken here; use AUTH"));
+            }
             Command::User(name) => {
                 // Whether there is such a mailbox is nobody's business before the password.
                 self.user = Some(name);
                 wire.say("+OK");
             }
             Command::Pass(password) => match self.user.take() {
-                Some(name) => return self.login(wire, &name, &password).await,
+                Some(name) => {
+                    let logins = &self.office.logins;
+                    let login = logins.login(self.visitor(), &name, &password).await;
+                    return Ok(self.enter(wire, login).await);
+                }
                 None => return Ok(self.refuse(wire, "USER comes before PASS")),
             },
             Command::Auth { mechanism, initial } => {
@@ -178,13 +207,23 @@ impl<'a> Session<'a> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         wire.say("+OK Capabilities follow");
-        let login: &[&str] = match (self.safety, &self.maildrop) {
-            (Safety::Clear, _) => &["STLS"],
-            (Safety::Tls, None) => &["USER", "SASL PLAIN"],
-            (Safety::Tls, Some(_)) => &[],
-        };
+        let logins = &self.office.logins;
+        match (self.safety, &self.maildrop) {
+            (Safety::Clear, _) => wire.say("STLS"),
+            (Safety::Tls, Some(_)) => {}
+            (Safety::Tls, None) => {
+                if logins.takes_passwords(&self.channel) {
+                    wire.say("USER");
+                }
+                let offered = logins.offered(&self.channel);
+                let names: Vec<&str> = offered.iter().map(|mechanism| mechanism.name()).collect();
+                if !names.is_empty() {
+                    wire.say(&format!("SASL {}", names.join(" ")));
+                }
+            }
+        }
         let always = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"];
-        login.iter().chain(&always).for_each(|capability| wire.say(capability));
+        always.iter().for_each(|capability| wire.say(capability));
         wire.say("IMPLEMENTATION Vaguemestre");
         wire.say(".");
     }
@@ -206,6 +245,7 @@ impl<'a> Session<'a> {
         Ok(Way::StartTls)
     }
 
+    /// RFC 5034 §4
     async fn authenticate<S>(
         &mut self,
         wire: &mut Wire<S>,
@@ -215,61 +255,75 @@ impl<'a> Session<'a> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        if mechanism != "PLAIN" {
-            return Ok(self.refuse(wire, "only PLAIN is known here"));
-        }
-        let response = match initial {
-            Some(initial) => initial,
-            None => {
-                wire.say("+ ");
-                let until = sleep(limits::POP3_LOGIN_TIMEOUT).deadline();
-                let line = wire.line(until).await?;
-                Secret::new(line.to_vec())
-            }
+        let office = self.office;
+        let begun = Mechanism::parse(mechanism)
+            .and_then(|mechanism| office.logins.begin(self.visitor(), &self.channel, mechanism));
+        let Some(mut talk) = begun else {
+            return Ok(self.refuse(wire, "this mechanism is not offered here"));
         };
-        // RFC 5034 §4: `*` cancels.
-        if response.expose() == b"*" {
-            return Ok(self.refuse(wire, "cancelled"));
-        }
-        match plain(response.expose()) {
-            Ok((name, password)) => self.login(wire, &name, &password).await,
-            Err(_) => Ok(self.refuse(wire, "that is no PLAIN response in base64")),
+        let mut turn = match initial.map(|base64| decoded(base64.expose())) {
+            Some(None) => return Ok(self.refuse(wire, "that is no base64")),
+            Some(initial) => talk.start(initial).await,
+            None => talk.start(None).await,
+        };
+        loop {
+            turn = match turn {
+                Turn::Challenge(challenge) => {
+                    wire.say(&format!("+ {}", STANDARD.encode(challenge.expose())));
+                    let until = sleep(limits::POP3_LOGIN_TIMEOUT).deadline();
+                    let line = wire.line(until).await?;
+                    // RFC 5034 §4: `*` cancels.
+                    if line.as_slice() == b"*" {
+                        return Ok(self.refuse(wire, "cancelled"));
+                    }
+                    match decoded(&line) {
+                        Some(response) => talk.respond(response).await,
+                        None => return Ok(self.refuse(wire, "that is no base64")),
+                    }
+                }
+                Turn::In(login, _) => return Ok(self.enter(wire, Ok(*login)).await),
+                Turn::Refused(refusal) => return Ok(self.enter(wire, Err(refusal)).await),
+                Turn::Malformed(why) => return Ok(self.refuse(wire, why)),
+            };
         }
     }
 
-    async fn login<S>(
-        &mut self,
-        wire: &mut Wire<S>,
-        name: &str,
-        password: &Secret<String>,
-    ) -> Result<Way, Gone>
+    /// What came of a login, by whatever way.
+    async fn enter<S>(&mut self, wire: &mut Wire<S>, login: Result<Login, Refusal>) -> Way
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let opened = self.open(name, password).await;
+        let opened = match login {
+            Ok(login) => self.open(login).await,
+            Err(refusal) => Err(refusal.into()),
+        };
         self.office.metrics.login(self.door, opened.is_ok());
         match opened {
             Ok(maildrop) => {
                 let (count, octets) = maildrop.sums();
                 wire.say(&format!("+OK {count} messages ({octets} octets)"));
                 self.maildrop = Some(maildrop);
-                Ok(Way::On)
+                Way::On
             }
             Err(refusal) => {
                 tracing::info!(peer = ?self.peer, reason = refusal.reason, "a POP3 login failed");
                 self.failed_logins += usize::from(refusal.is_theirs);
                 wire.say(refusal.answer);
                 let is_last = self.failed_logins >= limits::LOGIN_FAILURES_MAX;
-                Ok(if is_last { Way::HangUp } else { Way::On })
+                if is_last { Way::HangUp } else { Way::On }
             }
         }
     }
 
-    async fn open(&self, name: &str, password: &Secret<String>) -> Result<Maildrop, NoLogin> {
-        let visitor = Visitor { entrance: Entrance::Pop3, ip: self.peer };
-        let account = self.office.logins.login(visitor, name, password).await?.account;
-        let mailbox = self.office.mailboxes.open(&account).await.map_err(unopened)?;
-        Maildrop::open(self.locks, mailbox).await.map_err(|closed| match closed {
+    fn visitor(&self) -> Visitor {
+        Visitor { entrance: Entrance::Pop3, ip: self.peer }
+    }
+
+    async fn open(&self, login: Login) -> Result<Maildrop, NoLogin> {
+        let mailbox = self.office.mailboxes.open(&login.account).await.map_err(unopened)?;
+        self.seat.take(self.visitor(), &login)?;
+        let opened = Maildrop::open(self.locks, mailbox).await;
+        opened.inspect_err(|_| self.seat.leave()).map_err(|closed| match closed {
             Closed::InUse => NoLogin {
                 reason: "in use",
                 // RFC 2449 §8.1.1
@@ -398,6 +452,10 @@ where
     }
     wire.say(".");
     Ok(())
+}
+
+fn decoded(base64: &[u8]) -> Option<Secret<Vec<u8>>> {
+    STANDARD.decode(base64).ok().map(Secret::new)
 }
 
 /// Why a login opens nothing.

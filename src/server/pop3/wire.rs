@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use zeroize::Zeroizing;
 
 use crate::domain::limits;
+use crate::flow::login::live::Over;
 use crate::infra::net::Stop;
 
 /// Octets that are asked for at once.
@@ -30,6 +31,8 @@ pub(super) enum Gone {
     LongLine,
     /// The relay stops.
     Stopping,
+    /// The login's session is over.
+    Over(Over),
 }
 
 /// One connection.

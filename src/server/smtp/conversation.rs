@@ -20,15 +20,24 @@ use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
 use crate::domain::envelope::Recipient;
 use crate::domain::limits;
+use crate::domain::login::Entrance;
+use crate::domain::login::Mechanism;
 use crate::domain::status::Refusal;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
 use crate::flow::judge::Grounds;
+use crate::flow::login::Login;
+use crate::flow::login::Visitor;
+use crate::flow::login::conversation;
+use crate::flow::login::conversation::Channel;
+use crate::flow::login::live::Seat;
 use crate::infra::net::Stop;
-use crate::proto::smtp::auth::AuthStep;
+use crate::proto::smtp::auth;
 use crate::proto::smtp::command::ForwardPath;
+use crate::proto::smtp::command::InitialResponse;
 use crate::proto::smtp::data::ContentReader;
 use crate::proto::smtp::line::Expecting;
+use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
 use crate::proto::smtp::session;
 use crate::proto::smtp::session::Authenticating;
@@ -70,6 +79,10 @@ pub(super) struct Visit<D> {
     pub(super) tls: Option<String>,
     /// What the peer showed in the handshake, leaf first. Nobody has judged it there.
     pub(super) shown: Vec<CertificateDer<'static>>,
+    /// What the connection says for logins.
+    pub(super) channel: Channel,
+    /// Where the login's session stands in the book.
+    pub(super) seat: Seat,
     pub(super) stop: Stop,
     pub(super) heard: Mutex<Heard>,
 }
@@ -110,6 +123,7 @@ impl<D: Desk> Visit<D> {
             let limits = self.desk.limits();
             let give_up = self.give_up(between_letters);
             let line = wire.line(Expecting::Command, limits.line, give_up).await?;
+            self.seat.touch();
             let mut turn = session.line(line);
             session = loop {
                 turn = match turn {
@@ -145,8 +159,9 @@ impl<D: Desk> Visit<D> {
                         self.heard().is_welcome = verdict.is_ok();
                         introducing.answer(verdict)
                     }
-                    Turn::Authenticate(authenticating, step) => {
-                        self.authenticate(wire, authenticating, step).await?
+                    Turn::Authenticate(authenticating, mechanism, response) => {
+                        let exchange = (mechanism, response);
+                        self.authenticate(wire, authenticating, exchange).await?
                     }
                     Turn::AskSender(sender, reverse_path, parameters) => {
                         let (client, voucher) = sender.caller();
@@ -259,34 +274,28 @@ impl<D: Desk> Visit<D> {
         reply.in_session(self.session)
     }
 
+    /// What AUTH may name on this connection.
+    pub(super) fn offered(&self) -> Vec<Mechanism> {
+        self.desk.logins().offered(&self.channel)
+    }
+
     /// Carries an AUTH exchange on to its end.
     async fn authenticate<S>(
         &self,
         wire: &mut Wire<S>,
         authenticating: Authenticating<Talk<D>>,
-        mut step: AuthStep,
+        exchange: (Mechanism, Option<InitialResponse>),
     ) -> Result<Turn<Talk<D>>, Lost>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let verdict = loop {
-            step = match step {
-                AuthStep::Ask(exchange, challenge) => {
-                    wire.say(&challenge);
-                    let line = self.desk.limits().line;
-                    let give_up = self.give_up(true);
-                    exchange.answer(wire.line(Expecting::AuthResponse, line, give_up).await?)
-                }
-                AuthStep::Check(credentials) => {
-                    let (name, password) = (&credentials.name, &credentials.password);
-                    break Ok(self.desk.login(self.ip, name, password).await);
-                }
-                AuthStep::Fail(reply) => break Err(reply),
-            };
-        };
+        let verdict = self.exchange(wire, exchange).await?;
         wire.wipe_used();
         let login = match verdict {
-            Ok(login) => login,
+            Ok(login) => login.and_then(|login| {
+                let visitor = self.visitor();
+                self.seat.take(visitor, &login).map(|()| Credentials::Login(login.account))
+            }),
             Err(reply) => return Ok(authenticating.failed(reply)),
         };
         self.desk.login_counted(self.door, login.is_ok());
@@ -294,7 +303,49 @@ impl<D: Desk> Visit<D> {
             let caller = self.caller(None, None, false);
             self.desk.refused(&desk::accept_at(self.door, caller), None, refusal);
         }
-        Ok(authenticating.answer(login.map(Credentials::Login)))
+        Ok(authenticating.answer(login))
+    }
+
+    /// A login; or the reply to an exchange that came to nothing.
+    async fn exchange<S>(
+        &self,
+        wire: &mut Wire<S>,
+        (mechanism, initial): (Mechanism, Option<InitialResponse>),
+    ) -> Result<Result<Result<Login, Refusal>, Reply>, Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let logins = self.desk.logins();
+        let Some(mut talk) = logins.begin(self.visitor(), &self.channel, mechanism) else {
+            return Ok(Err(reply::MECHANISM_UNKNOWN));
+        };
+        let mut turn = match initial.map(|response| auth::initial(&response)).transpose() {
+            Ok(initial) => talk.start(initial).await,
+            Err(reply) => return Ok(Err(reply)),
+        };
+        loop {
+            turn = match turn {
+                conversation::Turn::Challenge(challenge) => {
+                    wire.say(&auth::challenge(&challenge));
+                    let line = self.desk.limits().line;
+                    let give_up = self.give_up(true);
+                    match auth::answer(wire.line(Expecting::AuthResponse, line, give_up).await?) {
+                        Ok(response) => talk.respond(response).await,
+                        Err(reply) => return Ok(Err(reply)),
+                    }
+                }
+                conversation::Turn::In(login, _) => return Ok(Ok(Ok(*login))),
+                conversation::Turn::Refused(refusal) => return Ok(Ok(Err(refusal))),
+                conversation::Turn::Malformed(why) => {
+                    tracing::debug!(mechanism = mechanism.name(), why, "a malformed response");
+                    return Ok(Err(reply::BAD_CREDENTIALS));
+                }
+            };
+        }
+    }
+
+    fn visitor(&self) -> Visitor {
+        Visitor { entrance: Entrance::Submission, ip: Some(self.ip) }
     }
 
     async fn sender(

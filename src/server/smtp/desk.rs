@@ -15,8 +15,6 @@ use crate::domain::decision::SessionId;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
-use crate::domain::login::Entrance;
-use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow;
 use crate::flow::accept;
@@ -26,12 +24,13 @@ use crate::flow::authenticate::Authenticated;
 use crate::flow::decisions;
 use crate::flow::judge;
 use crate::flow::judge::Grounds;
-use crate::flow::login::Visitor;
+use crate::flow::login::Logins;
+use crate::flow::login::software;
+use crate::flow::login::software::Software;
 use crate::flow::office::Office;
 use crate::flow::policy::Approved;
 use crate::flow::seal::Sealing;
 use crate::infra::config::Limits;
-use crate::infra::directory::Account;
 use crate::infra::metrics::SessionGuard;
 use crate::server::smtp::SmtpDoor;
 
@@ -63,13 +62,13 @@ pub trait Desk: Send + Sync + 'static {
     ) -> impl Future<Output = Arc<Grounds>> + Send;
     /// May a peer on these grounds stand at the operators' door at all?
     fn peer(&self, grounds: &Grounds) -> Result<(), Refusal>;
-    /// Whose name and password are these?
-    fn login(
+    /// Where people log in.
+    fn logins(&self) -> &Logins;
+    /// Whom the certificate names that software has shown at a people's door.
+    fn software(
         &self,
-        ip: IpAddr,
-        name: &str,
-        password: &Secret<String>,
-    ) -> impl Future<Output = Result<Account, Refusal>> + Send;
+        shown: &[CertificateDer<'static>],
+    ) -> impl Future<Output = Option<Software>> + Send;
     /// A login succeeded or failed.
     fn login_counted(&self, door: SmtpDoor, succeeded: bool);
     /// MAIL.
@@ -177,14 +176,12 @@ impl Desk for FrontDesk {
         judge::verdict(&self.office, grounds, None, self.office.clock.now())
     }
 
-    async fn login(
-        &self,
-        ip: IpAddr,
-        name: &str,
-        password: &Secret<String>,
-    ) -> Result<Account, Refusal> {
-        let visitor = Visitor { entrance: Entrance::Submission, ip: Some(ip) };
-        Ok(self.office.logins.login(visitor, name, password).await?.account)
+    fn logins(&self) -> &Logins {
+        &self.office.logins
+    }
+
+    async fn software(&self, shown: &[CertificateDer<'static>]) -> Option<Software> {
+        software::look(&self.office, shown).await
     }
 
     fn login_counted(&self, door: SmtpDoor, succeeded: bool) {

@@ -26,6 +26,8 @@ use uuid::Uuid;
 use crate::domain::decision::SessionId;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
+use crate::flow::login::conversation::Channel;
+use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::infra::net::limit::ConnectionLimits;
 use crate::infra::net::limit::TooMany;
@@ -115,7 +117,9 @@ where
     let _counted = desk.session(door);
     let (shown, heard) = (Vec::new(), Mutex::default());
     let arrived = Instant::now();
-    let visit = Visit { desk, door, ip, session, arrived, tls: None, shown, stop, heard };
+    let (channel, seat) = (Channel::clear(), desk.logins().sessions().seat());
+    let visit =
+        Visit { desk, door, ip, session, arrived, tls: None, shown, channel, seat, stop, heard };
     take_care_of(visit, stream).instrument(span).await;
 }
 
@@ -131,7 +135,7 @@ where
         let Some((visit, stream)) = handshake(visit, stream).await else { return };
         let mut wire = Wire::new(stream, patience);
         wire.say(&Reply::greeting(&rules.hostname));
-        talk(&visit, &mut wire, Session::secured(rules)).await;
+        talk(&visit, &mut wire, Session::secured(rules, visit.offered())).await;
         return;
     }
     let mut wire = Wire::new(stream, patience);
@@ -141,7 +145,7 @@ where
     };
     let Some((visit, stream)) = handshake(visit, wire.into_stream()).await else { return };
     let mut wire = Wire::new(stream, patience);
-    talk(&visit, &mut wire, upgrading.secured()).await;
+    talk(&visit, &mut wire, upgrading.secured(visit.offered())).await;
 }
 
 fn rules<D: Desk>(visit: &Visit<D>) -> Rules {
@@ -172,6 +176,7 @@ where
             biased;
             ended = visit.converse(wire, session) => ended,
             () = visit.waited_too_long() => Err(Lost::TimedOut),
+            over = visit.seat.over() => Err(Lost::Ended(over)),
         }
     };
     let last_word = match caught(conversation).await {
@@ -190,6 +195,10 @@ where
             Some(reply::TIMED_OUT)
         }
         Ok(Err(Lost::Stopping)) => Some(reply::STOPPING),
+        Ok(Err(Lost::Ended(over))) => {
+            tracing::info!(?over, "a session was ended");
+            Some(reply::SESSION_ENDED)
+        }
         Ok(Err(Lost::TooMuch)) => {
             tracing::warn!("a refused letter went on without end");
             Some(reply::TOO_MUCH_CONTENT)
@@ -229,9 +238,13 @@ where
     };
     let (_, connection) = stream.get_ref();
     visit.tls = tls_name(connection);
-    let shown = connection.peer_certificates().unwrap_or_default();
-    visit.shown = shown.iter().map(|each| each.clone().into_owned()).collect();
+    visit.shown = net::shown(connection);
+    let exporter = net::channel_binding(connection);
     tracing::debug!(tls = visit.tls, "TLS");
+    if visit.door != SmtpDoor::Mx {
+        let software = visit.desk.software(&visit.shown).await;
+        visit.channel = Channel::tls(exporter, software);
+    }
     Some((visit, stream))
 }
 

@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use zeroize::Zeroizing;
 
 use crate::domain::limits;
+use crate::flow::login::live::Over;
 use crate::proto::smtp::line::Expecting;
 use crate::proto::smtp::line::Line;
 use crate::proto::smtp::line::LineFinder;
@@ -33,6 +34,8 @@ pub(super) enum Lost {
     TimedOut,
     /// The relay stops.
     Stopping,
+    /// The login's session is over.
+    Ended(Over),
     /// A refused letter goes on without end.
     TooMuch,
 }

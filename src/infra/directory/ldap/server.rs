@@ -89,6 +89,10 @@ impl Server {
         let reason = format!("{}: {reason}", self.host.url);
         self.idle().clear();
         let mut down = self.locked_down();
+        // Several logins fail at the same moment: that is one failure.
+        if let Some(known) = down.as_ref().filter(|known| known.until > now) {
+            return known.reason.clone();
+        }
         let tries = down.as_ref().map_or(0, |down| down.tries);
         let pause = Duration::from_secs(1 << tries.min(6)).min(LEFT_ALONE_MAX);
         let until = now.after(longest.unwrap_or(pause));
@@ -131,11 +135,7 @@ impl Server {
     }
 
     /// A connection on which the service is logged in, and whether it was used before.
-    async fn service(
-        &self,
-        service: &Service,
-        now: Timestamp,
-    ) -> Result<(Session, bool), Trouble> {
+    async fn service(&self, service: &Service, now: Timestamp) -> Result<(Session, bool), Trouble> {
         while let Some(mut session) = self.pop() {
             if session.is_alive(now, SERVICE_LIFE) {
                 return Ok((session, true));

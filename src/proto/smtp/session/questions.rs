@@ -11,6 +11,7 @@ use super::Turn;
 use super::Unwelcome;
 use crate::domain::address::Address;
 use crate::domain::limits;
+use crate::domain::login::Mechanism;
 use crate::domain::status::Refusal;
 use crate::proto::smtp::reply;
 use crate::proto::smtp::reply::Reply;
@@ -61,9 +62,10 @@ impl<P: Parcels> Upgrading<P> {
         Self(standing)
     }
 
-    /// TLS is active. RFC 3207 §4.2: nothing that was said before counts.
-    pub fn secured(self) -> Session<P> {
-        Session::connected(Standing { trust: Trust::Secured, ..self.0 })
+    /// TLS is active, and people may log in by these mechanisms. RFC 3207 §4.2: nothing that was
+    /// said before counts.
+    pub fn secured(self, mechanisms: Vec<Mechanism>) -> Session<P> {
+        Session::connected(Standing { trust: Trust::Secured, mechanisms, ..self.0 })
     }
 
     /// Octets came behind STARTTLS before the handshake. Somebody in the middle may have put
@@ -106,12 +108,12 @@ impl<P: Parcels> Authenticating<P> {
         Self(greeted)
     }
 
-    /// The exchange ended without name and password.
+    /// The exchange ended without anybody having shown who they are.
     pub fn failed(self, reply: Reply) -> Turn<P> {
         Session::Greeted(self.0).error(reply)
     }
 
-    /// Name and password were right or wrong.
+    /// What was shown is right or wrong.
     pub fn answer(self, verdict: Result<P::Voucher, Refusal>) -> Turn<P> {
         let mut greeted = self.0;
         match verdict {

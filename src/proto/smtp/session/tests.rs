@@ -3,7 +3,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::smtp::auth::AuthStep;
+use crate::proto::smtp::auth;
 
 /// Parcels that say who made them.
 struct Numbered;
@@ -36,7 +36,7 @@ impl Driver {
 
     /// Logged in at the submission door.
     fn vouched() -> Self {
-        let mut driver = Self::new(Session::secured(rules(Door::Submission)));
+        let mut driver = Self::new(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()));
         assert_eq!(driver.say("EHLO c"), 250);
         assert_eq!(driver.say("AUTH PLAIN AHUAcHc="), 235);
         driver
@@ -55,17 +55,20 @@ impl Driver {
                 Turn::Refuse(session, refusal, _) => Turn::Say(session, refusal.into()),
                 Turn::Close(reply) => return reply.code(),
                 Turn::Upgrade(upgrading, reply) => {
-                    self.session = Some(upgrading.secured());
+                    self.session = Some(upgrading.secured(MECHANISMS.to_vec()));
                     return reply.code();
                 }
                 Turn::AskPeer(introducing) => introducing.answer(self.verdict.map(|()| "peer")),
-                Turn::Authenticate(authenticating, AuthStep::Check(_)) => {
-                    authenticating.answer(self.verdict.map(|()| "login"))
+                Turn::Authenticate(authenticating, _, Some(response)) => {
+                    match auth::initial(&response) {
+                        Ok(octets) if octets.expose().is_empty() => {
+                            authenticating.failed(reply::BAD_CREDENTIALS)
+                        }
+                        Ok(_) => authenticating.answer(self.verdict.map(|()| "login")),
+                        Err(reply) => authenticating.failed(reply),
+                    }
                 }
-                Turn::Authenticate(authenticating, AuthStep::Fail(reply)) => {
-                    authenticating.failed(reply)
-                }
-                Turn::Authenticate(_, AuthStep::Ask(..)) => panic!("only initial responses here"),
+                Turn::Authenticate(_, _, None) => panic!("only initial responses here"),
                 Turn::AskSender(sender, ..) => {
                     assert!(sender.caller().1.is_some(), "nobody vouched for this sender");
                     let number = self.number();
@@ -103,6 +106,7 @@ impl Driver {
     }
 }
 
+const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 const MAIL: &str = "MAIL FROM:<a@b.fr>";
 const RCPT: &str = "RCPT TO:<c@d.fr>";
 
@@ -127,7 +131,7 @@ fn whoever_tries_names_learns_of_a_hundred_and_has_to_come_again() {
 
 #[test]
 fn nothing_works_before_ehlo() {
-    let mut driver = Driver::new(Session::secured(rules(Door::Submission)));
+    let mut driver = Driver::new(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()));
     for line in [MAIL, RCPT, "DATA", "BDAT 3", "AUTH PLAIN AHUAcHc=", "VRFY a", "STARTTLS"] {
         assert_eq!(driver.say(line), 503, "{line}");
     }
@@ -152,7 +156,7 @@ fn the_operators_door_wants_tls_and_a_listed_certificate() {
 
 #[test]
 fn an_unlisted_operator_is_refused_at_ehlo_and_stays_refused() {
-    let mut driver = Driver::new(Session::secured(rules(Door::Operators)));
+    let mut driver = Driver::new(Session::secured(rules(Door::Operators), MECHANISMS.to_vec()));
     driver.verdict = Err(Refusal::PeerNotListed);
     driver.check(&[("EHLO c", 550)]);
     driver.verdict = Ok(());
@@ -161,7 +165,7 @@ fn an_unlisted_operator_is_refused_at_ehlo_and_stays_refused() {
 
 #[test]
 fn a_listed_operator_that_is_unlisted_meanwhile_is_refused_at_its_next_ehlo() {
-    let mut driver = Driver::new(Session::secured(rules(Door::Operators)));
+    let mut driver = Driver::new(Session::secured(rules(Door::Operators), MECHANISMS.to_vec()));
     driver.check(&[("EHLO c", 250), (MAIL, 250)]);
     driver.verdict = Err(Refusal::PeerNotListed);
     driver.check(&[("EHLO c", 550), (MAIL, 550)]);
@@ -186,7 +190,7 @@ fn ehlo_lists_what_this_client_may_use_now() {
         "CHUNKING",
     ];
     let clear = keywords(Session::clear(rules(Door::Submission)), "EHLO c");
-    let secured = keywords(Session::secured(rules(Door::Submission)), "EHLO c");
+    let secured = keywords(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()), "EHLO c");
     for keyword in always {
         assert!(clear.contains(keyword) && secured.contains(keyword), "{keyword}");
     }
@@ -271,7 +275,7 @@ fn a_chunk_without_a_size_or_of_absurd_size_ends_the_connection() {
 
 #[test]
 fn the_third_failed_login_ends_the_connection() {
-    let mut driver = Driver::new(Session::secured(rules(Door::Submission)));
+    let mut driver = Driver::new(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()));
     driver.verdict = Err(Refusal::AuthFailed);
     driver.check(&[("EHLO c", 250), ("AUTH PLAIN AHUAcHc=", 535), ("AUTH LOGIN !", 501)]);
     driver.check(&[("AUTH PLAIN AHUAcHc=", 535), ("RSET", 250), ("EHLO c", 250)]);

@@ -2,7 +2,6 @@
 mod lists;
 mod verbs;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::login::Logins;
+use crate::flow::login::fake;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
@@ -62,19 +63,18 @@ pub(super) struct Practice {
 pub(super) struct ManyDesk {
     pub(super) mailboxes: Mailboxes,
     accounts: Vec<Account>,
+    logins: Logins,
     memory: ClearMemory,
 }
 
 impl Desk for ManyDesk {
     type Shelf = OpenMailbox;
 
-    async fn login(
-        &self,
-        _ip: Option<IpAddr>,
-        name: &str,
-        _password: &Secret<String>,
-    ) -> Result<OpenMailbox, Refusal> {
-        let account = self.account(name).ok_or(Refusal::AuthFailed)?;
+    fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
         self.mailboxes.open(account).await.map_err(|_| Refusal::DependencyFailed)
     }
 
@@ -158,7 +158,8 @@ impl Practice {
         }
         let (stop, stopped) = Stop::new();
         let memory = ClearMemory::new(10_000_000);
-        let desk = Arc::new(ManyDesk { mailboxes, accounts, memory });
+        let logins = fake::logins(&accounts, "x");
+        let desk = Arc::new(ManyDesk { mailboxes, accounts, logins, memory });
         Self { desk, clock, stopped, _stop: stop, _folder: folder }
     }
 
