@@ -32,6 +32,7 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
@@ -172,7 +173,11 @@ impl Relay {
             tasks.spawn(promises.in_current_span());
             let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
             tasks.spawn(book.in_current_span());
+            let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
+            tasks.spawn(publishing.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -293,6 +298,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         trust: Arc::new(trust),
         replica,
         addressbook: AddressBook::default(),
+        directory: Arc::default(),
+        publishing: Publishing::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics,

@@ -13,7 +13,9 @@ use crate::cli::holders::AppPassword;
 use crate::cli::holders::Holder;
 use crate::cli::dns::Dns;
 use crate::cli::life::Life;
+use crate::cli::directory::Directory;
 use crate::cli::queue::Queue;
+use crate::cli::publish::Publish;
 use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
@@ -116,6 +118,10 @@ Exits with 78 when something is wrong.")]
     #[command(subcommand)]
     Session(Session),
 
+    /// The copy of the national directory: import, age, search, drift.
+    #[command(subcommand)]
+    Directory(Directory),
+
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]
     Team(Team),
@@ -123,6 +129,10 @@ Exits with 78 when something is wrong.")]
     /// What waits for a second administrator (life.four_eyes).
     #[command(subcommand)]
     Approval(Approval),
+
+    /// Our mailboxes in the national directory: what it knows, and telling it.
+    #[command(subcommand)]
+    Publish(Publish),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///

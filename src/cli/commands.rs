@@ -21,10 +21,12 @@ use crate::cli::certs;
 use crate::cli::holders;
 use crate::cli::dns;
 use crate::cli::life;
+use crate::cli::directory;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::publish;
 use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
@@ -90,8 +92,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
+        Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await

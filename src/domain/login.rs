@@ -65,7 +65,7 @@ pub enum Entrance {
     ManageSieve,
     /// The pages.
     Pages,
-    /// The address book, over LDAP or CardDAV.
+    /// The address book, over LDAP.
     AddressBook,
 }
 

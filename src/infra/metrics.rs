@@ -54,6 +54,8 @@ pub struct Metrics {
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
+    directory_age: Gauge,
+    directory_mailboxes: Gauge,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -144,6 +146,18 @@ impl Metrics {
             "Seconds until the first certificate of our own chain ends; negative when it is over",
             certificate_expiry.clone(),
         );
+        let directory_age = Gauge::default();
+        registry.register(
+            "directory_age_seconds",
+            "Age of the copy of the national directory; 0 while there is none",
+            directory_age.clone(),
+        );
+        let directory_mailboxes = Gauge::default();
+        registry.register(
+            "directory_mailboxes",
+            "Mailboxes in the copy of the national directory",
+            directory_mailboxes.clone(),
+        );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
@@ -184,6 +198,8 @@ impl Metrics {
             directory_questions,
             directory_seconds,
             directory_away,
+            directory_age,
+            directory_mailboxes,
             oldest,
         }
     }
@@ -272,6 +288,12 @@ impl Metrics {
     }
 
     /// When one of our own certificates (`people`, `operator`) ends:
+    /// The copy of the national directory.
+    pub fn directory(&self, age: std::time::Duration, mailboxes: u64) {
+        self.directory_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.directory_mailboxes.set(i64::try_from(mailboxes).unwrap_or(i64::MAX));
+    }
+
     /// `vaguemestre_certificate_expiry_seconds{role}`.
     pub fn certificate_expiry(&self, role: &'static str, end: Timestamp, now: Timestamp) {
         let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);

@@ -7,10 +7,12 @@ mod answer; // requests to work, work to rows
 pub mod approval; // what waits for a second administrator
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod holders; // who holds a mailbox, and its app passwords
 pub mod life; // mailboxes from the request to the end
 mod mask; // what an administrator need not see
+pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
 pub mod session; // who is logged in now
@@ -75,8 +77,12 @@ pub enum Request {
     Explain(explain::Request),
     /// Who holds a mailbox, and its app passwords.
     Holders(holders::Request),
+    /// About the copy of the national directory.
+    Directory(directory::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Our mailboxes in the national directory.
+    Publish(publish::Request),
     /// Who is logged in now.
     Session(session::Request),
     /// The lives of mailboxes.

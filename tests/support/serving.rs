@@ -158,6 +158,8 @@ impl Serving<'_> {
             "submission" => 587,
             "imaps" => 993,
             "managesieve" => 4190,
+            "ldap" => 389,
+            "ldaps" => 636,
             other => panic!("no door {other}"),
         };
         self.base + above
@@ -304,7 +306,7 @@ impl Serving<'_> {
         let (people, mx, ca) =
             (space.pki.people(operator), space.pki.mx(operator), space.pki.ca_file());
         let doors =
-            ["submission", "submissions", "mx", "imap", "imaps", "managesieve", "https", "metrics"]
+            ["submission", "submissions", "mx", "imap", "imaps", "managesieve", "https", "metrics", "ldap", "ldaps"]
                 .map(|door| format!("{door} = \"{}\"", self.door(door)))
                 .join("\n");
         format!(

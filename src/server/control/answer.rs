@@ -21,10 +21,12 @@ use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::life;
 use crate::server::control::mask;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -51,6 +53,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Directory(about) => {
+            directory::handle(office, about, caller).await.map(Response::Directory)
+        }
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
         }
@@ -65,6 +70,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             approval::handle(office, about, caller).await.map(Response::Approval)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
+        Request::Publish(about) => {
+            publish::handle(office, about, caller).await.map(Response::Publish)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

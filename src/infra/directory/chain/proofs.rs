@@ -16,13 +16,13 @@ impl Chain {
     /// A directory that checks passwords itself keeps no keys for SCRAM. What stands behind it in
     /// the order is not asked: a proof must open nothing that the same password does not.
     pub fn keeps_scram(&self) -> bool {
-        let mut sources = self.directories.iter().map(|directory| directory.source());
+        let mut sources = self.directories.iter().map(|asked| asked.directory.source());
         sources.find(|source| *source != Source::Oidc) == Some(Source::Local)
     }
 
     /// True when somebody knows bearer tokens.
     pub fn knows_tokens(&self) -> bool {
-        self.directories.iter().any(|directory| directory.source() == Source::Oidc)
+        self.directories.iter().any(|asked| asked.directory.source() == Source::Oidc)
     }
 
     /// What SCRAM needs about a name; `None` when nobody has it.
@@ -33,8 +33,8 @@ impl Chain {
         if !self.keeps_scram() {
             return Ok(None);
         }
-        for directory in &self.directories {
-            if let Some(keys) = directory.scram(name).await? {
+        for asked in &self.directories {
+            if let Some(keys) = asked.directory.scram(name).await? {
                 return Ok(Some(keys));
             }
         }
@@ -79,7 +79,7 @@ impl Chain {
     ) -> Result<Option<Admitted>, DirectoryError> {
         let account = self.mailboxes.find(address).await?.filter(|account| !account.suspended);
         let source = Source::Local;
-        let scope = Scope::ALL;
-        Ok(account.map(|account| Admitted { account, source, means, scope, network: None, until }))
+        let (scope, network) = (Scope::ALL, None);
+        Ok(account.map(|account| Admitted { account, source, means, scope, network, until }))
     }
 }

@@ -32,6 +32,10 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook;
+use crate::flow::addressbook::Found;
+use crate::flow::addressbook::Reach;
+use crate::flow::addressbook::Wanted;
 use crate::flow::exchange;
 use crate::flow::life::Record;
 use crate::flow::login::Visitor;
@@ -134,6 +138,15 @@ impl Desk for OfficeDesk {
             Refusal::DependencyFailed
         })?;
         Ok(account.filter(|account| !account.suspended))
+    }
+
+    async fn find(&self, words: &str) -> Result<Found, Refusal> {
+        match Wanted::typed(words) {
+            Some(wanted) => {
+                addressbook::find(&self.0, &wanted, limits::WEB_FOUND_MAX, |_| true).await
+            }
+            None => Ok(Found { cards: Vec::new(), reach: Reach::All }),
+        }
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
