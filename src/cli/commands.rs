@@ -149,9 +149,9 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
             show_with_password(response, shown, format)
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
+        Mailbox::Life(command) => life::run(command).await,
         Mailbox::Holder(command) => holders::holder(command).await,
         Mailbox::AppPassword(command) => holders::app_password(command).await,
-        Mailbox::Life(command) => life::run(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;

@@ -737,14 +737,6 @@ pub const SCRAM_ITERATIONS: u32 = 100_000;
 pub const LIVE_SESSIONS_MAX: usize = 100_000;
 /// How long a session that must end may take to say so before its connection is cut.
 pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
-/// How long a login is held at most, after failures, before its password is looked at. Mail
-/// programs wait half a minute and more.
-pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
-/// Logins that are held at the same time; further ones are turned away.
-pub const LOGINS_HELD_MAX: usize = 2_000;
-/// Logins from where nobody of that name came from lately, that directories look at together.
-/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
-pub const STRANGERS_AT_ONCE: usize = 16;
 /// Mailboxes on one page of the administrators' list.
 pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
 /// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
@@ -768,3 +760,11 @@ pub const FHIR_PAGES_MAX: usize = 10_000;
 pub const DELTA_MAILBOXES_MAX: usize = 50_000;
 /// Mailboxes that one search of an administrator shows.
 pub const DIRECTORY_SHOWN_MAX: usize = 1_000;
+/// How long a login is held at most, after failures, before its password is looked at. Mail
+/// programs wait half a minute and more.
+pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
+/// Logins that are held at the same time; further ones are turned away.
+pub const LOGINS_HELD_MAX: usize = 2_000;
+/// Logins from where nobody of that name came from lately, that directories look at together.
+/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
+pub const STRANGERS_AT_ONCE: usize = 16;

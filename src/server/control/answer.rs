@@ -23,8 +23,8 @@ use crate::server::control::approval;
 use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
-use crate::server::control::holders;
 use crate::server::control::life;
+use crate::server::control::holders;
 use crate::server::control::mask;
 use crate::server::control::publish;
 use crate::server::control::queue;
@@ -59,15 +59,15 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
         }
-        Request::Holders(about) => {
-            holders::handle(office, about, caller).await.map(Response::Holders)
-        }
         Request::Session(about) => {
             session::handle(office, about, caller).await.map(Response::Session)
         }
         Request::Life(about) => life::handle(office, about, caller).await.map(Response::Life),
         Request::Approval(about) => {
             approval::handle(office, about, caller).await.map(Response::Approval)
+        }
+        Request::Holders(about) => {
+            holders::handle(office, about, caller).await.map(Response::Holders)
         }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
         Request::Publish(about) => {
@@ -137,8 +137,8 @@ async fn list(office: &Office) -> Result<Response, String> {
         let state = lives::of(office, account).await.map(|life| life.standing.stage.name());
         let last = office.accounts.last_login(&account.id).await;
         let last = last.map_err(|error| error.to_string())?;
-        let state = state.unwrap_or("damaged");
-        rows.push(mailbox_row(&office.config.operator, account, state, &last));
+        let operator = &office.config.operator;
+        rows.push(mailbox_row(operator, account, state.unwrap_or("damaged"), &last));
     }
     rows.sort_by(|one, other| (&one.kind, &one.address).cmp(&(&other.kind, &other.address)));
     Ok(Response::Mailboxes(rows))

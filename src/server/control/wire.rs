@@ -14,9 +14,9 @@ use crate::server::control::approval;
 use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
-use crate::server::control::holders;
 use crate::server::control::life;
 use crate::server::control::publish;
+use crate::server::control::holders;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -35,10 +35,10 @@ pub enum Response {
     Stats(StatTable),
     /// About the queue.
     Queue(queue::Answer),
-    /// Who holds a mailbox, and its app passwords.
-    Holders(holders::Answer),
     /// Who is logged in now.
     Session(session::Answer),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
     /// The lives of mailboxes.
@@ -171,11 +171,11 @@ enum Line {
     Explain {
         about: explain::Request,
     },
-    Holders {
-        about: holders::Request,
-    },
     Session {
         about: session::Request,
+    },
+    Holders {
+        about: holders::Request,
     },
     Team {
         about: team::Request,
@@ -232,8 +232,8 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
-        Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
+        Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
         Request::Life(about) => Line::Life { about: about.clone() },
         Request::Approval(about) => Line::Approval { about: about.clone() },
@@ -275,8 +275,8 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
-        Line::Holders { about } => Request::Holders(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
+        Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
         Line::Life { about } => Request::Life(about.clone()),
         Line::Approval { about } => Request::Approval(about.clone()),

@@ -13,7 +13,6 @@ use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::accounts::BY_ADDRESS;
 use crate::infra::directory::accounts::failed;
 use crate::infra::directory::accounts::rows;
-use crate::infra::directory::accounts::rows::BY_ID;
 use crate::infra::store;
 use crate::infra::store::Batch;
 
@@ -55,8 +54,8 @@ impl Accounts {
     pub async fn numbered(&self, id: &MailboxId) -> Result<Option<Account>, DirectoryError> {
         let key = rows::key(id);
         let row = self.store.get(&key).await.map_err(failed)?;
-        let account = |value: &[u8]| rows::decode(self.desk.as_ref(), &key, value);
-        row.map(|row| account(&row.value).map(|stored| stored.account)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(rows::decode(self.desk.as_ref(), &key, &row.value)?.account))
     }
 
     /// Removes what other tables of the directory keep for a mailbox that has ended: rows
@@ -140,7 +139,7 @@ impl Accounts {
         after: Option<MailboxId>,
         count: usize,
     ) -> Result<(Vec<Account>, Option<MailboxId>), DirectoryError> {
-        let mut range = store::prefix(BY_ID);
+        let mut range = store::prefix(rows::BY_ID);
         if let Some(after) = after {
             range.start = [rows::key(&after).as_slice(), &[0]].concat();
         }
@@ -157,7 +156,7 @@ impl Accounts {
         });
         let accounts = accounts.collect();
         let last = page.rows.last().and_then(|(key, _)| {
-            let number = <[u8; 16]>::try_from(key.get(BY_ID.len()..)?).ok()?;
+            let number = <[u8; 16]>::try_from(key.get(rows::BY_ID.len()..)?).ok()?;
             Some(MailboxId::from_bytes(number))
         });
         Ok((accounts, last.filter(|_| page.more)))
