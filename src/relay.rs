@@ -310,7 +310,8 @@ fn directories(
 }
 
 fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
-    let settings = config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let settings =
+        config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
     let tls = match settings.anchors.as_slice() {
         [] => None,
         anchors => {

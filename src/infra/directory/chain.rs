@@ -99,11 +99,8 @@ struct State {
 impl Chain {
     /// These, asked in this order; nothing is remembered.
     pub fn new(directories: Vec<Arc<dyn Directory>>, mailboxes: Arc<dyn Mailboxes>) -> Self {
-        let asked = |directory| Asked {
-            directory,
-            state: Mutex::default(),
-            flights: Flights::default(),
-        };
+        let asked =
+            |directory| Asked { directory, state: Mutex::default(), flights: Flights::default() };
         Self {
             directories: directories.into_iter().map(asked).collect(),
             mailboxes,

@@ -115,7 +115,8 @@ impl Ldap {
         if dn::parts(&settings.base).is_none() {
             return Err(format!("ldap.base: {:?} is no distinguished name", settings.base));
         }
-        let filter = Filter::parse(&settings.filter).map_err(|why| format!("ldap.filter: {why}"))?;
+        let filter =
+            Filter::parse(&settings.filter).map_err(|why| format!("ldap.filter: {why}"))?;
         let groups = Groups::new(settings.groups, settings.member_attribute, &settings.base)?;
         Ok(Self {
             servers,
@@ -332,7 +333,11 @@ impl Directory for Ldap {
             match self.within(self.probe_one(server)).await {
                 Ok(found) => findings.extend(found),
                 Err(trouble) => {
-                    let key = if matches!(trouble, Trouble::Configured(_)) { "" } else { "ldap.servers: " };
+                    let key = if matches!(trouble, Trouble::Configured(_)) {
+                        ""
+                    } else {
+                        "ldap.servers: "
+                    };
                     let reason = server.fell(&trouble, self.clock.now());
                     findings.push(format!("{key}{reason}"));
                 }

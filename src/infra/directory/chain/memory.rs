@@ -196,7 +196,10 @@ mod tests {
             assert!(memory.fresh(&other, &MARK, start()).is_none(), "{mechanism} {name} {shown:?}");
             assert!(memory.in_grace(&other, start()).is_none(), "{mechanism} {name} {shown:?}");
         }
-        assert!(memory.fresh(&kept, &[8; 32], start()).is_none(), "the directory keeps other things");
+        assert!(
+            memory.fresh(&kept, &[8; 32], start()).is_none(),
+            "the directory keeps other things"
+        );
     }
 
     #[test]

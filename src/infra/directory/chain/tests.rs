@@ -123,7 +123,8 @@ impl Case {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_795_388_399)));
         let (ldap, local) = (Book::of(Source::Ldap, HUGO), Book::of(Source::Local, CLAIRE));
         let boxes = Arc::new(Boxes::default());
-        let mut order: Vec<Arc<dyn Directory>> = vec![Arc::clone(&ldap) as _, Arc::clone(&local) as _];
+        let mut order: Vec<Arc<dyn Directory>> =
+            vec![Arc::clone(&ldap) as _, Arc::clone(&local) as _];
         if !is_ldap_first {
             order.reverse();
         }

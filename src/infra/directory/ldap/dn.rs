@@ -68,11 +68,8 @@ fn folded(value: &str) -> String {
     let trimmed = value.trim_start();
     // An escaped space at the end belongs to the value.
     let end = trimmed.trim_end();
-    let trimmed = if end.ends_with('\\') && end.len() < trimmed.len() {
-        &trimmed[..=end.len()]
-    } else {
-        end
-    };
+    let trimmed =
+        if end.ends_with('\\') && end.len() < trimmed.len() { &trimmed[..=end.len()] } else { end };
     let mut folded = String::new();
     let mut rest = trimmed.chars().peekable();
     while let Some(c) = rest.next() {

@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn what_a_stranger_types_adds_no_bracket_and_no_asterisk() {
         let filter = Filter::parse(USUAL).unwrap();
-        let shape = |text: &str| text.matches(['(', ')', '*', '&', '|', '!', '=']).collect::<String>();
+        let shape =
+            |text: &str| text.matches(['(', ')', '*', '&', '|', '!', '=']).collect::<String>();
         let usual = shape(&filter.of("hugo"));
         for name in
             ["*", "*)(uid=*", "hugo)(|(uid=*", "\\2a", "\0", "(", ")", "hugo,ou=x", "{name}", "é"]

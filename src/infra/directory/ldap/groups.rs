@@ -29,7 +29,9 @@ impl Groups {
     /// # Errors
     /// Which of them is no distinguished name.
     pub(super) fn new(wanted: Vec<String>, member: String, people: &str) -> Result<Self, String> {
-        if let Some(wrong) = wanted.iter().find(|name| dn::parts(name).is_none_or(|parts| parts.is_empty())) {
+        if let Some(wrong) =
+            wanted.iter().find(|name| dn::parts(name).is_none_or(|parts| parts.is_empty()))
+        {
             return Err(format!("ldap.groups: {wrong:?} is no distinguished name"));
         }
         let all = wanted.iter().map(String::as_str).chain([people]);

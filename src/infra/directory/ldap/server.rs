@@ -135,11 +135,7 @@ impl Server {
     }
 
     /// A connection on which the service is logged in, and whether it was used before.
-    async fn service(
-        &self,
-        service: &Service,
-        now: Timestamp,
-    ) -> Result<(Session, bool), Trouble> {
+    async fn service(&self, service: &Service, now: Timestamp) -> Result<(Session, bool), Trouble> {
         while let Some(mut session) = self.pop() {
             if session.is_alive(now, SERVICE_LIFE) {
                 return Ok((session, true));

@@ -102,7 +102,11 @@ impl Session {
 
     /// Result code of a simple bind. Never with an empty name or password: that would be an
     /// anonymous one, to which every server says yes (RFC 4513 §5.1.2).
-    pub(super) async fn bind(&mut self, dn: &str, password: &Secret<String>) -> Result<u32, Trouble> {
+    pub(super) async fn bind(
+        &mut self,
+        dn: &str,
+        password: &Secret<String>,
+    ) -> Result<u32, Trouble> {
         if dn.is_empty() || password.expose().is_empty() {
             return Ok(code::INVALID_CREDENTIALS);
         }
@@ -114,16 +118,18 @@ impl Session {
             Ok(result.rc)
         });
         match bound.await? {
-            code::STRONGER_AUTH | code::CONFIDENTIALITY => {
-                Err(Trouble::Configured("ldap.start_tls: the server wants TLS to log in".to_owned()))
-            }
+            code::STRONGER_AUTH | code::CONFIDENTIALITY => Err(Trouble::Configured(
+                "ldap.start_tls: the server wants TLS to log in".to_owned(),
+            )),
             code::AUTH_METHOD => {
                 let why = "ldap.servers: the server does not know simple binds";
                 Err(Trouble::Configured(why.to_owned()))
             }
             // What it does not let in, it refuses; a lock or an expiry is a refusal as well.
             rc if code::says_no(rc) || rc == 0 => Ok(rc),
-            rc => Err(Trouble::Away(format!("the server cannot check passwords now (result {rc})"))),
+            rc => {
+                Err(Trouble::Away(format!("the server cannot check passwords now (result {rc})")))
+            }
         }
     }
 
@@ -166,7 +172,8 @@ impl Session {
                 return Err(Trouble::Configured("ldap.bind_dn: it may not search".to_owned()));
             }
             Some(code @ (code::INVALID_DN | code::UNDEFINED_ATTRIBUTE | code::FILTER)) => {
-                let why = format!("ldap.base, ldap.filter: the server refuses them (result {code})");
+                let why =
+                    format!("ldap.base, ldap.filter: the server refuses them (result {code})");
                 return Err(Trouble::Configured(why));
             }
             Some(code) => {

@@ -21,8 +21,7 @@ use tokio::net::UnixStream;
 use crate::domain::limits;
 
 /// RFC 4511 §4.14.1: an extended request with the OID 1.3.6.1.4.1.1466.20037, as message 1.
-const START_TLS: &[u8] =
-    b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
+const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
