@@ -355,7 +355,7 @@ async fn people_of_a_directory_log_in_at_every_door_and_wait_politely_while_it_i
     let mut house = House::new();
     let space = Space::of(&[HOST]);
     let relay = space.relay(0).with(&format!(
-        "[login]\ndirectories = [\"ldap\", \"local\"]\ncache_seconds = 1\n\
+        "[revocation]\nmode = \"off\"\n[login]\ndirectories = [\"ldap\", \"local\"]\ncache_seconds = 1\n\
          [ldap]\nservers = [{:?}]\nanchors = [{:?}]\nbind_dn = {SERVICE:?}\n\
          bind_password_file = {:?}\nbase = \"ou=people,dc=hopital,dc=test\"\ntimeout_seconds = 2\n",
         house.slapd.tls(),
