@@ -9,6 +9,7 @@ use x509_parser::pem::Pem;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
+use crate::domain::decision::SessionId;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
@@ -35,6 +36,7 @@ use crate::flow::accept::Credentials;
 use crate::flow::exchange;
 use crate::flow::life::Record;
 use crate::flow::login::Visitor;
+use crate::flow::login::live::Listed;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
@@ -101,6 +103,17 @@ impl Desk for OfficeDesk {
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
         Ok(self.0.logins.login(visitor, name, password).await?.account)
+    }
+
+    fn sessions(&self, account: &Account) -> Vec<Listed> {
+        self.0.logins.sessions().list(Some(&account.id))
+    }
+
+    fn end_session(&self, account: &Account, id: &SessionId) -> bool {
+        let sessions = self.0.logins.sessions();
+        // A name alone could be that of somebody else's session.
+        let is_theirs = sessions.list(Some(&account.id)).iter().any(|listed| listed.id == *id);
+        is_theirs && sessions.end(id).is_some()
     }
 
     fn sso(&self) -> Option<Sso> {
