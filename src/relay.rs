@@ -31,6 +31,7 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
@@ -170,7 +171,11 @@ impl Relay {
             tasks.spawn(promises.in_current_span());
             let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
             tasks.spawn(book.in_current_span());
+            let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
+            tasks.spawn(publishing.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -233,7 +238,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
-    let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let accounts = Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?;
+    let accounts = Arc::new(accounts.remembering(config.login.cache)?);
     let rules = Rules {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
@@ -252,7 +258,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
-        .configured(login_settings(&config, &keys));
+        .configured(login_settings(&config, &keys))
+        .counted_by(Arc::clone(&metrics));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -288,6 +295,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         trust: Arc::new(trust),
         replica,
         addressbook: AddressBook::default(),
+        directory: Arc::default(),
+        publishing: Publishing::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
         metrics,

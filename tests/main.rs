@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "a test prints its seed")]
 
+mod addressbook;
 mod certs;
 mod cli;
 mod clients;
@@ -19,6 +20,7 @@ mod peers_inbound;
 mod pop3;
 mod postfix;
 mod powercut;
+mod publish;
 mod queue;
 mod quota;
 mod reports;

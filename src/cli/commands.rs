@@ -18,12 +18,15 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::holders;
 use crate::cli::dns;
 use crate::cli::life;
+use crate::cli::directory;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::publish;
 use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
@@ -89,8 +92,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
+        Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
@@ -145,6 +150,8 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
         Mailbox::Life(command) => life::run(command).await,
+        Mailbox::Holder(command) => holders::holder(command).await,
+        Mailbox::AppPassword(command) => holders::app_password(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -325,7 +332,7 @@ fn show_with_password(
 }
 
 fn mailbox_table(rows: &[MailboxRow]) -> Table {
-    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created"]);
+    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
     for row in rows {
         table.row([
             &row.kind,
@@ -334,6 +341,7 @@ fn mailbox_table(rows: &[MailboxRow]) -> Table {
             &row.listing,
             &row.state,
             &row.created,
+            &row.last_login,
         ]);
     }
     table

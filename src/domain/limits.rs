@@ -677,6 +677,20 @@ pub const PETITIONS_MAX: usize = 1_000;
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
 pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// Octets of what is typed into the search box of the pages.
+pub const WEB_FINDER_OCTETS_MAX: usize = 200;
+/// Mailboxes that the search box shows: more than that is no answer.
+pub const WEB_FOUND_MAX: usize = 50;
+/// Time for one change that the directory's API is told.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a change is tried in one run; the next run goes on.
+pub const PUBLISH_ATTEMPTS_MAX: u32 = 3;
+/// The first wait between two tries; it doubles.
+pub const PUBLISH_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest wait that the API may ask for within a run.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
+/// Octets of a reason that is kept: a sentence.
+pub const PUBLISH_REASON_OCTETS_MAX: usize = 500;
 /// People whose password was right a short while ago and is remembered, as a keyed hash.
 pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
 /// Octets of a login name that is looked for in a directory.
@@ -699,8 +713,8 @@ pub const LDAP_GROUPS_MAX: usize = 1_000;
 pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
 /// Octets of a filter of the configuration.
 pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
-/// Levels of a filter's brackets.
-pub const LDAP_FILTER_DEPTH_MAX: usize = 20;
+/// Levels of such a filter's brackets.
+pub const LDAP_TEMPLATE_DEPTH_MAX: usize = 20;
 // Logging in.
 
 /// Octets of one response of a SASL exchange, without base64: a bearer token with signed claims
@@ -727,3 +741,30 @@ pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
 pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
 /// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
 pub const ADMIN_MAILBOX_READS_MAX: usize = 25;
+/// Octets of memory that the words and structures of a directory import may take: the real ones
+/// take some 70 MB.
+pub const EXTRACTION_INDEX_OCTETS_MAX: usize = 536_870_912;
+/// Octets of one PS_LibreAcces file, unpacked: the largest real one has about 1.2 GB.
+pub const PEOPLE_OCTETS_MAX: u64 = 4_294_967_296;
+/// Lines of the PS_LibreAcces files that an import keeps: the real ones have some 4.8 million.
+pub const PEOPLE_LINES_MAX: usize = 12_000_000;
+/// Octets of a directory file that is fetched: the real archives have 20 MB and some 400 MB.
+pub const DIRECTORY_FETCH_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes whose last comparison with the directory is remembered: more than any operator has.
+pub const DRIFT_REMEMBERED_MAX: usize = 1_000_000;
+/// Octets of one answer of the directory's FHIR API: a page of fifty has some 300 KB.
+pub const FHIR_ANSWER_OCTETS_MAX: usize = 16_777_216;
+/// Pages of one question to the FHIR API: a delta of thirty days has some 2,000.
+pub const FHIR_PAGES_MAX: usize = 10_000;
+/// Mailboxes that one delta of the FHIR API tells: a month has some 10,000 new ones.
+pub const DELTA_MAILBOXES_MAX: usize = 50_000;
+/// Mailboxes that one search of an administrator shows.
+pub const DIRECTORY_SHOWN_MAX: usize = 1_000;
+/// How long a login is held at most, after failures, before its password is looked at. Mail
+/// programs wait half a minute and more.
+pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
+/// Logins that are held at the same time; further ones are turned away.
+pub const LOGINS_HELD_MAX: usize = 2_000;
+/// Logins from where nobody of that name came from lately, that directories look at together.
+/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
+pub const STRANGERS_AT_ONCE: usize = 16;

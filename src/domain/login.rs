@@ -65,7 +65,7 @@ pub enum Entrance {
     ManageSieve,
     /// The pages.
     Pages,
-    /// The address book, over LDAP or CardDAV.
+    /// The address book, over LDAP.
     AddressBook,
 }
 
@@ -188,6 +188,15 @@ impl Network {
         let ip = ip.to_canonical();
         let bits = bits.min(width(ip));
         Self { address: cut(ip, bits), bits }
+    }
+
+    /// The neighbourhood of an address: what one site, or one provider's router, has (/24 of
+    /// IPv4, /48 of IPv6).
+    pub fn neighbourhood(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => Self::around(ip, 24),
+            IpAddr::V6(_) => Self::around(ip, 48),
+        }
     }
 
     /// Reads `address/bits`, or one address. Bits of the address beyond the network must be zero:

@@ -1,5 +1,5 @@
 //! The address book: mailboxes of this relay and of the whole trust space, for those who write
-//! letters. LDAP, CardDAV and the pages all search here.
+//! letters. LDAP and the pages search here.
 //!
 //! A mailbox on the red list is never shown, though an older copy of the national directory may
 //! still have it: what is shown of our own domains is what the accounts say at that moment.
@@ -32,6 +32,8 @@ use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
 use crate::infra::net::Stop;
 use crate::infra::replica::PublishedMailbox;
+use crate::infra::replica::Query;
+use crate::infra::replica::Ranking;
 use crate::infra::replica::Replica;
 use crate::infra::replica::ReplicaError;
 
@@ -275,7 +277,12 @@ async fn published(
 ) -> Result<Vec<PublishedMailbox>, Refusal> {
     let (replica, text) = (Arc::clone(replica), text.to_owned());
     let most = limits::ADDRESSBOOK_CANDIDATES_MAX + 1;
-    on_thread(office, move || replica.search(&text, most)).await
+    let departments = office.config.directory.departments.clone();
+    on_thread(office, move || {
+        let ranking = Ranking { departments: &departments, ..Ranking::default() };
+        replica.search(&Query::of_words(&text), &ranking, most)
+    })
+    .await
 }
 
 /// The replica reads files: never on a thread that serves connections.
@@ -301,7 +308,7 @@ fn rank(office: &Office, cards: &mut [Card]) {
         card.answers = office.addressbook.correspondents.letters(&key) > 0;
     }
     cards.sort_by_cached_key(|card| {
-        let is_near = departments.iter().any(|department| department == card.department());
+        let is_near = departments.iter().any(|department| *department == card.department);
         let letters = match card.answers {
             true => office.addressbook.correspondents.letters(&key(office, &card.address)),
             false => 0,

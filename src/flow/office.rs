@@ -19,11 +19,13 @@ use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
+use crate::flow::directory;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
 use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
@@ -77,8 +79,12 @@ pub struct Office {
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// One run of publication at a time.
+    pub publishing: Publishing,
     /// What the address book remembers.
     pub addressbook: AddressBook,
+    /// What is remembered about that copy.
+    pub directory: Arc<directory::State>,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

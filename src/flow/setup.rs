@@ -78,7 +78,8 @@ pub fn offer(config: &Config) -> Offer {
         services: doors.into_iter().filter_map(service).collect(),
         means: means(config),
         address_book: config.addressbook.base.clone(),
-        carddav: config.addressbook.carddav && listen.https.is_some(),
+        // Nothing here speaks it: docs/decisions/0021.
+        carddav: false,
         host,
     }
 }

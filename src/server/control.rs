@@ -7,9 +7,12 @@ mod answer; // requests to work, work to rows
 pub mod approval; // what waits for a second administrator
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
+pub mod holders; // who holds a mailbox, and its app passwords
 mod mask; // what an administrator need not see
+pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
 pub mod session; // who is logged in now
@@ -72,8 +75,14 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// About the copy of the national directory.
+    Directory(directory::Request),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Our mailboxes in the national directory.
+    Publish(publish::Request),
     /// Who is logged in now.
     Session(session::Request),
     /// The lives of mailboxes.

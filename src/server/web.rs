@@ -7,6 +7,7 @@ pub mod account;
 pub mod admin;
 pub mod desk;
 pub mod doorkeeper;
+pub mod finder;
 pub mod guard;
 pub mod inbox;
 pub mod language;
@@ -172,6 +173,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/account/login", get(account::login_page).post(account::log_in))
         .route("/account/logout", post(account::log_out))
         .route("/account/session/end", post(account::sessions::end))
+        .route(finder::FINDER, get(finder::find))
         .route("/account/mailbox", get(account::choice).post(account::choose))
         .route(account::provider::START, get(account::provider::start))
         .route(account::provider::CALLBACK, get(account::provider::arrive))

@@ -29,6 +29,10 @@ pub struct Card {
     pub profession: String,
     /// Speciality, likewise.
     pub speciality: String,
+    /// Number and street.
+    pub street: String,
+    /// *Département*: `75`, `2A`, `974`.
+    pub department: String,
     /// Postal code.
     pub postal_code: String,
     /// Town.
@@ -56,7 +60,7 @@ impl Card {
         };
         let (structure, service, given_name) = match is_team {
             true => (row.name.clone(), row.given_name, String::new()),
-            false => (String::new(), String::new(), row.given_name),
+            false => (row.structure_name, row.service, row.given_name),
         };
         Some(Self {
             address,
@@ -68,6 +72,8 @@ impl Card {
             service,
             profession: row.profession,
             speciality: row.speciality,
+            street: row.street,
+            department: row.department,
             postal_code: row.postal_code,
             town: row.town,
             rpps: row.rpps,
@@ -88,6 +94,8 @@ impl Card {
             service: String::new(),
             profession: String::new(),
             speciality: String::new(),
+            street: String::new(),
+            department: String::new(),
             postal_code: String::new(),
             town: String::new(),
             rpps: String::new(),
@@ -111,20 +119,6 @@ impl Card {
             };
         }
         card
-    }
-
-    /// The *département* of its postal code.
-    pub fn department(&self) -> &str {
-        let code = self.postal_code.as_str();
-        if code.len() != 5 || !code.bytes().all(|c| c.is_ascii_digit()) {
-            return "";
-        }
-        match &code[..3] {
-            "200" | "201" => "2A",
-            "202" | "206" => "2B",
-            overseas if overseas.starts_with("97") || overseas.starts_with("98") => overseas,
-            _ => &code[..2],
-        }
     }
 
     /// Words by which it is found.

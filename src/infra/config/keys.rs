@@ -270,7 +270,6 @@ pub(super) const KEYS: &[Key] = &[
     default("addressbook.base", "a distinguished name, e.g. \"dc=mssante,dc=fr\""),
     default("addressbook.anonymous", TRUTH),
     default("addressbook.results_max", "a whole number from 1 to 1000"),
-    default("addressbook.carddav", TRUTH),
     default("publish.mode", "\"off\", \"file\" or \"api\""),
     optional("publish.folder", "a folder that exists"),
     optional("publish.url", "an https:// address"),

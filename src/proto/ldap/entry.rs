@@ -39,7 +39,7 @@ impl Entry {
     }
 
     /// All attributes.
-    pub fn attributes(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.attributes.iter().map(|(name, values)| (*name, values.as_slice()))
     }
 

@@ -140,6 +140,8 @@ fn is_indexed(name: &str) -> bool {
             | "displayName"
             | "mail"
             | "uid"
+            | "o"
+            | "ou"
             | "title"
             | "businessCategory"
             | "postalCode"

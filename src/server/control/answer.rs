@@ -15,14 +15,18 @@ use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
+use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::journal::Entry;
 use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::life;
+use crate::server::control::holders;
 use crate::server::control::mask;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -49,6 +53,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Directory(about) => {
+            directory::handle(office, about, caller).await.map(Response::Directory)
+        }
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
         }
@@ -59,7 +66,13 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Approval(about) => {
             approval::handle(office, about, caller).await.map(Response::Approval)
         }
+        Request::Holders(about) => {
+            holders::handle(office, about, caller).await.map(Response::Holders)
+        }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
+        Request::Publish(about) => {
+            publish::handle(office, about, caller).await.map(Response::Publish)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };
@@ -122,7 +135,10 @@ async fn list(office: &Office) -> Result<Response, String> {
     let mut rows: Vec<MailboxRow> = Vec::with_capacity(accounts.len());
     for account in &accounts {
         let state = lives::of(office, account).await.map(|life| life.standing.stage.name());
-        rows.push(mailbox_row(&office.config.operator, account, state.unwrap_or("damaged")));
+        let last = office.accounts.last_login(&account.id).await;
+        let last = last.map_err(|error| error.to_string())?;
+        let operator = &office.config.operator;
+        rows.push(mailbox_row(operator, account, state.unwrap_or("damaged"), &last));
     }
     rows.sort_by(|one, other| (&one.kind, &one.address).cmp(&(&other.kind, &other.address)));
     Ok(Response::Mailboxes(rows))
@@ -184,7 +200,12 @@ async fn journal(office: &Office, entries: usize) -> Result<Response, String> {
     Ok(Response::Journal(entries.into_iter().map(line).collect()))
 }
 
-fn mailbox_row(operator: &Operator, account: &Account, state: &str) -> MailboxRow {
+fn mailbox_row(
+    operator: &Operator,
+    account: &Account,
+    state: &str,
+    last: &LastLogin,
+) -> MailboxRow {
     let citizen = account.kind == MailboxKind::Citizen;
     MailboxRow {
         address: match citizen {
@@ -200,6 +221,15 @@ fn mailbox_row(operator: &Operator, account: &Account, state: &str) -> MailboxRo
         .to_owned(),
         state: state.to_owned(),
         created: account.created.to_string(),
+        last_login: match last {
+            LastLogin::Unknown => "unknown".to_owned(),
+            LastLogin::Never => "never".to_owned(),
+            LastLogin::At { at, .. } => at.to_string(),
+        },
+        last_login_door: match last {
+            LastLogin::At { door, .. } => Some(door.clone()),
+            _ => None,
+        },
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn mailbox(card: &Card, base: &str) -> Entry {
         .with("ou", [card.service.as_str()])
         .with("title", [card.profession.as_str()])
         .with("businessCategory", [card.speciality.as_str()])
-        .with("departmentNumber", [card.department()])
+        .with("departmentNumber", [card.department.as_str()])
+        .with("street", [card.street.as_str()])
         .with("postalCode", [card.postal_code.as_str()])
         .with("l", [card.town.as_str()])
         .with("employeeNumber", [card.rpps.as_str()])
@@ -111,7 +112,7 @@ pub(super) fn subschema() -> Entry {
 pub(super) fn selected<'e>(
     entry: &'e Entry,
     wanted: &'e [String],
-) -> impl Iterator<Item = (&'e str, &'e [String])> {
+) -> impl Iterator<Item = (&'e str, &'e [String])> + use<'e> {
     // Whatever the root and the schema have is operational, and everybody wants all of it.
     let is_special = entry.dn.is_empty() || entry.dn == SUBSCHEMA;
     entry.attributes().filter(move |(name, _)| {

@@ -227,6 +227,7 @@ pub async fn choose(
     };
     match site.desk.mailbox(address).await {
         Ok(Some(account)) => {
+            site.desk.arrived(&account, visitor.ip).await;
             let person = Person::Professional(Box::new(account));
             let vouched = Some(Arc::clone(vouched));
             login::begin(&site, &visitor, person, vouched, login::see_other(HOME))

@@ -25,6 +25,8 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
 use crate::flow::life::Record;
+use crate::flow::addressbook::Found;
+use crate::flow::addressbook::Reach;
 use crate::flow::login::live::Listed;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
@@ -208,9 +210,15 @@ pub trait Desk: Send + Sync + 'static {
     async fn held(&self, _ip: Option<IpAddr>, _national_id: &str) -> Result<Vec<Account>, Refusal> {
         Ok(Vec::new())
     }
+    /// Notes that somebody for whom the provider vouched opened this mailbox's page.
+    async fn arrived(&self, _account: &Account, _ip: Option<IpAddr>) {}
     /// The mailbox of an address, if it is here and open.
     async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
         Ok(None)
+    }
+    /// Mailboxes of the trust space that have these words.
+    async fn find(&self, _words: &str) -> Result<Found, Refusal> {
+        Ok(Found { cards: Vec::new(), reach: Reach::All })
     }
     /// A part of the list of received letters.
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError>;

@@ -128,6 +128,28 @@ pub struct SessionRow {
     pub since: Spoken,
 }
 
+/// The search box, and what it found.
+#[derive(Template)]
+#[template(path = "finder.html")]
+pub struct FinderPage {
+    pub frame: Frame,
+    pub action: &'static str,
+    pub words: String,
+    pub notice: Option<&'static str>,
+    pub rows: Vec<FinderRow>,
+}
+
+/// A mailbox that was found.
+pub struct FinderRow {
+    pub address: String,
+    pub name: String,
+    pub profession: String,
+    pub place: String,
+    pub paper_free: bool,
+    /// Letters came from it.
+    pub answers: bool,
+}
+
 /// Which of a person's mailboxes.
 #[derive(Template)]
 #[template(path = "choice.html")]

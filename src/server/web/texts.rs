@@ -226,6 +226,21 @@ texts! {
     account_onward_title: "Connexion réussie", "You are logged in";
     account_onward: "Votre compte s’ouvre.", "Your account opens.";
     account_onward_link: "Continuer", "Continue";
+    finder_title: "Annuaire", "Directory";
+    finder_label: "Trouver une boîte aux lettres", "Find a mailbox";
+    finder_hint: "Nom, profession, ville, établissement ou adresse : le début des mots suffit.",
+                 "Name, profession, town, structure or address: the beginnings of words are enough.";
+    finder_button: "Chercher", "Search";
+    finder_nobody: "Aucune boîte aux lettres publiée ne correspond. Celles de la liste rouge ne sont pas dans l’annuaire, mais elles reçoivent les messages.",
+                   "No published mailbox matches. Those on the red list are not in the directory, but they receive letters.";
+    finder_more: "Il y en a d’autres : ajoutez un mot pour préciser.", "There are more: add a word.";
+    finder_away: "L’annuaire ne répond pas. Recommencez dans quelques minutes.",
+                 "The directory does not answer. Try again in a few minutes.";
+    finder_name: "Nom", "Name";
+    finder_address: "Adresse MSSanté", "MSSanté address";
+    finder_place: "Lieu", "Place";
+    finder_paper_free: "Échanges sans papier", "Paper-free exchange";
+    finder_answers: "Écrit depuis cette boîte", "Writes from this mailbox";
     account_out_title: "Déconnexion", "Logging out";
     account_out: "Vous êtes déconnecté d’ici. La session du service d’identification se termine aussi.",
                  "You are logged out here. The session at the identity provider ends, too.";

@@ -11,9 +11,8 @@ use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::accounts::BY_ADDRESS;
-use crate::infra::directory::accounts::BY_ID;
-use crate::infra::directory::accounts::account_row;
 use crate::infra::directory::accounts::failed;
+use crate::infra::directory::accounts::rows;
 use crate::infra::store;
 use crate::infra::store::Batch;
 
@@ -40,8 +39,8 @@ impl Accounts {
     /// # Errors
     /// [`DirectoryError`] when the store does not answer or a row is damaged.
     pub async fn known(&self, address: &Address) -> Result<Option<Known>, DirectoryError> {
-        if let Some((account, ..)) = self.load(address).await? {
-            return Ok(Some(Known::Living(account)));
+        if let Some((stored, _)) = self.load(address).await? {
+            return Ok(Some(Known::Living(stored.account)));
         }
         let row = self.store.get(&self.address_row(address)).await.map_err(failed)?;
         let number = row.and_then(|row| <[u8; 16]>::try_from(row.value.get(..16)?).ok());
@@ -53,9 +52,10 @@ impl Accounts {
     /// # Errors
     /// [`DirectoryError`] when the store does not answer or the row is damaged.
     pub async fn numbered(&self, id: &MailboxId) -> Result<Option<Account>, DirectoryError> {
-        let key = account_row(id);
+        let key = rows::key(id);
         let row = self.store.get(&key).await.map_err(failed)?;
-        row.map(|row| self.decode(&key, &row.value).map(|(account, _)| account)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(rows::decode(self.desk.as_ref(), &key, &row.value)?.account))
     }
 
     /// Removes what other tables of the directory keep for a mailbox that has ended: rows
@@ -101,13 +101,12 @@ impl Accounts {
         batch: &mut Batch,
         edit: impl FnOnce(&mut Account),
     ) -> Result<Account, DirectoryError> {
-        let (mut account, password, version) =
-            self.load(address).await?.ok_or(DirectoryError::Unknown)?;
-        edit(&mut account);
-        let key = account_row(&account.id);
+        let (mut stored, version) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+        edit(&mut stored.account);
+        let key = rows::key(&stored.account.id);
         batch.require_at(key.clone(), version);
-        batch.put(key, self.encode(&account, password));
-        Ok(account)
+        batch.put(key, rows::encode(self.desk.as_ref(), &stored));
+        Ok(stored.account)
     }
 
     /// Adds the end of an account to a batch, on the version that is read now: keys and names go,
@@ -120,8 +119,9 @@ impl Accounts {
         address: &Address,
         batch: &mut Batch,
     ) -> Result<(), DirectoryError> {
-        let (account, _, version) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
-        let key = account_row(&account.id);
+        let (stored, version) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+        let account = stored.account;
+        let key = rows::key(&account.id);
         batch.require_at(key.clone(), version);
         batch.delete(key);
         let ended = [account.id.as_bytes().as_slice(), &[ENDED]].concat();
@@ -139,14 +139,16 @@ impl Accounts {
         after: Option<MailboxId>,
         count: usize,
     ) -> Result<(Vec<Account>, Option<MailboxId>), DirectoryError> {
-        let mut range = store::prefix(BY_ID);
+        let mut range = store::prefix(rows::BY_ID);
         if let Some(after) = after {
-            range.start = [account_row(&after).as_slice(), &[0]].concat();
+            range.start = [rows::key(&after).as_slice(), &[0]].concat();
         }
         let page = self.store.scan(range, count).await.map_err(failed)?;
-        let decode = |(key, row): &(Bytes, store::Versioned)| self.decode(key, &row.value);
+        let decode = |(key, row): &(Bytes, store::Versioned)| {
+            rows::decode(self.desk.as_ref(), key, &row.value)
+        };
         let accounts = page.rows.iter().map(decode).filter_map(|decoded| match decoded {
-            Ok((account, _)) => Some(account),
+            Ok(stored) => Some(stored.account),
             Err(error) => {
                 tracing::error!(%error, "an account is left out of a list");
                 None
@@ -154,7 +156,7 @@ impl Accounts {
         });
         let accounts = accounts.collect();
         let last = page.rows.last().and_then(|(key, _)| {
-            let number = <[u8; 16]>::try_from(key.get(BY_ID.len()..)?).ok()?;
+            let number = <[u8; 16]>::try_from(key.get(rows::BY_ID.len()..)?).ok()?;
             Some(MailboxId::from_bytes(number))
         });
         Ok((accounts, last.filter(|_| page.more)))

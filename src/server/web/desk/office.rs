@@ -22,6 +22,7 @@ use crate::domain::folder::Uid;
 use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::login::Means;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
@@ -33,6 +34,10 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook;
+use crate::flow::addressbook::Found;
+use crate::flow::addressbook::Reach;
+use crate::flow::addressbook::Wanted;
 use crate::flow::exchange;
 use crate::flow::life::Record;
 use crate::flow::login::Visitor;
@@ -45,6 +50,7 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
+use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
@@ -140,6 +146,17 @@ impl Desk for OfficeDesk {
         Ok(held)
     }
 
+    async fn arrived(&self, account: &Account, ip: Option<IpAddr>) {
+        let arrival = Arrival {
+            mailbox: account.id,
+            means: Means::Token,
+            entrance: Entrance::Pages,
+            ip,
+            at: self.now(),
+        };
+        self.0.accounts.arrived(&arrival).await;
+    }
+
     async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
         let found = Mailboxes::find(self.0.accounts.as_ref(), address).await;
         let account = found.map_err(|error| {
@@ -147,6 +164,15 @@ impl Desk for OfficeDesk {
             Refusal::DependencyFailed
         })?;
         Ok(account.filter(|account| !account.suspended))
+    }
+
+    async fn find(&self, words: &str) -> Result<Found, Refusal> {
+        match Wanted::typed(words) {
+            Some(wanted) => {
+                addressbook::find(&self.0, &wanted, limits::WEB_FOUND_MAX, |_| true).await
+            }
+            None => Ok(Found { cards: Vec::new(), reach: Reach::All }),
+        }
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
