@@ -172,6 +172,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/account", get(account::overview))
         .route("/account/login", get(account::login_page).post(account::log_in))
         .route("/account/logout", post(account::log_out))
+        .route("/account/session/end", post(account::sessions::end))
         .route(finder::FINDER, get(finder::find))
         .route("/account/mailbox", get(account::choice).post(account::choose))
         .route(account::provider::START, get(account::provider::start))

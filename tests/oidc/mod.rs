@@ -2,5 +2,6 @@
 mod fake;
 mod hostile;
 mod logins;
+mod mail;
 pub(crate) mod real;
 mod rotation;

@@ -5,8 +5,15 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::json;
+use vaguemestre::domain::address::Address;
+use vaguemestre::domain::decision::SessionId;
+use vaguemestre::domain::login::Entrance;
+use vaguemestre::domain::login::Means;
+use vaguemestre::domain::mailbox::MailboxId;
 use vaguemestre::domain::mailbox::MailboxKind;
 use vaguemestre::domain::secret::Secret;
+use vaguemestre::domain::time::Timestamp;
+use vaguemestre::flow::login::live::Listed;
 use vaguemestre::infra::clock::SystemClock;
 use vaguemestre::infra::directory::oidc::Oidc;
 use vaguemestre::infra::directory::oidc::Settings;
@@ -93,6 +100,46 @@ async fn a_professional_opens_their_page_by_password_and_nobody_elses() {
     assert_eq!(browser.get("/account").await.status, StatusCode::SEE_OTHER);
 }
 
+fn listed(number: u8, entrance: Entrance, means: Means) -> Listed {
+    Listed {
+        id: SessionId::from_bytes([number; 16]),
+        mailbox: MailboxId::from_bytes([7; 16]),
+        address: Address::parse(FIRST).unwrap(),
+        kind: MailboxKind::Personal,
+        entrance,
+        peer: Some("192.0.2.7".parse().unwrap()),
+        means,
+        since: Timestamp::from_millis(paper::NOW),
+        used: Timestamp::from_millis(paper::NOW),
+    }
+}
+
+#[tokio::test]
+async fn the_owner_sees_who_is_connected_and_puts_one_out() {
+    let paper = paper_of(MailboxKind::Personal);
+    let telephone = Means::AppPassword("<téléphone>".to_owned());
+    *paper.sessions.lock().unwrap() =
+        vec![listed(1, Entrance::Imap, telephone), listed(2, Entrance::Submission, Means::Token)];
+    let mut browser = Browser::new(paper::site(&paper, paper::house()));
+    let name = format!("{}@patient.mssante.test", paper::INS);
+    log_in(&mut browser, &name, paper::PASSWORD).await;
+    let page = browser.get("/account").await;
+    assert!(page.body.contains("192.0.2.7") && page.body.contains("Envoi de messages"));
+    assert!(!page.body.contains("<téléphone>"), "a name is no markup");
+    let csrf = page.hidden("csrf");
+    let id = SessionId::from_bytes([1; 16]).to_string();
+    let end = "/account/session/end";
+    let forged = browser.post(end, &[("csrf", "another"), ("id", &id)]).await;
+    assert_eq!(forged.status, StatusCode::FORBIDDEN);
+    assert_eq!(paper.sessions.lock().unwrap().len(), 2);
+    let ended = browser.post(end, &[("csrf", &csrf), ("id", &id)]).await;
+    assert_eq!(ended.header("location"), "/account?closed=1");
+    assert!(browser.get("/account?closed=1").await.body.contains("La connexion est fermée."));
+    assert_eq!(paper.sessions.lock().unwrap().len(), 1);
+    let again = browser.post(end, &[("csrf", &csrf), ("id", &id)]).await;
+    assert_eq!(again.header("location"), "/account");
+}
+
 #[tokio::test]
 async fn a_patient_does_not_come_in_by_the_professionals_door() {
     let paper = paper_of(MailboxKind::Citizen);
@@ -138,6 +185,9 @@ async fn who_comes_back_without_having_been_sent_is_not_let_in_and_is_soon_put_o
 async fn a_professional_logs_in_and_out_by_a_real_provider_in_a_real_browser() {
     let paper = paper_of(MailboxKind::Personal);
     *paper.held.lock().unwrap() = vec![FIRST, SECOND];
+    let telephone = Means::AppPassword("téléphone".to_owned());
+    *paper.sessions.lock().unwrap() =
+        vec![listed(1, Entrance::Imap, telephone), listed(2, Entrance::Submission, Means::Token)];
     let door = door::open_for(door::ROOMY, &paper, paper::house()).await;
     let site = format!("https://localhost:{}", door.address.port());
     let provider = Provider::open(&site, 120);

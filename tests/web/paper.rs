@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use vaguemestre::domain::address::Address;
 use vaguemestre::domain::address::Domain;
+use vaguemestre::domain::decision::SessionId;
 use vaguemestre::domain::fact::Counterpart;
 use vaguemestre::domain::folder::FlagChange;
 use vaguemestre::domain::folder::Flags;
@@ -23,6 +24,7 @@ use vaguemestre::domain::secret::Secret;
 use vaguemestre::domain::status::Refusal;
 use vaguemestre::domain::time::Day;
 use vaguemestre::domain::time::Timestamp;
+use vaguemestre::flow::login::live::Listed;
 use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::office::ClearPermit;
 use vaguemestre::infra::directory::Account;
@@ -81,6 +83,8 @@ pub(super) struct Paper {
     /// The provider by which professionals log in, and the mailboxes that it opens to them.
     pub(super) sso: Mutex<Option<Sso>>,
     pub(super) held: Mutex<Vec<&'static str>>,
+    /// Programs that are in the mailbox.
+    pub(super) sessions: Mutex<Vec<Listed>>,
     tokens: AtomicU64,
 }
 
@@ -96,6 +100,7 @@ impl Default for Paper {
             kind: Mutex::new(MailboxKind::Citizen),
             sso: Mutex::default(),
             held: Mutex::default(),
+            sessions: Mutex::default(),
             tokens: AtomicU64::new(0),
         }
     }
@@ -227,6 +232,17 @@ impl Desk for Paper {
 
     fn sso(&self) -> Option<Sso> {
         self.sso.lock().unwrap().clone()
+    }
+
+    fn sessions(&self, _account: &Account) -> Vec<Listed> {
+        self.sessions.lock().unwrap().clone()
+    }
+
+    fn end_session(&self, _account: &Account, id: &SessionId) -> bool {
+        let mut sessions = self.sessions.lock().unwrap();
+        let before = sessions.len();
+        sessions.retain(|listed| listed.id != *id);
+        sessions.len() < before
     }
 
     async fn held(&self, _ip: Option<IpAddr>, national_id: &str) -> Result<Vec<Account>, Refusal> {

@@ -2,6 +2,7 @@
 //!
 //! Letters are read in mail programs; here is what those cannot do.
 pub mod provider;
+pub mod sessions;
 
 use std::sync::Arc;
 
@@ -150,14 +151,26 @@ pub async fn log_out(
     }
 }
 
+/// What was just done.
+#[derive(Deserialize)]
+pub struct OverviewQuery {
+    closed: Option<String>,
+}
+
 /// `GET /account`
-pub async fn overview(State(_site): State<Arc<Site>>, visitor: Visitor) -> Response {
+pub async fn overview(
+    State(site): State<Arc<Site>>,
+    visitor: Visitor,
+    Query(query): Query<OverviewQuery>,
+) -> Response {
     let Some(person) = Professional::of(&visitor) else { return to_login(&visitor) };
     let t = visitor.lang.texts();
     let others = person.session.vouched.as_ref().is_some_and(|it| it.mailboxes.len() > 1);
     let template = AccountPage {
         frame: person.frame(&visitor, t.account_title, &visitor.path),
-        notice: None,
+        notice: query.closed.map(|_| t.account_session_ended),
+        csrf: person.session.csrf.expose().clone(),
+        sessions: sessions::rows(&site, person.account, visitor.lang),
         address: person.account.address.to_string(),
         name: person.account.display_name.trim().to_owned(),
         kind: kind(person.account.kind, t),
@@ -214,6 +227,7 @@ pub async fn choose(
     };
     match site.desk.mailbox(address).await {
         Ok(Some(account)) => {
+            site.desk.arrived(&account, visitor.ip).await;
             let person = Person::Professional(Box::new(account));
             let vouched = Some(Arc::clone(vouched));
             login::begin(&site, &visitor, person, vouched, login::see_other(HOME))

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
+use crate::domain::decision::SessionId;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
@@ -26,6 +27,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
 use crate::flow::life::Record;
+use crate::flow::login::live::Listed;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
 use crate::flow::setup;
@@ -189,6 +191,14 @@ pub trait Desk: Send + Sync + 'static {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal>;
+    /// Programs that are in a mailbox at this moment.
+    fn sessions(&self, _account: &Account) -> Vec<Listed> {
+        Vec::new()
+    }
+    /// Ends one of them; false when the mailbox has no such session.
+    fn end_session(&self, _account: &Account, _id: &SessionId) -> bool {
+        false
+    }
     /// The OpenID provider by which professionals log in, when there is one.
     fn sso(&self) -> Option<Sso> {
         None
@@ -198,6 +208,8 @@ pub trait Desk: Send + Sync + 'static {
     async fn held(&self, _ip: Option<IpAddr>, _national_id: &str) -> Result<Vec<Account>, Refusal> {
         Ok(Vec::new())
     }
+    /// Notes that somebody for whom the provider vouched opened this mailbox's page.
+    async fn arrived(&self, _account: &Account, _ip: Option<IpAddr>) {}
     /// The mailbox of an address, if it is here and open.
     async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
         Ok(None)

@@ -115,6 +115,17 @@ pub struct AccountPage {
     pub listing: &'static str,
     /// Where another mailbox is chosen, when there is another.
     pub choice: Option<&'static str>,
+    pub csrf: String,
+    pub sessions: Vec<SessionRow>,
+}
+
+/// A program that is in the mailbox at this moment.
+pub struct SessionRow {
+    pub id: String,
+    pub door: &'static str,
+    pub peer: String,
+    pub means: String,
+    pub since: Spoken,
 }
 
 /// The search box, and what it found.

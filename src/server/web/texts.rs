@@ -204,6 +204,21 @@ texts! {
     account_listed: "Publiée dans l’annuaire national", "Published in the national directory";
     account_red_list: "Liste rouge : non publiée", "Red list: not published";
     account_other_mailbox: "Ouvrir une autre de mes boîtes", "Open another one of my mailboxes";
+    account_sessions: "Logiciels connectés", "Programs that are connected";
+    account_sessions_none: "Aucun logiciel n’est connecté à votre boîte en ce moment.",
+                           "No program is connected to your mailbox at this moment.";
+    account_sessions_hint: "Si vous ne reconnaissez pas une connexion, fermez-la, puis changez le mot de passe avec lequel elle s’est ouverte.",
+                           "If you do not recognise a connection, close it, then change the password with which it was opened.";
+    account_session_end: "Fermer", "Close";
+    account_session_ended: "La connexion est fermée.", "The connection is closed.";
+    account_since: "depuis le", "since";
+    account_door_submission: "Envoi de messages", "Sending messages";
+    account_door_reading: "Lecture des messages", "Reading messages";
+    account_door_filters: "Filtres", "Filters";
+    account_door_addressbook: "Carnet d’adresses", "Address book";
+    account_means_app: "Mot de passe d’application", "App password";
+    account_means_token: "Identité professionnelle (jeton)", "Professional identity (token)";
+    account_means_certificate: "Certificat", "Certificate";
     account_choice_title: "Choisir une boîte aux lettres", "Choose a mailbox";
     account_choice_intro: "Plusieurs boîtes aux lettres sont à vous. Laquelle voulez-vous régler ?",
                           "Several mailboxes are yours. Which one do you want to settle?";

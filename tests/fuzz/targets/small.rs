@@ -1,14 +1,16 @@
-//! Small grammars: POP3, ManageSieve, the trust list, the directory's extraction.
+//! Small grammars: POP3, ManageSieve, the trust list, the directory's extraction, bearer tokens.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use vaguemestre::proto::extraction::Header;
+use vaguemestre::proto::jwt::Claims;
+use vaguemestre::proto::jwt::Jwt;
 use vaguemestre::proto::managesieve;
 use vaguemestre::proto::pop3;
 use vaguemestre::proto::trust_list;
 
 fuzz_target!(|input: &[u8]| {
     let Some((which, octets)) = input.split_first() else { return };
-    match which % 4 {
+    match which % 6 {
         0 => drop(pop3::Command::parse(octets)),
         1 => {
             let mut reader = managesieve::Reader::new();
@@ -27,6 +29,10 @@ fuzz_target!(|input: &[u8]| {
             }
         }
         2 => drop(trust_list::read(octets)),
+        4 => {
+            let _ = std::str::from_utf8(octets).map(Jwt::parse);
+        }
+        5 => drop(Claims::parse(octets, octets.len())),
         _ => {
             let mut lines = octets.split(|octet| *octet == b'\n');
             let Some(Ok(header)) = lines.next().map(Header::parse) else { return };

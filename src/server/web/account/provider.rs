@@ -173,6 +173,9 @@ async fn welcome(
         return again(StatusCode::FORBIDDEN, t.account_no_mailbox);
     };
     site.desk.count_login(true);
+    if mailboxes.len() == 1 {
+        site.desk.arrived(&account, visitor.ip).await;
+    }
     let to = if mailboxes.len() > 1 { account::CHOICE } else { account::HOME };
     let vouched = Vouched {
         sid: person.sid,

@@ -9,6 +9,7 @@ use x509_parser::pem::Pem;
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::domain::address::ReversePath;
+use crate::domain::decision::SessionId;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::RcptParameters;
@@ -21,6 +22,7 @@ use crate::domain::folder::Uid;
 use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::login::Means;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
@@ -39,6 +41,7 @@ use crate::flow::addressbook::Wanted;
 use crate::flow::exchange;
 use crate::flow::life::Record;
 use crate::flow::login::Visitor;
+use crate::flow::login::live::Listed;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
@@ -47,6 +50,7 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
+use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
@@ -105,6 +109,17 @@ impl Desk for OfficeDesk {
         Ok(self.0.logins.login(visitor, name, password).await?.account)
     }
 
+    fn sessions(&self, account: &Account) -> Vec<Listed> {
+        self.0.logins.sessions().list(Some(&account.id))
+    }
+
+    fn end_session(&self, account: &Account, id: &SessionId) -> bool {
+        let sessions = self.0.logins.sessions();
+        // A name alone could be that of somebody else's session.
+        let is_theirs = sessions.list(Some(&account.id)).iter().any(|listed| listed.id == *id);
+        is_theirs && sessions.end(id).is_some()
+    }
+
     fn sso(&self) -> Option<Sso> {
         let provider = self.0.openid.as_ref().filter(|provider| provider.has_pages())?;
         let config = &self.0.config;
@@ -127,6 +142,17 @@ impl Desk for OfficeDesk {
         }
         held.retain(|account| account.kind != MailboxKind::Citizen);
         Ok(held)
+    }
+
+    async fn arrived(&self, account: &Account, ip: Option<IpAddr>) {
+        let arrival = Arrival {
+            mailbox: account.id,
+            means: Means::Token,
+            entrance: Entrance::Pages,
+            ip,
+            at: self.now(),
+        };
+        self.0.accounts.arrived(&arrival).await;
     }
 
     async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
