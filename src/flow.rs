@@ -13,6 +13,8 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod life; // mailboxes from the request to the end
+pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod login; // who comes in, at every door alike
@@ -24,6 +26,7 @@ pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
+pub mod directory; // the national directory's copy: fetched, searched, compared with ours
 pub mod timeline; // what became of each letter
 pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
@@ -138,6 +141,7 @@ async fn finish_with(
     let by = sealed.cleared().authenticated();
     // RFC 5321 §4.5.5: a letter without a reverse path is never answered.
     let sender = by.account().filter(|_| by.reverse_path().address().is_some());
+    let writer = by.account().cloned();
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let heard = timeline::hear(office, &sealed).await;
     let writer = addressbook::writer(office, &sealed);
@@ -176,6 +180,9 @@ async fn finish_with(
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
         warn_sender(office, to, &warning).await;
+    }
+    if let Some(writer) = writer {
+        directory::drift::note(office, writer);
     }
     Ok(queued)
 }

@@ -3,6 +3,7 @@ pub mod clock;
 pub mod config;
 pub mod directory;
 pub mod dns;
+pub mod fhir;
 pub mod journal;
 pub mod keys;
 pub mod ledger;

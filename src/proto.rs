@@ -9,6 +9,7 @@ pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
 pub mod sasl;
+pub mod roster; // lists of mailboxes to be made
 pub mod setup;
 pub mod sieve;
 pub mod smtp;

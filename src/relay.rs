@@ -174,6 +174,8 @@ impl Relay {
             let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
             tasks.spawn(publishing.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -236,7 +238,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
-    let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let accounts = Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?;
+    let accounts = Arc::new(accounts.remembering(config.login.cache)?);
     let rules = Rules {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
@@ -255,7 +258,8 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
     let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
-        .configured(login_settings(&config, &keys));
+        .configured(login_settings(&config, &keys))
+        .counted_by(Arc::clone(&metrics));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -286,10 +290,12 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         directories,
         factors,
         openid,
+        arrivals: None,
         logins,
         trust: Arc::new(trust),
         replica,
         addressbook: AddressBook::default(),
+        directory: Arc::default(),
         publishing: Publishing::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
@@ -601,6 +607,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    flow::life::resume(&office).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -610,6 +617,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "delegations are over"),
             Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
+        match flow::life::sweep(&office).await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
+            Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::approval::sweep(&office).await {
+            tracing::warn!(%error, "petitions that are over cannot be forgotten now");
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::Outcome;
+use crate::cli::approval;
 use crate::cli::arguments::Admin;
 use crate::cli::arguments::Arguments;
 use crate::cli::arguments::Command;
@@ -17,7 +18,10 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::holders;
 use crate::cli::dns;
+use crate::cli::life;
+use crate::cli::directory;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
@@ -88,7 +92,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Certs(command) => certs::run(command).await,
         Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
+        Command::Approval(command) => approval::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
@@ -143,6 +149,9 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
             show_with_password(response, shown, format)
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
+        Mailbox::Life(command) => life::run(command).await,
+        Mailbox::Holder(command) => holders::holder(command).await,
+        Mailbox::AppPassword(command) => holders::app_password(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -218,7 +227,7 @@ pub(super) fn load(file: &Path) -> Result<Config, Failure> {
 }
 
 /// `-` keeps a patient's INS out of the process list and the shell's history.
-fn address_of(text: &str) -> anyhow::Result<Address> {
+pub(super) fn address_of(text: &str) -> anyhow::Result<Address> {
     let line;
     let text = if text == "-" {
         line = password::read_line().context("no address on standard input")?;
@@ -323,7 +332,7 @@ fn show_with_password(
 }
 
 fn mailbox_table(rows: &[MailboxRow]) -> Table {
-    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created"]);
+    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
     for row in rows {
         table.row([
             &row.kind,
@@ -332,6 +341,7 @@ fn mailbox_table(rows: &[MailboxRow]) -> Table {
             &row.listing,
             &row.state,
             &row.created,
+            &row.last_login,
         ]);
     }
     table

@@ -650,6 +650,29 @@ pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
 /// Correspondents that are remembered, for the order of what a search finds. They take some 30
 /// octets each.
 pub const CORRESPONDENTS_MAX: usize = 200_000;
+/// Steps of a mailbox's history that are shown, the last ones.
+pub const LIFE_HISTORY_SHOWN_MAX: usize = 500;
+/// Mailboxes that one read of the sweep takes.
+pub const LIFE_SWEPT_AT_ONCE: usize = 200;
+/// Mailboxes that the clock may close, or end, in one day, however few there are.
+pub const LIFE_ENDS_A_DAY_MIN: u64 = 20;
+/// The same, as a share of all mailboxes: one in so many. A clock that jumps, or a rule that was
+/// written wrongly, is seen before it has done much.
+pub const LIFE_ENDS_A_DAY_SHARE: u64 = 50;
+/// Octets of a list of mailboxes to be made.
+pub const ROSTER_OCTETS_MAX: u64 = 16_777_216;
+/// Octets of its header.
+pub const ROSTER_HEADER_OCTETS_MAX: u64 = 4_096;
+/// Lines of it: what an administrator can look through, and what one approval names.
+pub const ROSTER_LINES_MAX: u64 = 20_000;
+/// Lines that are handed to the relay at once; with long names and addresses they fit a request.
+pub const ROSTER_LINES_AT_ONCE: usize = 50;
+/// Time in which a second administrator may answer.
+pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// Time after which what was asked and answered is forgotten here; the journal keeps it.
+pub const PETITION_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Petitions that are looked at; more would be somebody playing.
+pub const PETITIONS_MAX: usize = 1_000;
 /// Octets of an Autodiscover question; Outlook's are some hundreds.
 pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
 /// Elements inside each other in such a question; it has three.
@@ -690,8 +713,8 @@ pub const LDAP_GROUPS_MAX: usize = 1_000;
 pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
 /// Octets of a filter of the configuration.
 pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
-/// Levels of a filter's brackets.
-pub const LDAP_FILTER_DEPTH_MAX: usize = 20;
+/// Levels of such a filter's brackets.
+pub const LDAP_TEMPLATE_DEPTH_MAX: usize = 20;
 // Logging in.
 
 /// Octets of one response of a SASL exchange, without base64: a bearer token with signed claims
@@ -714,3 +737,34 @@ pub const SCRAM_ITERATIONS: u32 = 100_000;
 pub const LIVE_SESSIONS_MAX: usize = 100_000;
 /// How long a session that must end may take to say so before its connection is cut.
 pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
+/// Mailboxes on one page of the administrators' list.
+pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
+/// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
+pub const ADMIN_MAILBOX_READS_MAX: usize = 25;
+/// Octets of memory that the words and structures of a directory import may take: the real ones
+/// take some 70 MB.
+pub const EXTRACTION_INDEX_OCTETS_MAX: usize = 536_870_912;
+/// Octets of one PS_LibreAcces file, unpacked: the largest real one has about 1.2 GB.
+pub const PEOPLE_OCTETS_MAX: u64 = 4_294_967_296;
+/// Lines of the PS_LibreAcces files that an import keeps: the real ones have some 4.8 million.
+pub const PEOPLE_LINES_MAX: usize = 12_000_000;
+/// Octets of a directory file that is fetched: the real archives have 20 MB and some 400 MB.
+pub const DIRECTORY_FETCH_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes whose last comparison with the directory is remembered: more than any operator has.
+pub const DRIFT_REMEMBERED_MAX: usize = 1_000_000;
+/// Octets of one answer of the directory's FHIR API: a page of fifty has some 300 KB.
+pub const FHIR_ANSWER_OCTETS_MAX: usize = 16_777_216;
+/// Pages of one question to the FHIR API: a delta of thirty days has some 2,000.
+pub const FHIR_PAGES_MAX: usize = 10_000;
+/// Mailboxes that one delta of the FHIR API tells: a month has some 10,000 new ones.
+pub const DELTA_MAILBOXES_MAX: usize = 50_000;
+/// Mailboxes that one search of an administrator shows.
+pub const DIRECTORY_SHOWN_MAX: usize = 1_000;
+/// How long a login is held at most, after failures, before its password is looked at. Mail
+/// programs wait half a minute and more.
+pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
+/// Logins that are held at the same time; further ones are turned away.
+pub const LOGINS_HELD_MAX: usize = 2_000;
+/// Logins from where nobody of that name came from lately, that directories look at together.
+/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
+pub const STRANGERS_AT_ONCE: usize = 16;

@@ -190,6 +190,15 @@ impl Network {
         Self { address: cut(ip, bits), bits }
     }
 
+    /// The neighbourhood of an address: what one site, or one provider's router, has (/24 of
+    /// IPv4, /48 of IPv6).
+    pub fn neighbourhood(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => Self::around(ip, 24),
+            IpAddr::V6(_) => Self::around(ip, 48),
+        }
+    }
+
     /// Reads `address/bits`, or one address. Bits of the address beyond the network must be zero:
     /// whoever writes `10.1.2.3/8` meant something else.
     pub fn parse(text: &str) -> Option<Self> {

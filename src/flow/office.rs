@@ -19,8 +19,10 @@ use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
+use crate::flow::directory;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::publish::Publishing;
@@ -69,6 +71,8 @@ pub struct Office {
     pub factors: Factors,
     /// The OpenID provider, when there is one.
     pub openid: Option<Arc<Oidc>>,
+    /// Who last logged in when; without it nobody is taken for inactive.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.
@@ -79,6 +83,8 @@ pub struct Office {
     pub publishing: Publishing,
     /// What the address book remembers.
     pub addressbook: AddressBook,
+    /// What is remembered about that copy.
+    pub directory: Arc<directory::State>,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

@@ -3,6 +3,7 @@ pub mod accounts;
 pub mod chain;
 pub mod ldap;
 pub mod factors;
+mod hashing;
 mod letters;
 pub mod oidc;
 
@@ -154,6 +155,20 @@ pub struct ScramKeys {
     pub stored_key: Secret<[u8; 32]>,
     /// HMAC(SaltedPassword, "Server Key").
     pub server_key: Secret<[u8; 32]>,
+    /// Keys of the same mailbox's app passwords, with the same salt and rounds: whoever proves to
+    /// know one of these is who it says.
+    pub app_passwords: Vec<AppScramKeys>,
+}
+
+/// What a server keeps of an app password for SCRAM.
+#[derive(Debug)]
+pub struct AppScramKeys {
+    /// As of [`ScramKeys`].
+    pub stored_key: Secret<[u8; 32]>,
+    /// As of [`ScramKeys`].
+    pub server_key: Secret<[u8; 32]>,
+    /// Whom it is good for, and for what.
+    pub identified: Identified,
 }
 
 /// Says who somebody is: local accounts, an LDAP directory, an OpenID provider.

@@ -46,6 +46,7 @@ pub struct Metrics {
     octets: Family<EventLabels, Counter>,
     sessions: Family<DoorLabels, Gauge>,
     logins: Family<LoginLabels, Counter>,
+    login_attempts: Family<AttemptLabels, Counter>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
@@ -53,6 +54,8 @@ pub struct Metrics {
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
+    directory_age: Gauge,
+    directory_mailboxes: Gauge,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -73,6 +76,13 @@ struct DoorLabels {
 struct LoginLabels {
     door: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    entrance: &'static str,
+    result: &'static str,
+    means: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -118,6 +128,12 @@ impl Metrics {
         registry.register("octets", "Octets of the letters of these facts", octets.clone());
         registry.register("sessions", "Open sessions", sessions.clone());
         registry.register("logins", "Login attempts", logins.clone());
+        let login_attempts = Family::default();
+        registry.register(
+            "login_attempts",
+            "Login attempts by entrance, result and what was shown",
+            login_attempts.clone(),
+        );
         registry.register("queue_rows", "Recipients waiting in the queue", queue_rows.clone());
         registry.register(
             "queue_oldest_timestamp_seconds",
@@ -129,6 +145,18 @@ impl Metrics {
             "certificate_expiry_seconds",
             "Seconds until the first certificate of our own chain ends; negative when it is over",
             certificate_expiry.clone(),
+        );
+        let directory_age = Gauge::default();
+        registry.register(
+            "directory_age_seconds",
+            "Age of the copy of the national directory; 0 while there is none",
+            directory_age.clone(),
+        );
+        let directory_mailboxes = Gauge::default();
+        registry.register(
+            "directory_mailboxes",
+            "Mailboxes in the copy of the national directory",
+            directory_mailboxes.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
         let directory_questions = Family::default();
@@ -162,6 +190,7 @@ impl Metrics {
             octets,
             sessions,
             logins,
+            login_attempts,
             queue_rows,
             queue_oldest,
             certificate_expiry,
@@ -169,6 +198,8 @@ impl Metrics {
             directory_questions,
             directory_seconds,
             directory_away,
+            directory_age,
+            directory_mailboxes,
             oldest,
         }
     }
@@ -214,6 +245,17 @@ impl Metrics {
         gauge.set(i64::try_from(moment).unwrap_or(i64::MAX));
     }
 
+    /// What came of a login, in the words of `flow::login`:
+    /// `vaguemestre_login_attempts_total{entrance,result,means}`.
+    pub fn login_attempt(
+        &self,
+        entrance: &'static str,
+        result: &'static str,
+        means: &'static str,
+    ) {
+        self.login_attempts.get_or_create(&AttemptLabels { entrance, result, means }).inc();
+    }
+
     /// An alarm was raised: `vaguemestre_alerts_total`.
     pub fn alert(&self) {
         self.alerts.inc();
@@ -246,6 +288,12 @@ impl Metrics {
     }
 
     /// When one of our own certificates (`people`, `operator`) ends:
+    /// The copy of the national directory.
+    pub fn directory(&self, age: std::time::Duration, mailboxes: u64) {
+        self.directory_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.directory_mailboxes.set(i64::try_from(mailboxes).unwrap_or(i64::MAX));
+    }
+
     /// `vaguemestre_certificate_expiry_seconds{role}`.
     pub fn certificate_expiry(&self, role: &'static str, end: Timestamp, now: Timestamp) {
         let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);

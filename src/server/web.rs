@@ -180,6 +180,9 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))
+        .route("/admin/mailboxes", get(admin::mailboxes::list))
+        .route("/admin/mailboxes/{id}", get(admin::mailboxes::show).post(admin::mailboxes::press))
+        .route("/admin/approvals/{id}", post(admin::mailboxes::reply))
         .route("/admin/statistics.csv", get(admin::download))
         .layer(DefaultBodyLimit::max(limits::WEB_BODY_OCTETS_MAX))
         .layer(timeout(limits::WEB_REQUEST_TIMEOUT));

@@ -62,8 +62,9 @@ impl House {
             tls: Some(net::towards_servers_tls(None, &anchors).unwrap()),
             bind: Some((SERVICE.to_owned(), self.password_file())),
             base: "ou=people,dc=hopital,dc=test".to_owned(),
-            filter: "(&(objectClass=inetOrgPerson)(!(employeeType=left))(|(mail={name})(uid={name})))"
-                .to_owned(),
+            filter:
+                "(&(objectClass=inetOrgPerson)(!(employeeType=left))(|(mail={name})(uid={name})))"
+                    .to_owned(),
             groups: Vec::new(),
             member_attribute: "member".to_owned(),
             address_attribute: "mail".to_owned(),

@@ -142,7 +142,8 @@ impl Pki {
         let issuer = rcgen::Issuer::new(authority, authority_key);
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let server = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let server =
+            rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         let written = |name: &str, text: String| {
             let file = folder.join(name);
             fs::write(&file, text).unwrap();

@@ -82,7 +82,7 @@ fn the_sample_has_nine_rows_of_eight_mailboxes_plain_and_zipped() {
         let mut heard = Vec::new();
         let imported = replica.import(&sample(extension), &mut |rows| heard.push(rows)).unwrap();
         let source = sample(extension).file_name().unwrap().to_str().unwrap().to_owned();
-        let expected = Imported { rows: 9, addresses: 8, bad_rows: 0, source };
+        let expected = Imported { rows: 9, addresses: 8, bad_rows: 0, source, at: imported.at };
         assert_eq!(imported, expected);
         assert_eq!(heard, [9]);
         drop(replica);
@@ -117,7 +117,7 @@ fn people_search_by_the_beginnings_of_words_without_accents_or_case() {
     let replica = Replica::open(directory.path()).unwrap();
     replica.import(&sample("txt"), &mut |_| {}).unwrap();
     for (query, expected) in [
-        ("lumier", &["eloise.lumier@medecin", "eloise.lumier@ch-v", "cabinet.lumier@"][..]),
+        ("lumier", &["eloise.lumier@ch-v", "eloise.lumier@medecin", "cabinet.lumier@"][..]),
         ("ÉLOISE lum valf", &["eloise.lumier@ch-v"]),
         ("oreade", &["hugo.oreade@"]),
         ("Oréade hugo", &["hugo.oreade@"]),

@@ -271,6 +271,7 @@ impl Ldap {
             display_name: display_name.filter(|name| !name.is_empty()),
             means: Means::Password,
             scope: Scope::ALL,
+            network: None,
             until: None,
         }
     }

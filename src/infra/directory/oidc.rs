@@ -158,8 +158,10 @@ impl Oidc {
         let identified = Identified {
             mailboxes: Vec::new(),
             national_id: Some(national_id),
+            display_name: None,
             means: Means::Token,
             scope: Scope::ALL,
+            network: None,
             until,
         };
         if settings.by_signature && !settings.by_introspection {

@@ -1,4 +1,5 @@
 //! Documents over HTTP: bounded in octets and time, no redirects, no proxies, no public CA.
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use reqwest::header;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use tokio::io::AsyncWriteExt;
 
 use crate::domain::secret::Secret;
 use crate::infra::net::NetError;
@@ -36,6 +38,20 @@ pub enum Fetched {
     Document {
         /// The body.
         octets: Vec<u8>,
+        /// For the next time.
+        validators: Validators,
+    },
+}
+
+/// What [`Fetcher::save`] brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// 304: as before.
+    Unchanged,
+    /// 200: the body is in the file.
+    File {
+        /// What the server calls it (RFC 6266 §4.3), when that is a plain file name.
+        name: Option<String>,
         /// For the next time.
         validators: Validators,
     },
@@ -98,6 +114,57 @@ impl Fetcher {
         octets_max: usize,
         known: &Validators,
     ) -> Result<Fetched, NetError> {
+        let Some((response, validators)) = self.fetched(url, known).await? else {
+            return Ok(Fetched::Unchanged);
+        };
+        let octets = body(url, response, octets_max).await?;
+        Ok(Fetched::Document { octets, validators })
+    }
+
+    /// The same for large documents, into a file. The file is durable when this returns; after an
+    /// error it may hold a beginning.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and when the file cannot be written.
+    pub async fn save(
+        &self,
+        url: &str,
+        file: &Path,
+        octets_max: u64,
+        known: &Validators,
+    ) -> Result<Saved, NetError> {
+        let Some((mut response, validators)) = self.fetched(url, known).await? else {
+            return Ok(Saved::Unchanged);
+        };
+        let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
+        let too_many = || refused(format!("more than {octets_max} octets"));
+        check(url, &response)?;
+        let expected = response.content_length();
+        if expected.is_some_and(|length| length > octets_max) {
+            return Err(too_many());
+        }
+        let name = response.headers().get(header::CONTENT_DISPOSITION);
+        let name = name.and_then(|value| value.to_str().ok()).and_then(file_name);
+        let written = |error: std::io::Error| refused(format!("cannot be kept: {error}"));
+        let mut target = tokio::fs::File::create(file).await.map_err(written)?;
+        let mut octets = 0_u64;
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
+            octets += chunk.len() as u64;
+            if octets > octets_max {
+                return Err(too_many());
+            }
+            target.write_all(&chunk).await.map_err(written)?;
+        }
+        target.sync_all().await.map_err(written)?;
+        Ok(Saved::File { name, validators })
+    }
+
+    /// A GET's answer, or `None` when nothing has changed.
+    async fn fetched(
+        &self,
+        url: &str,
+        known: &Validators,
+    ) -> Result<Option<(reqwest::Response, Validators)>, NetError> {
         let mut request = self.client.get(url);
         if let Some(etag) = &known.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
@@ -108,7 +175,7 @@ impl Fetcher {
         let response = request.send().await.map_err(|error| failed(url, error))?;
         if response.status() == reqwest::StatusCode::NOT_MODIFIED && *known != Validators::default()
         {
-            return Ok(Fetched::Unchanged);
+            return Ok(None);
         }
         let text = |name| {
             let value = response.headers().get(name)?.to_str().ok()?;
@@ -116,8 +183,7 @@ impl Fetcher {
         };
         let validators =
             Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
-        let octets = body(url, response, octets_max).await?;
-        Ok(Fetched::Document { octets, validators })
+        Ok(Some((response, validators)))
     }
 
     /// PATCH of a small body, with a key in a header. Answers the status and, in seconds, how
@@ -258,11 +324,25 @@ async fn body(
     mut response: reqwest::Response,
     octets_max: usize,
 ) -> Result<Vec<u8>, NetError> {
-    let status = response.status();
-    if status != reqwest::StatusCode::OK {
-        return Err(refused(url, status));
-    }
+    check(url, &response)?;
     bounded(url, &mut response, octets_max).await
+}
+
+/// Refuses what is no plain 200.
+fn check(url: &str, response: &reqwest::Response) -> Result<(), NetError> {
+    match response.status() {
+        reqwest::StatusCode::OK => unpacked(url, response),
+        status => Err(refused(url, status)),
+    }
+}
+
+/// We offer no packing, and unpacking would be a way round the limits.
+fn unpacked(url: &str, response: &reqwest::Response) -> Result<(), NetError> {
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        let reason = "packed, although nobody asked for that".to_owned();
+        return Err(NetError::Fetch { url: url.to_owned(), reason });
+    }
+    Ok(())
 }
 
 fn refused(url: &str, status: reqwest::StatusCode) -> NetError {
@@ -278,10 +358,28 @@ async fn bounded(
     octets_max: usize,
 ) -> Result<Vec<u8>, NetError> {
     let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
-    // We offer none, and unpacking would be a way round the limit.
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
-        return Err(refused("packed, although nobody asked for that".to_owned()));
-    }
+    unpacked(url, response)?;
+    Ok(())
+}
+
+/// The `filename` of a Content-Disposition, when it is letters, digits, `.`, `_` and `-` only:
+/// a server does not choose our folders.
+fn file_name(disposition: &str) -> Option<String> {
+    let value = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="))?;
+    let name = value.trim().trim_matches('"');
+    let is_plain = (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+    is_plain.then(|| name.to_owned())
+}
+
+async fn body(
+    url: &str,
+    mut response: reqwest::Response,
+    octets_max: usize,
+) -> Result<Vec<u8>, NetError> {
+    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
+    check(url, &response)?;
     let over = response.content_length().is_some_and(|length| length > octets_max as u64);
     if over {
         return Err(refused(format!("more than {octets_max} octets")));

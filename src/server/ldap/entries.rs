@@ -112,7 +112,7 @@ pub(super) fn subschema() -> Entry {
 pub(super) fn selected<'e>(
     entry: &'e Entry,
     wanted: &'e [String],
-) -> impl Iterator<Item = (&'e str, &'e [String])> {
+) -> impl Iterator<Item = (&'e str, &'e [String])> + use<'e> {
     // Whatever the root and the schema have is operational, and everybody wants all of it.
     let is_special = entry.dn.is_empty() || entry.dn == SUBSCHEMA;
     entry.attributes().filter(move |(name, _)| {

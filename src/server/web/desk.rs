@@ -2,6 +2,7 @@
 //!
 //! One narrow trait: the pages above it know letters and figures, the relay below it knows
 //! keys, stores and stations. Tests put a paper relay in its place.
+pub mod lives;
 pub mod office;
 
 use std::net::IpAddr;
@@ -16,10 +17,13 @@ use crate::domain::address::Domain;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
+use crate::domain::life::Step;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::flow::life::Record;
 use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
 use crate::flow::mailbox::MailboxError;
@@ -34,6 +38,11 @@ use crate::infra::store::StoreError;
 use crate::proto::mime::content::Attachment;
 use crate::proto::mime::content::Readable;
 use crate::proto::mime::header::HeaderView;
+use crate::server::web::desk::lives::Found;
+use crate::server::web::desk::lives::Pressed;
+use crate::server::web::desk::lives::Seen;
+use crate::server::web::desk::lives::Waiting;
+use crate::server::web::desk::lives::Wanted;
 
 /// What the pages know of the house; fixed while the relay runs.
 #[derive(Clone, Debug)]
@@ -244,6 +253,38 @@ pub trait Desk: Send + Sync + 'static {
         account: &Account,
         letter: Secret<Vec<u8>>,
     ) -> Result<(), MailboxError>;
+    /// A part of the list of mailboxes.
+    async fn mailboxes(&self, _wanted: &Wanted) -> Result<Found, String> {
+        Ok(Found::default())
+    }
+    /// One mailbox with its history.
+    async fn life(&self, _id: &MailboxId) -> Result<Option<(Seen, Vec<Record>)>, String> {
+        Ok(None)
+    }
+    /// Makes a step in a mailbox's life, or asks for it where that takes two.
+    async fn press(
+        &self,
+        _id: &MailboxId,
+        _step: Step,
+        _reason: &str,
+        _administrator: &str,
+    ) -> Result<Pressed, String> {
+        Err("no such mailbox".to_owned())
+    }
+    /// What waits for a second administrator.
+    async fn petitions(&self) -> Result<Vec<Waiting>, String> {
+        Ok(Vec::new())
+    }
+    /// Says yes or no to what waits.
+    async fn reply(
+        &self,
+        _id: &uuid::Uuid,
+        _is_approved: bool,
+        _reason: &str,
+        _administrator: &str,
+    ) -> Result<(), String> {
+        Err("no such petition".to_owned())
+    }
     /// Statistics, from the facts.
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError>;
     /// The relay at this moment.

@@ -317,6 +317,85 @@ pub struct StateRow {
     pub warning: Option<&'static str>,
 }
 
+/// The list of mailboxes.
+#[derive(Template)]
+#[template(path = "mailboxes.html")]
+pub struct MailboxesPage {
+    pub frame: Frame,
+    pub csrf: String,
+    /// What came of a form, and whether that is bad.
+    pub told: Option<(&'static str, bool)>,
+    pub text: String,
+    pub stages: Vec<StageChoice>,
+    pub rows: Vec<MailboxRow>,
+    pub more: Option<String>,
+    pub petitions: Vec<PetitionRow>,
+}
+
+/// A state that may be searched for.
+pub struct StageChoice {
+    pub value: &'static str,
+    pub label: &'static str,
+    pub selected: bool,
+}
+
+/// A mailbox of the list.
+pub struct MailboxRow {
+    pub href: String,
+    pub address: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: &'static str,
+    pub is_warning: bool,
+    pub listing: &'static str,
+    pub last_login: String,
+    pub notices: usize,
+}
+
+/// What waits for a second administrator.
+pub struct PetitionRow {
+    pub action: String,
+    pub what: String,
+    pub author: String,
+    pub reason: String,
+}
+
+/// One mailbox.
+#[derive(Template)]
+#[template(path = "mailbox.html")]
+pub struct MailboxPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub told: Option<(&'static str, bool)>,
+    pub action: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: &'static str,
+    pub listing: &'static str,
+    pub since: String,
+    pub until: Option<String>,
+    pub last_login: String,
+    pub notices: Vec<String>,
+    pub buttons: Vec<MailboxButton>,
+    pub history: Vec<MailboxStep>,
+}
+
+/// A step that may be made.
+pub struct MailboxButton {
+    pub step: &'static str,
+    pub label: &'static str,
+    pub is_final: bool,
+}
+
+/// A step that was made.
+pub struct MailboxStep {
+    pub at: String,
+    pub author: String,
+    pub step: &'static str,
+    pub to: &'static str,
+    pub reason: String,
+}
+
 /// Marks a response that needs no other page.
 #[derive(Clone, Copy, Debug)]
 pub struct Made;

@@ -167,6 +167,7 @@ mod tests {
             display_name: None,
             means: Means::Password,
             scope: Scope::ALL,
+            network: None,
             until: None,
         }
     }

@@ -140,7 +140,7 @@ impl<'t> Reader<'t> {
     }
 
     fn filter(&mut self, depth: usize) -> Result<Filter, String> {
-        if depth > limits::LDAP_FILTER_DEPTH_MAX {
+        if depth > limits::LDAP_TEMPLATE_DEPTH_MAX {
             return Err("its brackets are too deep".to_owned());
         }
         self.take('(')?;

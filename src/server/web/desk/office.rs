@@ -18,9 +18,11 @@ use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
+use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
 use crate::domain::mailbox::MailboxKind;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
@@ -35,6 +37,7 @@ use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
 use crate::flow::addressbook::Wanted;
 use crate::flow::exchange;
+use crate::flow::life::Record;
 use crate::flow::login::Visitor;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
@@ -62,6 +65,12 @@ use crate::server::web::desk::Row;
 use crate::server::web::desk::Rows;
 use crate::server::web::desk::Slice;
 use crate::server::web::desk::Sso;
+use crate::server::web::desk::lives;
+use crate::server::web::desk::lives::Found;
+use crate::server::web::desk::lives::Pressed;
+use crate::server::web::desk::lives::Seen;
+use crate::server::web::desk::lives::Waiting;
+use crate::server::web::desk::lives::Wanted;
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -282,6 +291,38 @@ impl Desk for OfficeDesk {
         let flags = Flags { seen: true, ..Flags::default() };
         let message = NewMessage { content: letter, flags, internal_date: None };
         mailbox.append(sent.id, message).await.map(|_| ())
+    }
+
+    async fn mailboxes(&self, wanted: &Wanted) -> Result<Found, String> {
+        lives::find(&self.0, wanted).await
+    }
+
+    async fn life(&self, id: &MailboxId) -> Result<Option<(Seen, Vec<Record>)>, String> {
+        lives::one(&self.0, id).await
+    }
+
+    async fn press(
+        &self,
+        id: &MailboxId,
+        step: Step,
+        reason: &str,
+        administrator: &str,
+    ) -> Result<Pressed, String> {
+        lives::press(&self.0, id, step, reason, administrator).await
+    }
+
+    async fn petitions(&self) -> Result<Vec<Waiting>, String> {
+        lives::waiting(&self.0).await
+    }
+
+    async fn reply(
+        &self,
+        id: &uuid::Uuid,
+        is_approved: bool,
+        reason: &str,
+        administrator: &str,
+    ) -> Result<(), String> {
+        lives::reply(&self.0, id, is_approved, reason, administrator).await
     }
 
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {
