@@ -145,8 +145,7 @@ pub async fn status(office: &Office) -> Result<Vec<Line>, String> {
     Ok(tasks(office).await?.iter().map(line).collect())
 }
 
-/// Tells the directory what has changed; each line says how it ended. `only` says at most so
-/// many are told.
+/// Tells the directory what has changed; each line says how it ended, and what is left to tell.
 ///
 /// # Errors
 /// A sentence for the administrator.
