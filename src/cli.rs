@@ -1,12 +1,18 @@
 //! What administrators type and see: arguments, tables, JSON, exit codes.
 //!
 //! This is the only place that writes to standard output, through [`output`].
+mod approval; // what waits for a second administrator
 mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it
+mod dns; // records that lead mail and programs here
+mod directory; // the copy of the national directory
 mod explain; // why somebody was let in or refused
+mod life; // mailboxes from the request to the end
+mod holders; // who holds a mailbox, and its app passwords
 pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
+mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
 mod session; // who is logged in now
 mod team; // who may read whose mailbox

@@ -8,6 +8,7 @@ pub mod door;
 pub mod envelope;
 pub mod fact;
 pub mod folder;
+pub mod folding;
 pub mod identity;
 pub mod life;
 pub mod limits;

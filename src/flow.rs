@@ -13,20 +13,26 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod life; // mailboxes from the request to the end
+pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision
 pub mod exchange; // who may answer whom
 pub mod login; // who comes in, at every door alike
+pub mod addressbook; // whom people find when they write
+pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves
 pub mod decisions; // why callers were let in or refused
 pub mod judge; // who is the peer at the operators' door
+pub mod directory; // the national directory's copy: fetched, searched, compared with ours
 pub mod timeline; // what became of each letter
 pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive
+pub mod setup; // how programs and other relays find us
 pub mod accept;
 pub mod authenticate;
 pub mod policy;
@@ -135,8 +141,10 @@ async fn finish_with(
     let by = sealed.cleared().authenticated();
     // RFC 5321 §4.5.5: a letter without a reverse path is never answered.
     let sender = by.account().filter(|_| by.reverse_path().address().is_some());
+    let writer = by.account().cloned();
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let heard = timeline::hear(office, &sealed).await;
+    let writer = addressbook::writer(office, &sealed);
     let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
@@ -165,10 +173,16 @@ async fn finish_with(
         office.promise_bell.notify_one();
     }
     facts.iter().for_each(|fact| office.metrics.count(fact));
+    if let Some(writer) = writer.filter(|_| !facts.is_empty()) {
+        addressbook::heard(office, &writer);
+    }
     let (here, elsewhere) = (deposits.len(), elsewhere.len());
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
         warn_sender(office, to, &warning).await;
+    }
+    if let Some(writer) = writer {
+        directory::drift::note(office, writer);
     }
     Ok(queued)
 }

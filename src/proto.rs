@@ -2,11 +2,15 @@
 pub mod dsn;
 pub mod extraction;
 pub mod imap;
+pub mod jwt;
+pub mod ldap;
 pub mod mime;
 pub mod managesieve;
 pub mod pop3;
 pub mod receipt;
 pub mod sasl;
+pub mod roster; // lists of mailboxes to be made
+pub mod setup;
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;

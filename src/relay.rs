@@ -12,10 +12,12 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::address::Address;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -29,14 +31,22 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
 use crate::infra::config::RevocationMode;
+use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::chain::Chain;
+use crate::infra::directory::chain::Observer;
+use crate::infra::directory::factors::Factors;
+use crate::infra::directory::ldap;
+use crate::infra::directory::ldap::Ldap;
+use crate::infra::directory::oidc;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::SystemDns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -45,6 +55,7 @@ use crate::infra::keys::MailboxKeys;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net;
+use crate::infra::net::Identity;
 use crate::infra::net::Stop;
 use crate::infra::net::StopHandle;
 use crate::infra::net::TestAuthorities;
@@ -59,6 +70,7 @@ use crate::infra::store::redb::RedbStore;
 use crate::infra::trust::TrustSpace;
 use crate::server;
 use crate::server::imap::ImapDoor;
+use crate::server::ldap::LdapDoor;
 use crate::server::pop3::Pop3Door;
 use crate::server::pop3::Pop3Locks;
 use crate::server::smtp::SmtpDoor;
@@ -78,6 +90,8 @@ const ALARMS_EVERY: Duration = Duration::from_secs(3_600);
 /// Certificates of others that are long over are forgotten so often.
 const SEEN_SWEPT_EVERY: Duration = Duration::from_secs(86_400);
 const GAUGES_SOON: Duration = Duration::from_millis(500);
+/// Directories that went away are looked for so often; each is left alone for longer.
+const DIRECTORIES_TRIED_EVERY: Duration = Duration::from_secs(1);
 
 /// One running relay.
 pub struct Relay {
@@ -155,11 +169,19 @@ impl Relay {
             tasks.spawn(flow::dispatch(Arc::clone(&office), listener.clone()).in_current_span());
             let promises = flow::promise::run(Arc::clone(&office), listener.clone());
             tasks.spawn(promises.in_current_span());
+            let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(book.in_current_span());
+            let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
+            tasks.spawn(publishing.in_current_span());
             tasks.spawn(refresh_trust(Arc::clone(&office), listener.clone()).in_current_span());
+            let directory = flow::directory::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(directory.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
             tasks.spawn(tidy(tidied, listener.clone()).in_current_span());
+            let asked = Arc::clone(&office);
+            tasks.spawn(watch_directories(asked, listener.clone()).in_current_span());
             tasks.spawn(keep_indexes(Arc::clone(&office), listener.clone()).in_current_span());
             tasks.spawn(watch_gauges(Arc::clone(&office), listener).in_current_span());
             tracing::info!(domains = office.trust.list().domains.len(), "the relay is open");
@@ -215,7 +237,9 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
-    let accounts = Arc::new(Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?);
+    let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
+    let accounts = Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?;
+    let accounts = Arc::new(accounts.remembering(config.login.cache)?);
     let rules = Rules {
         quota_octets: config.mailboxes.quota_octets,
         quota_messages: config.mailboxes.quota_messages,
@@ -229,10 +253,13 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         Arc::clone(&clock),
         rules,
     );
-    let chain = Chain::new(vec![Arc::clone(&accounts) as _], Arc::clone(&accounts) as _);
+    let metrics = Arc::new(Metrics::new());
+    let openid = openid(&config, &clock)?;
+    let directories = Arc::new(directories(&config, &accounts, openid.as_ref(), &metrics, &clock)?);
     let failures = config.limits.logins_failed_per_minute;
-    let logins = Logins::new(Arc::new(chain), Arc::clone(&clock), failures)
-        .configured(login_settings(&config, &keys));
+    let logins = Logins::new(Arc::clone(&directories), Arc::clone(&clock), failures)
+        .configured(login_settings(&config, &keys))
+        .counted_by(Arc::clone(&metrics));
     let revocation = revocation(&config);
     let settings = flow::listing::settings(&config);
     let trust = TrustSpace::open(settings, Arc::clone(&truth), &revocation, now).await?;
@@ -260,12 +287,19 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         accounts,
+        directories,
+        factors,
+        openid,
+        arrivals: None,
         logins,
         trust: Arc::new(trust),
         replica,
+        addressbook: AddressBook::default(),
+        directory: Arc::default(),
+        publishing: Publishing::default(),
         mailboxes,
         ledger: Ledger::new(Arc::clone(&truth)),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         store: truth,
         operators: Pool::sized(config.queue.per_destination, config.queue.at_once),
         lanes,
@@ -277,6 +311,88 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         config,
     };
     Ok(Opened { office: Arc::new(office), store })
+}
+
+/// Everybody of `login.directories`, in that order.
+fn directories(
+    config: &Config,
+    accounts: &Arc<Accounts>,
+    openid: Option<&Arc<Oidc>>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Chain> {
+    let mut directories: Vec<Arc<dyn Directory>> = Vec::new();
+    for source in &config.login.directories {
+        match source {
+            Source::Local => directories.push(Arc::clone(accounts) as _),
+            Source::Ldap => directories.push(Arc::new(ldap(config, clock)?)),
+            Source::Oidc => directories.extend(openid.map(|openid| Arc::clone(openid) as _)),
+        }
+    }
+    let login = &config.login;
+    Ok(Chain::new(directories, Arc::clone(accounts) as _)
+        .remembering(login.cache, login.directory_grace, Arc::clone(clock))?
+        .observed_by(Arc::new(Counted(Arc::clone(metrics)))))
+}
+
+fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
+    let settings =
+        config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
+    let tls = match settings.anchors.as_slice() {
+        [] => None,
+        anchors => {
+            let identity = settings.identity.as_ref();
+            let ours = identity.map(|(certificate, key)| Identity::load(certificate, key));
+            Some(net::towards_servers_tls(ours.transpose()?, &net::load_anchors(anchors)?)?)
+        }
+    };
+    let settings = ldap::Settings {
+        servers: settings.servers.clone(),
+        start_tls: settings.start_tls,
+        tls,
+        bind: settings.bind_dn.clone().zip(settings.bind_password_file.clone()),
+        base: settings.base.clone(),
+        filter: settings.filter.clone(),
+        groups: settings.groups.clone(),
+        member_attribute: settings.member_attribute.clone(),
+        address_attribute: settings.address_attribute.clone(),
+        name_attribute: settings.name_attribute.clone(),
+        national_id_attribute: settings.national_id_attribute.clone(),
+        timeout: settings.timeout,
+        connections: settings.connections,
+    };
+    Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+/// Lends the metrics to the directories.
+struct Counted(Arc<Metrics>);
+
+impl Observer for Counted {
+    fn asked(&self, directory: Source, result: &'static str, took: Duration) {
+        self.0.directory_asked(directory.name(), result, took);
+    }
+
+    fn away(&self, directory: Source, since: Option<Timestamp>) {
+        self.0.directory_away(directory.name(), since);
+    }
+}
+
+/// Tells at the start what is wrong with directories outside, and tries those that went away, so
+/// that no login has to. Neither keeps the relay from opening its doors.
+async fn watch_directories(office: Arc<Office>, mut stop: Stop) {
+    let watch = async {
+        for finding in office.directories.probe().await {
+            tracing::warn!(finding, "a directory of login.directories does not serve as it should");
+        }
+        loop {
+            office.directories.revive().await;
+            tokio::time::sleep(DIRECTORIES_TRIED_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = stop.stopped() => {}
+    }
 }
 
 /// The relay's own keys, made at the first start.
@@ -332,6 +448,37 @@ fn login_settings(config: &Config, keys: &Keyring) -> login::Settings {
     }
 }
 
+/// The OpenID provider, of the configuration; nothing is asked of it yet.
+fn openid(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Oidc>>> {
+    let Some(it) = &config.oidc else { return Ok(None) };
+    let client_secret = it.client_secret_file.as_deref().map(|file| {
+        let text = std::fs::read_to_string(file);
+        let text = text.with_context(|| format!("oidc.client_secret_file = {}", file.display()))?;
+        let text = Secret::new(text);
+        anyhow::Ok(Secret::new(text.expose().trim().to_owned()))
+    });
+    let settings = oidc::Settings {
+        issuer: it.issuer.clone(),
+        discovery: it.discovery.clone(),
+        anchors: it.anchors.clone(),
+        client_id: it.client_id.clone(),
+        client_secret: client_secret.transpose()?,
+        audiences: it.audiences.clone(),
+        clients: it.clients.clone(),
+        algorithms: it.algorithms.clone(),
+        acr: it.acr.clone(),
+        types: it.types.clone(),
+        by_signature: it.by_signature,
+        by_introspection: it.by_introspection,
+        subject_claim: it.subject_claim.clone(),
+        scope: it.scope.clone(),
+        acr_values: it.acr_values.clone(),
+        skew: it.skew,
+        timeout: it.timeout,
+    };
+    Ok(Some(Arc::new(Oidc::new(settings, Arc::clone(clock)).context("oidc.anchors")?)))
+}
+
 fn revocation(config: &Config) -> Revocation {
     let settings = &config.revocation;
     Revocation::new(revocation::Settings {
@@ -365,6 +512,7 @@ struct Doors {
     smtp: Vec<(SmtpDoor, TcpListener)>,
     imap: Vec<(ImapDoor, TcpListener)>,
     pop3: Vec<(Pop3Door, TcpListener)>,
+    ldap: Vec<(LdapDoor, TcpListener)>,
     managesieve: Option<TcpListener>,
     https: Option<TcpListener>,
     metrics: Option<TcpListener>,
@@ -390,10 +538,15 @@ impl Doors {
         for (door, address) in [(Pop3Door::Pop3, listen.pop3), (Pop3Door::Pop3s, listen.pop3s)] {
             pop3.extend(bind(address)?.map(|listener| (door, listener)));
         }
+        let mut ldap = Vec::new();
+        for (door, address) in [(LdapDoor::Ldap, listen.ldap), (LdapDoor::Ldaps, listen.ldaps)] {
+            ldap.extend(bind(address)?.map(|listener| (door, listener)));
+        }
         Ok(Self {
             smtp,
             imap,
             pop3,
+            ldap,
             managesieve: bind(listen.managesieve)?,
             https: bind(listen.https)?,
             metrics: bind(listen.metrics)?,
@@ -415,6 +568,10 @@ impl Doors {
             let (office, stop) = shared();
             let serving = server::pop3::serve(office, Arc::clone(&locks), listener, door, stop);
             tasks.spawn(serving.in_current_span());
+        }
+        for (door, listener) in self.ldap {
+            let (office, stop) = shared();
+            tasks.spawn(server::ldap::serve(office, listener, door, stop).in_current_span());
         }
         if let Some(listener) = self.managesieve {
             let (office, stop) = shared();
@@ -450,6 +607,7 @@ async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 async fn tidy(office: Arc<Office>, mut stop: Stop) {
+    flow::life::resume(&office).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -459,6 +617,14 @@ async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "delegations are over"),
             Err(error) => tracing::warn!(%error, "delegations that are over cannot be removed"),
+        }
+        match flow::life::sweep(&office).await {
+            Ok(swept) if swept == Default::default() => {}
+            Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
+            Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::approval::sweep(&office).await {
+            tracing::warn!(%error, "petitions that are over cannot be forgotten now");
         }
         for (what, swept) in [
             ("timelines", flow::timeline::sweep(&office).await),
@@ -587,6 +753,18 @@ impl KeyDesk for Desk {
 
     fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
         self.0.open_small("identity", sealed).ok()
+    }
+
+    fn seal(&self, context: &[u8], clear: &[u8]) -> Vec<u8> {
+        self.0.seal_login(context, clear)
+    }
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        self.0.open_login(context, sealed).ok()
+    }
+
+    fn digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32] {
+        self.0.login_digest(context, clear)
     }
 
     fn mailbox_keys(

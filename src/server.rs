@@ -2,6 +2,7 @@
 pub mod control;
 mod gate; // how connections come in and end, for all doors of long conversations
 pub mod imap;
+pub mod ldap;
 pub mod managesieve;
 pub mod pop3;
 pub mod smtp;

@@ -3,23 +3,29 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "a test prints its seed")]
 
+mod addressbook;
 mod certs;
 mod cli;
 mod clients;
+#[path = "directory/ldap.rs"]
+mod directory_ldap;
 mod exchange;
 mod house;
 mod imap;
 mod mime;
+mod oidc;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;
 mod pop3;
 mod postfix;
 mod powercut;
+mod publish;
 mod queue;
 mod quota;
 mod reports;
 mod revocation;
+mod setup;
 mod sieve;
 mod smtp;
 mod store;

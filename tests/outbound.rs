@@ -15,6 +15,8 @@ mod nameserver;
 mod doubts;
 #[path = "outbound/letters.rs"]
 mod letters;
+#[path = "outbound/records.rs"]
+mod records;
 #[path = "outbound/tls.rs"]
 mod tls;
 #[path = "outbound/pool.rs"]

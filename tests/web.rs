@@ -1,6 +1,7 @@
 //! The pages, in front of a paper relay.
 #![allow(clippy::unwrap_used, reason = "a helper that fails, fails its test")]
 
+mod account;
 mod admin;
 mod browser;
 mod chromium;
@@ -9,3 +10,4 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
+mod setup;

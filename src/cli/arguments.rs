@@ -7,8 +7,15 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::cli::approval::Approval;
 use crate::cli::certs::Certs;
+use crate::cli::holders::AppPassword;
+use crate::cli::holders::Holder;
+use crate::cli::dns::Dns;
+use crate::cli::life::Life;
+use crate::cli::directory::Directory;
 use crate::cli::queue::Queue;
+use crate::cli::publish::Publish;
 use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
@@ -83,7 +90,7 @@ Exits with 78 when something is wrong.")]
         format: Format,
     },
 
-    /// Make, list and re-key the mailboxes of this relay.
+    /// The mailboxes of this relay: make, list, re-key, suspend, close.
     #[command(subcommand)]
     Mailbox(Mailbox),
 
@@ -103,13 +110,29 @@ Exits with 78 when something is wrong.")]
     #[command(subcommand)]
     Certs(Certs),
 
+    /// The DNS records that lead mail and mail programs here.
+    #[command(subcommand)]
+    Dns(Dns),
+
     /// Who is logged in now, and ending it.
     #[command(subcommand)]
     Session(Session),
 
+    /// The copy of the national directory: import, age, search, drift.
+    #[command(subcommand)]
+    Directory(Directory),
+
     /// Who may read whose mailbox: delegations with their reason and their end.
     #[command(subcommand)]
     Team(Team),
+
+    /// What waits for a second administrator (life.four_eyes).
+    #[command(subcommand)]
+    Approval(Approval),
+
+    /// Our mailboxes in the national directory: what it knows, and telling it.
+    #[command(subcommand)]
+    Publish(Publish),
 
     /// Where a letter is, and what happened to it, recipient by recipient.
     ///
@@ -157,6 +180,8 @@ one on the same plus 1000.")]
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Mailbox {
+    #[command(flatten)]
+    Life(Life),
     /// Open a mailbox with its keys, folders and first password.
     ///
     /// Address and kind are for ever: an address is never given to another mailbox. The password
@@ -212,6 +237,12 @@ Examples:
   vaguemestre mailbox absence dr.martin@hopital.mssante.fr
   vaguemestre mailbox absence dr.martin@hopital.mssante.fr --off --reason \"is back\""))]
     Absence(Absence),
+    /// The professionals who open the mailbox with their own identity.
+    #[command(subcommand)]
+    Holder(Holder),
+    /// Passwords for single programs: named, limited, revocable.
+    #[command(subcommand)]
+    AppPassword(AppPassword),
     /// Set a new password. What is sealed stays readable: keys do not hang on passwords.
     #[command(after_help = REACH)]
     Passwd {

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::cli::Outcome;
+use crate::cli::approval;
 use crate::cli::arguments::Admin;
 use crate::cli::arguments::Arguments;
 use crate::cli::arguments::Command;
@@ -17,10 +18,15 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
+use crate::cli::holders;
+use crate::cli::dns;
+use crate::cli::life;
+use crate::cli::directory;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
 use crate::cli::queue;
+use crate::cli::publish;
 use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
@@ -84,8 +90,12 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command).await,
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
+        Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
+        Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
+        Command::Approval(command) => approval::run(command).await,
+        Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
@@ -139,6 +149,9 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
             show_with_password(response, shown, format)
         }
         Mailbox::List { config, format } => ask(&config, Request::MailboxList, format).await,
+        Mailbox::Life(command) => life::run(command).await,
+        Mailbox::Holder(command) => holders::holder(command).await,
+        Mailbox::AppPassword(command) => holders::app_password(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -209,12 +222,12 @@ fn version(format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(file: &Path) -> Result<Config, Failure> {
+pub(super) fn load(file: &Path) -> Result<Config, Failure> {
     Config::load(file).map_err(Failure::Configuration)
 }
 
 /// `-` keeps a patient's INS out of the process list and the shell's history.
-fn address_of(text: &str) -> anyhow::Result<Address> {
+pub(super) fn address_of(text: &str) -> anyhow::Result<Address> {
     let line;
     let text = if text == "-" {
         line = password::read_line().context("no address on standard input")?;
@@ -319,7 +332,7 @@ fn show_with_password(
 }
 
 fn mailbox_table(rows: &[MailboxRow]) -> Table {
-    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created"]);
+    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
     for row in rows {
         table.row([
             &row.kind,
@@ -328,6 +341,7 @@ fn mailbox_table(rows: &[MailboxRow]) -> Table {
             &row.listing,
             &row.state,
             &row.created,
+            &row.last_login,
         ]);
     }
     table

@@ -103,7 +103,7 @@ fn stty(setting: &str) -> bool {
     Command::new("stty").arg(setting).stdin(Stdio::inherit()).status().is_ok_and(|s| s.success())
 }
 
-fn generate() -> anyhow::Result<Secret<String>> {
+pub(super) fn generate() -> anyhow::Result<Secret<String>> {
     let mut random = [0_u8; LETTERS];
     aws_lc_rs::rand::fill(&mut random).ok().context("the system gave no random numbers")?;
     let mut password = String::with_capacity(LETTERS + LETTERS / 4);

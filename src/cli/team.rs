@@ -1,6 +1,7 @@
 //! `vaguemestre team`: who may read whose mailbox.
 use clap::Subcommand;
 
+use crate::cli::approval;
 use crate::cli::arguments::ConfigFile;
 use crate::cli::arguments::Format;
 use crate::cli::arguments::REACH;
@@ -151,6 +152,7 @@ fn show(answer: &team::Answer, format: Format) -> Result<(), Failure> {
             output::print_json(&serde_json::json!({ "done": text }))?;
         }
         team::Answer::Done(text) => output::print_line(text)?,
+        team::Answer::Waits(petition) => approval::show_waiting(petition, format)?,
         team::Answer::Away(away) if format.json => output::print_json(away)?,
         team::Answer::Away(away) => {
             let mut table = Table::new(&["Mailbox", "Substitute", "From", "Until", "State", "Why"]);

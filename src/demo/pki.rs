@@ -228,6 +228,11 @@ fn make_operator(
     if !names.contains(&host_text.as_str()) {
         names.push(&host_text);
     }
+    // Programs ask below these names for how to set themselves up.
+    let more = ["autoconfig", "autodiscover", "mta-sts"];
+    let more = more.map(|name| format!("{name}.{}", operator.hostname));
+    let mut people_names = names.clone();
+    people_names.extend(more.iter().map(String::as_str));
     let people_name = format!("{} DEMO", operator.hostname);
     let people = Leaf {
         subject: &[
@@ -235,7 +240,7 @@ fn make_operator(
             (DnType::OrganizationName, &operator.organisation),
             (DnType::CommonName, &people_name),
         ],
-        names: &names,
+        names: &people_names,
         purposes: &[ExtendedKeyUsagePurpose::ServerAuth],
         rsa: false,
         not_before: earlier(now, BACKDATED),
@@ -244,6 +249,7 @@ fn make_operator(
     // The offer "SERV SSL" of the real authority: one certificate, both roles.
     let mx = Leaf {
         subject: &mx_subject(operator),
+        names: &names,
         purposes: &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         ..people.clone()
     };

@@ -56,7 +56,7 @@ pub(super) struct Demo {
 }
 
 /// The ports of an operator, above its base.
-pub(super) const PORTS: [(&str, u16); 10] = [
+pub(super) const PORTS: [(&str, u16); 12] = [
     ("submission", 587),
     ("submissions", 465),
     ("mx", 25),
@@ -65,6 +65,8 @@ pub(super) const PORTS: [(&str, u16); 10] = [
     ("pop3", 110),
     ("pop3s", 995),
     ("managesieve", 4190),
+    ("ldap", 389),
+    ("ldaps", 636),
     ("https", 443),
     ("metrics", 90),
 ];

@@ -77,6 +77,29 @@ impl Rpps {
     }
 }
 
+/// A professional's national identity: `8` and the RPPS number. Pro Santé Connect calls it
+/// `SubjectNameID`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NationalId(Rpps);
+
+impl NationalId {
+    /// Parses `8` and a number whose key holds.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix('8').and_then(Rpps::parse).map(Self)
+    }
+
+    /// The number.
+    pub fn rpps(&self) -> &Rpps {
+        &self.0
+    }
+}
+
+impl fmt::Display for NationalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "8{}", self.0.as_str())
+    }
+}
+
 /// A structure's national identifier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StructureId {
@@ -161,5 +184,9 @@ mod tests {
     fn rpps_keys_check() {
         assert!(Rpps::parse("10001045367").is_some());
         assert!(Rpps::parse("10001045368").is_none());
+        assert_eq!(NationalId::parse("810001045367").unwrap().to_string(), "810001045367");
+        for bad in ["10001045367", "010001045367", "810001045368", "8", ""] {
+            assert!(NationalId::parse(bad).is_none(), "{bad}");
+        }
     }
 }

@@ -575,7 +575,146 @@ pub const MANAGESIEVE_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MANAGESIEVE_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Octets of what an absence says besides: a few paragraphs, in each automatic answer.
 pub const ABSENCE_TEXT_OCTETS_MAX: usize = 4_096;
+/// Octets of a bearer token; those of Pro Santé Connect have about two thousand.
+pub const TOKEN_OCTETS_MAX: usize = 16_384;
+/// How deep JSON of an OpenID provider may be; a professional's whole record has five levels.
+pub const JSON_DEPTH_MAX: usize = 12;
+/// Octets of one answer of an OpenID provider: description, keys, a token or a person's record.
+pub const OIDC_ANSWER_OCTETS_MAX: usize = 262_144;
+/// Keys of an OpenID provider that are kept.
+pub const OIDC_KEYS_MAX: usize = 64;
+/// Tokens whose signature was verified that are remembered until they end: two minutes of a
+/// thousand logins a second.
+pub const OIDC_VERIFIED_MAX: usize = 120_000;
+/// Logins that wait for fresh keys of the provider at the same time.
+pub const OIDC_WAITING_MAX: usize = 200;
+/// Logout messages that are remembered, so that none counts twice.
+pub const OIDC_LOGOUTS_MAX: usize = 10_000;
+/// Time in which somebody must come back from the OpenID provider's own page.
+pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// App passwords of one mailbox: every program of every device of a person, and some forgotten.
+pub const APP_PASSWORDS_MAX: usize = 50;
+/// Characters of the name of an app password or a passkey.
+pub const LOGIN_NAME_CHARACTERS_MAX: usize = 64;
+/// Letters and digits of an app password, five bits each: nobody guesses 100 bits, so that a
+/// keyed hash is enough to keep it.
+pub const APP_PASSWORD_LETTERS: usize = 20;
+/// Days until an app password ends, at most.
+pub const APP_PASSWORD_DAYS_MAX: u32 = 3_650;
+/// Holders of one mailbox: a practice has a dozen, a hospital's service some dozens.
+pub const HOLDERS_MAX: usize = 200;
+/// Mailboxes that one professional holds.
+pub const HELD_MAX: usize = 200;
+/// How often a last login or a last use is written at most: more often would be a disk sync for
+/// each connection of a telephone, and nobody decides anything by minutes.
+pub const LAST_LOGIN_EVERY: Duration = Duration::from_secs(3_600);
+/// Mailboxes whose last login is kept in memory, so that most logins read no row.
+pub const LAST_LOGINS_KEPT: usize = 100_000;
+/// Networks that a mailbox is used from and that are remembered: home, work, telephone, and some.
+pub const USUAL_NETWORKS_MAX: usize = 8;
+/// Passkeys of one mailbox.
+pub const PASSKEYS_MAX: usize = 10;
+/// Octets of one passkey, as the page's library writes it.
+pub const PASSKEY_OCTETS_MAX: usize = 4_096;
+/// Recovery codes that are made together.
+pub const RECOVERY_CODES: usize = 10;
+/// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.
+pub const RECOVERY_CODE_LETTERS: usize = 16;
+/// Octets of one LDAP message: the longest filters of mail programs have a few hundred.
+pub const LDAP_MESSAGE_OCTETS_MAX: usize = 65_536;
+/// The same before TLS, where only StartTLS and questions about the server are answered.
+pub const LDAP_CLEAR_OCTETS_MAX: usize = 4_096;
+/// Filters inside each other; Outlook nests six deep.
+pub const LDAP_FILTER_DEPTH_MAX: usize = 16;
+/// Terms and substrings of one filter; Thunderbird sends eleven for each word.
+pub const LDAP_FILTER_TERMS_MAX: usize = 256;
+/// Attributes that one search asks for; Thunderbird asks for some sixty.
+pub const LDAP_ATTRIBUTES_MAX: usize = 256;
+/// Controls of one request; two or three are usual.
+pub const LDAP_CONTROLS_MAX: usize = 16;
+/// Time in which an LDAP client must say StartTLS or bind.
+pub const LDAP_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time without a request after which an LDAP session ends; clients open another one unasked.
+pub const LDAP_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time in which an LDAP client must take an answer.
+pub const LDAP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time that open LDAP sessions get when the relay stops.
+pub const LDAP_STOP_GRACE: Duration = Duration::from_secs(5);
+/// Time that one search may take.
+pub const ADDRESSBOOK_SEARCH_TIME: Duration = Duration::from_secs(10);
+/// Entries that one search looks at more closely, of those that an index names.
+pub const ADDRESSBOOK_CANDIDATES_MAX: usize = 2_000;
+/// Searches in the directory's copy at the same time; each has a thread.
+pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
+/// Correspondents that are remembered, for the order of what a search finds. They take some 30
+/// octets each.
+pub const CORRESPONDENTS_MAX: usize = 200_000;
+/// Steps of a mailbox's history that are shown, the last ones.
+pub const LIFE_HISTORY_SHOWN_MAX: usize = 500;
+/// Mailboxes that one read of the sweep takes.
+pub const LIFE_SWEPT_AT_ONCE: usize = 200;
+/// Mailboxes that the clock may close, or end, in one day, however few there are.
+pub const LIFE_ENDS_A_DAY_MIN: u64 = 20;
+/// The same, as a share of all mailboxes: one in so many. A clock that jumps, or a rule that was
+/// written wrongly, is seen before it has done much.
+pub const LIFE_ENDS_A_DAY_SHARE: u64 = 50;
+/// Octets of a list of mailboxes to be made.
+pub const ROSTER_OCTETS_MAX: u64 = 16_777_216;
+/// Octets of its header.
+pub const ROSTER_HEADER_OCTETS_MAX: u64 = 4_096;
+/// Lines of it: what an administrator can look through, and what one approval names.
+pub const ROSTER_LINES_MAX: u64 = 20_000;
+/// Lines that are handed to the relay at once; with long names and addresses they fit a request.
+pub const ROSTER_LINES_AT_ONCE: usize = 50;
+/// Time in which a second administrator may answer.
+pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// Time after which what was asked and answered is forgotten here; the journal keeps it.
+pub const PETITION_KEPT: Duration = Duration::from_secs(90 * 86_400);
+/// Petitions that are looked at; more would be somebody playing.
+pub const PETITIONS_MAX: usize = 1_000;
+/// Octets of an Autodiscover question; Outlook's are some hundreds.
+pub const AUTODISCOVER_OCTETS_MAX: usize = 16_384;
+/// Elements inside each other in such a question; it has three.
+pub const AUTODISCOVER_DEPTH_MAX: usize = 8;
+/// Octets of what is typed into the search box of the pages.
+pub const WEB_FINDER_OCTETS_MAX: usize = 200;
+/// Mailboxes that the search box shows: more than that is no answer.
+pub const WEB_FOUND_MAX: usize = 50;
+/// Time for one change that the directory's API is told.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a change is tried in one run; the next run goes on.
+pub const PUBLISH_ATTEMPTS_MAX: u32 = 3;
+/// The first wait between two tries; it doubles.
+pub const PUBLISH_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest wait that the API may ask for within a run.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(30);
+/// Octets of a reason that is kept: a sentence.
+pub const PUBLISH_REASON_OCTETS_MAX: usize = 500;
+/// People whose password was right a short while ago and is remembered, as a keyed hash.
+pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Octets of a login name that is looked for in a directory.
+pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
+/// Octets of a directory's answer to one question.
+pub const LDAP_ANSWER_OCTETS_MAX: usize = 1_048_576;
+/// Levels of an LDAP message; a search result has six.
+pub const LDAP_DEPTH_MAX: usize = 16;
+/// Octets of a file with a password.
+pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
+/// Mailboxes that one entry of a directory names.
+pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Characters of a name that a directory gives to somebody.
+pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
+/// Levels of groups in groups.
+pub const LDAP_GROUP_LEVELS_MAX: usize = 10;
+/// Groups of one person that are looked at, on all levels.
+pub const LDAP_GROUPS_MAX: usize = 1_000;
+/// Groups that one question asks about.
+pub const LDAP_GROUPS_PER_QUESTION: usize = 50;
+/// Octets of a filter of the configuration.
+pub const LDAP_FILTER_OCTETS_MAX: usize = 4_096;
+/// Levels of such a filter's brackets.
+pub const LDAP_TEMPLATE_DEPTH_MAX: usize = 20;
 // Logging in.
 
 /// Octets of one response of a SASL exchange, without base64: a bearer token with signed claims
@@ -590,9 +729,42 @@ pub const SASL_NAME_OCTETS_MAX: usize = 512;
 pub const SCRAM_NONCE_OCTETS_MAX: usize = 256;
 /// Octets of a SCRAM salt that is made up for a name that nobody has; as long as the real ones.
 pub const SCRAM_SALT_OCTETS: usize = 16;
-/// Rounds that are told for such a name; as many as the real ones (RFC 7677 §4 asks for 4096 at least).
-pub const SCRAM_ITERATIONS: u32 = 10_000;
+/// Rounds of PBKDF2 under the SCRAM keys of a password, and that are told for a name that nobody
+/// has. The client computes them at each login: a telephone takes a tenth of a second
+/// (RFC 7677 §4 asks for 4096 at least).
+pub const SCRAM_ITERATIONS: u32 = 100_000;
 /// Sessions of people and software that may be open at the same time at all doors.
 pub const LIVE_SESSIONS_MAX: usize = 100_000;
 /// How long a session that must end may take to say so before its connection is cut.
 pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
+/// Mailboxes on one page of the administrators' list.
+pub const ADMIN_MAILBOXES_SHOWN: usize = 50;
+/// Reads of `LIFE_SWEPT_AT_ONCE` mailboxes that one page of a search costs; the next page goes on.
+pub const ADMIN_MAILBOX_READS_MAX: usize = 25;
+/// Octets of memory that the words and structures of a directory import may take: the real ones
+/// take some 70 MB.
+pub const EXTRACTION_INDEX_OCTETS_MAX: usize = 536_870_912;
+/// Octets of one PS_LibreAcces file, unpacked: the largest real one has about 1.2 GB.
+pub const PEOPLE_OCTETS_MAX: u64 = 4_294_967_296;
+/// Lines of the PS_LibreAcces files that an import keeps: the real ones have some 4.8 million.
+pub const PEOPLE_LINES_MAX: usize = 12_000_000;
+/// Octets of a directory file that is fetched: the real archives have 20 MB and some 400 MB.
+pub const DIRECTORY_FETCH_OCTETS_MAX: u64 = 1_073_741_824;
+/// Mailboxes whose last comparison with the directory is remembered: more than any operator has.
+pub const DRIFT_REMEMBERED_MAX: usize = 1_000_000;
+/// Octets of one answer of the directory's FHIR API: a page of fifty has some 300 KB.
+pub const FHIR_ANSWER_OCTETS_MAX: usize = 16_777_216;
+/// Pages of one question to the FHIR API: a delta of thirty days has some 2,000.
+pub const FHIR_PAGES_MAX: usize = 10_000;
+/// Mailboxes that one delta of the FHIR API tells: a month has some 10,000 new ones.
+pub const DELTA_MAILBOXES_MAX: usize = 50_000;
+/// Mailboxes that one search of an administrator shows.
+pub const DIRECTORY_SHOWN_MAX: usize = 1_000;
+/// How long a login is held at most, after failures, before its password is looked at. Mail
+/// programs wait half a minute and more.
+pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
+/// Logins that are held at the same time; further ones are turned away.
+pub const LOGINS_HELD_MAX: usize = 2_000;
+/// Logins from where nobody of that name came from lately, that directories look at together.
+/// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
+pub const STRANGERS_AT_ONCE: usize = 16;

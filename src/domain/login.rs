@@ -1,5 +1,6 @@
 //! Logging in: by which mechanism, at which door, and for what.
 use std::fmt;
+use std::net::IpAddr;
 
 /// A SASL mechanism that we speak (RFC 4422).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +65,7 @@ pub enum Entrance {
     ManageSieve,
     /// The pages.
     Pages,
-    /// The address book, over LDAP or CardDAV.
+    /// The address book, over LDAP.
     AddressBook,
 }
 
@@ -171,5 +172,103 @@ impl Source {
     /// The source of a name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Local, Self::Ldap, Self::Oidc].into_iter().find(|source| source.name() == name)
+    }
+}
+
+/// A network of clients, as `192.0.2.0/24` or `2001:db8::/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// The first `bits` bits of an address. An IPv4 address in IPv6's clothes is one of IPv4.
+    pub fn around(ip: IpAddr, bits: u8) -> Self {
+        let ip = ip.to_canonical();
+        let bits = bits.min(width(ip));
+        Self { address: cut(ip, bits), bits }
+    }
+
+    /// The neighbourhood of an address: what one site, or one provider's router, has (/24 of
+    /// IPv4, /48 of IPv6).
+    pub fn neighbourhood(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => Self::around(ip, 24),
+            IpAddr::V6(_) => Self::around(ip, 48),
+        }
+    }
+
+    /// Reads `address/bits`, or one address. Bits of the address beyond the network must be zero:
+    /// whoever writes `10.1.2.3/8` meant something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address.parse::<IpAddr>().ok()?, Some(bits)),
+            None => (text.parse::<IpAddr>().ok()?, None),
+        };
+        let bits = match bits {
+            Some(bits) if bits.bytes().all(|c| c.is_ascii_digit()) => bits.parse().ok()?,
+            Some(_) => return None,
+            None => width(address),
+        };
+        let network = Self { address, bits };
+        (bits <= width(address) && cut(address, bits) == address).then_some(network)
+    }
+
+    /// True when the address is in it.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        width(ip) == width(self.address) && cut(ip, self.bits) == self.address
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+const fn width(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// The address with everything after its first `bits` bits zero.
+fn cut(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(four) => {
+            let mask = u32::MAX.checked_shl(u32::from(32 - bits.min(32))).unwrap_or(0);
+            IpAddr::V4((u32::from(four) & mask).into())
+        }
+        IpAddr::V6(six) => {
+            let mask = u128::MAX.checked_shl(u32::from(128 - bits.min(128))).unwrap_or(0);
+            IpAddr::V6((u128::from(six) & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_own_addresses_and_no_others() {
+        let network = |text| Network::parse(text).unwrap();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(network("192.0.2.0/24").contains(ip("192.0.2.255")));
+        assert!(network("192.0.2.0/24").contains(ip("::ffff:192.0.2.7")));
+        assert!(!network("192.0.2.0/24").contains(ip("192.0.3.0")));
+        assert!(!network("192.0.2.0/24").contains(ip("2001:db8::1")));
+        assert!(network("0.0.0.0/0").contains(ip("203.0.113.9")));
+        assert!(network("2001:db8::/32").contains(ip("2001:db8:ffff::1")));
+        assert!(!network("2001:db8::/32").contains(ip("2001:db9::1")));
+        assert!(network("192.0.2.1").contains(ip("192.0.2.1")));
+        assert_eq!(network("192.0.2.1").to_string(), "192.0.2.1/32");
+        for bad in ["10.1.2.3/8", "10.0.0.0/33", "10.0.0.0/+8", "10.0.0.0/", "ward", "/8", ""] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+        assert_eq!(Network::around(ip("::ffff:192.0.2.7"), 24), network("192.0.2.0/24"));
     }
 }

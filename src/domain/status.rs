@@ -103,13 +103,15 @@ pub enum Refusal {
     StoreFull,
     /// A directory, key or list that we need did not answer.
     DependencyFailed,
+    /// The directory that knows people's passwords does not answer; later.
+    DirectoryAway,
     /// The relay is stopping.
     Stopping,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AuthRequired,
         Self::AuthFailed,
         Self::SenderNotYours,
@@ -142,6 +144,7 @@ impl Refusal {
         Self::StoreFailed,
         Self::StoreFull,
         Self::DependencyFailed,
+        Self::DirectoryAway,
         Self::Stopping,
     ];
 
@@ -160,6 +163,7 @@ impl Refusal {
                 | Self::StoreFailed
                 | Self::StoreFull
                 | Self::DependencyFailed
+                | Self::DirectoryAway
                 | Self::Stopping
         )
     }
@@ -199,6 +203,7 @@ impl Refusal {
             Self::StoreFailed => "store-failed",
             Self::StoreFull => "store-full",
             Self::DependencyFailed => "dependency-failed",
+            Self::DirectoryAway => "directory-away",
             Self::Stopping => "stopping",
         }
     }

@@ -10,7 +10,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+
 use crate::domain::address::Domain;
+use crate::domain::limits;
 use crate::domain::login::Entrance;
 use crate::domain::login::Means;
 use crate::domain::login::Mechanism;
@@ -22,12 +26,20 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::login::live::Sessions;
 use crate::flow::login::live::TokenTimes;
+use crate::flow::login::throttle::Counted;
 use crate::flow::login::throttle::Throttle;
+use crate::flow::login::throttle::Tried;
+use crate::flow::login::throttle::Turn;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
+use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::chain::Admitted;
 use crate::infra::directory::chain::Chain;
+use crate::infra::metrics::Metrics;
+
+/// How long a login from nowhere usual waits for its turn.
+const STRANGERS_WAIT: Duration = Duration::from_secs(10);
 
 /// Somebody at a door, before they are known.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +70,11 @@ pub struct Logins {
     chain: Arc<Chain>,
     clock: Arc<dyn Clock>,
     throttle: Throttle,
+    /// Places for logins that are held.
+    held: Semaphore,
+    /// Turns of those who come from nowhere usual.
+    strangers: Arc<Semaphore>,
+    metrics: Option<Arc<Metrics>>,
     settings: Settings,
     sessions: Sessions,
 }
@@ -79,8 +96,8 @@ pub struct Settings {
 }
 
 impl Logins {
-    /// Logins against directories; in a minute, `failures_per_minute` are allowed for one name
-    /// from one network, and ten times as many from the network.
+    /// Logins against directories; after `failures_per_minute` with one name from one address, or
+    /// ten times as many from the address, tries are turned away for a while.
     pub fn new(chain: Arc<Chain>, clock: Arc<dyn Clock>, failures_per_minute: u32) -> Self {
         let times =
             TokenTimes { session: Duration::from_secs(14_400), idle: Duration::from_secs(1_800) };
@@ -93,7 +110,23 @@ impl Logins {
             token_times: times,
         };
         let sessions = Sessions::new(Arc::clone(&clock), times);
-        Self { chain, clock, throttle: Throttle::new(failures_per_minute), settings, sessions }
+        Self {
+            chain,
+            clock,
+            throttle: Throttle::new(failures_per_minute),
+            held: Semaphore::new(limits::LOGINS_HELD_MAX),
+            strangers: Arc::new(Semaphore::new(limits::STRANGERS_AT_ONCE)),
+            metrics: None,
+            settings,
+            sessions,
+        }
+    }
+
+    /// Attempts are counted there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// With these settings. Nobody has logged in yet.
@@ -111,54 +144,176 @@ impl Logins {
 
     /// The mailbox that name and password open. All doors log in here.
     ///
-    /// Refuses with `AuthFailed`, `TooManyFromPeer` (for a minute), `Busy` or `DependencyFailed`.
+    /// Refuses with `AuthFailed`, `TooManyFromPeer` (for minutes), `Busy`, `DirectoryAway` or
+    /// `DependencyFailed`. A password that is right and opens nothing here (another door, another
+    /// network) is answered as a wrong one is, after the same work, and counts as one.
     pub async fn login(
         &self,
         visitor: Visitor,
         name: &str,
         password: &Secret<String>,
     ) -> Result<Login, Refusal> {
-        match self.chain.recently(name, password).await {
-            Ok(Some(admitted)) => return self.let_in(visitor, admitted),
-            Ok(None) => {}
-            Err(error) => return Err(unanswered(&error)),
+        let tried = self.tried(visitor, name);
+        if tried.is_none_or(|tried| self.throttle.may_glance(tried)) {
+            match self.chain.recently(name, password).await {
+                Ok(Some(admitted)) => {
+                    if let Ok(login) = self.let_in(visitor, admitted) {
+                        self.welcome(visitor, tried, &login).await;
+                        return Ok(login);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return Err(self.told(visitor, "password", unanswered(&error))),
+            }
         }
-        let caller = visitor.ip.map(|ip| self.throttle.caller(ip, name));
-        let now = self.clock.now();
-        // Before the password is hashed, so that guesses made at the same time count as well.
-        if caller.is_some_and(|caller| !self.throttle.count(caller, now)) {
-            return Err(Refusal::TooManyFromPeer);
-        }
-        let verdict = match self.chain.password(name, password).await {
-            Ok(Some(admitted)) => Ok(admitted),
-            Ok(None) => return Err(Refusal::AuthFailed),
-            Err(error) => Err(unanswered(&error)),
+        let attempt = self.attempt(visitor, name).await?;
+        let verdict = self.chain.password(name, password).await;
+        self.settle(visitor, attempt, "password", verdict).await
+    }
+
+    /// Counts an attempt before it is looked at, so that attempts made at the same time count,
+    /// and waits until it may be.
+    async fn attempt(&self, visitor: Visitor, name: &str) -> Result<Attempt, Refusal> {
+        let Some(tried) = self.tried(visitor, name) else {
+            return Ok(Attempt { counted: None, _turn: None });
         };
-        if let Some(caller) = caller {
-            self.throttle.refund(caller, now);
+        let turned_away = || self.told(visitor, "unread", Refusal::TooManyFromPeer);
+        let now = self.clock.now();
+        let mut is_usual = self.throttle.is_usual(tried);
+        if !is_usual && self.throttle.would_wait(tried, now) {
+            // What was usual before the last start.
+            is_usual = self.chain.mailboxes().is_usual(name, tried.neighbourhood()).await;
         }
-        self.let_in(visitor, verdict?)
+        let Turn::In(wait, counted) = self.throttle.count(tried, is_usual, now) else {
+            return Err(turned_away());
+        };
+        if !wait.is_zero() {
+            let Ok(_place) = self.held.try_acquire() else { return Err(turned_away()) };
+            tokio::time::sleep(wait).await;
+        }
+        let mut turn = None;
+        if !is_usual {
+            let next = Arc::clone(&self.strangers).acquire_owned();
+            match tokio::time::timeout(STRANGERS_WAIT, next).await {
+                Ok(Ok(permit)) => turn = Some(permit),
+                _ => {
+                    self.throttle.refund(tried, counted);
+                    return Err(self.told(visitor, "unread", Refusal::Busy));
+                }
+            }
+        }
+        Ok(Attempt { counted: Some((tried, counted)), _turn: turn })
+    }
+
+    /// What a directory said, as a login at this door.
+    async fn settle(
+        &self,
+        visitor: Visitor,
+        attempt: Attempt,
+        means: &'static str,
+        verdict: Result<Option<Admitted>, DirectoryError>,
+    ) -> Result<Login, Refusal> {
+        let tried = attempt.counted.map(|(tried, _)| tried);
+        let login = match verdict {
+            Ok(Some(admitted)) => self.let_in(visitor, admitted),
+            Ok(None) => Err(Refusal::AuthFailed),
+            Err(error) => {
+                // Not refunded: while a directory is away, nobody may guess local passwords.
+                if !matches!(error, DirectoryError::Unsettled { .. }) {
+                    self.refund(&attempt);
+                }
+                return Err(self.told(visitor, means, unanswered(&error)));
+            }
+        };
+        match login {
+            Ok(login) => {
+                self.refund(&attempt);
+                self.welcome(visitor, tried, &login).await;
+                Ok(login)
+            }
+            Err(refusal) => Err(self.told(visitor, means, refusal)),
+        }
+    }
+
+    fn refund(&self, attempt: &Attempt) {
+        if let Some((tried, counted)) = attempt.counted {
+            self.throttle.refund(tried, counted);
+        }
+    }
+
+    /// What is remembered of somebody who came in.
+    async fn welcome(&self, visitor: Visitor, tried: Option<Tried>, login: &Login) {
+        let at = self.clock.now();
+        if let Some(tried) = tried {
+            self.throttle.came_in(tried, at);
+        }
+        let arrival = Arrival {
+            mailbox: login.account.id,
+            means: login.means.clone(),
+            entrance: visitor.entrance,
+            ip: visitor.ip,
+            at,
+        };
+        self.chain.mailboxes().arrived(&arrival).await;
+        self.tally(visitor, "succeeded", login.means.name());
+    }
+
+    fn told(&self, visitor: Visitor, means: &'static str, refusal: Refusal) -> Refusal {
+        let result = match refusal {
+            Refusal::AuthFailed => "refused",
+            Refusal::TooManyFromPeer => "turned-away",
+            Refusal::Busy => "busy",
+            _ => "unanswered",
+        };
+        self.tally(visitor, result, means);
+        refusal
+    }
+
+    fn tally(&self, visitor: Visitor, result: &'static str, means: &'static str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.login_attempt(visitor.entrance.name(), result, means);
+        }
+    }
+
+    /// How an attempt is counted: by address, and by name as the mailbox is called.
+    fn tried(&self, visitor: Visitor, name: &str) -> Option<Tried> {
+        let ip = visitor.ip?;
+        Some(match (&self.settings.home, name.contains('@')) {
+            (Some(home), false) => self.throttle.tried(ip, &format!("{name}@{home}")),
+            _ => self.throttle.tried(ip, name),
+        })
     }
 
     /// Whether what a directory admits is good for this door. That a password is right is nobody's
     /// business where it opens nothing.
     fn let_in(&self, visitor: Visitor, admitted: Admitted) -> Result<Login, Refusal> {
-        let Admitted { account, source, means, scope, until } = admitted;
+        let Admitted { account, source, means, scope, network, until } = admitted;
         let is_page = visitor.entrance == Entrance::Pages;
         // A patient reads and answers on the inbox page, and nowhere else.
         let is_at_home = account.kind != MailboxKind::Citizen || is_page;
         let may_show = is_page || self.settings.passwords_on_clients || means != Means::Password;
-        if !is_at_home || !may_show || !scope.covers(visitor.entrance.needs()) {
+        // Without an address somebody calls from this machine.
+        let is_near = network.zip(visitor.ip).is_none_or(|(network, ip)| network.contains(ip));
+        if !is_at_home || !is_near || !may_show || !scope.covers(visitor.entrance.needs()) {
             return Err(Refusal::AuthFailed);
         }
         Ok(Login { account, source, means, scope, until })
     }
 }
 
+/// An attempt that is being looked at. It counts as a failure until the directory has said yes,
+/// also when the client goes away meanwhile.
+struct Attempt {
+    counted: Option<(Tried, Counted)>,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
 /// What is said when a directory did not answer.
 pub(in crate::flow) fn unanswered(error: &DirectoryError) -> Refusal {
     match error {
         DirectoryError::Busy => Refusal::Busy,
+        // The chain tells the log once, and not at each login.
+        DirectoryError::Away { .. } | DirectoryError::Unsettled { .. } => Refusal::DirectoryAway,
         error => {
             tracing::error!(%error, "the directory did not answer");
             Refusal::DependencyFailed

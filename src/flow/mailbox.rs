@@ -6,6 +6,7 @@
 mod append;
 mod contents;
 mod deposit;
+mod ending;
 mod folders;
 mod head;
 pub mod index;

@@ -15,17 +15,24 @@ use crate::domain::operator::OperatorDn;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
+use crate::flow::directory;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
+use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::chain::Chain;
+use crate::infra::directory::factors::Factors;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::dns::Dns;
 use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
@@ -58,12 +65,26 @@ pub struct Office {
     pub spool_keys: MailboxKeys,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
+    /// Who says who somebody is, in their order; how they do.
+    pub directories: Arc<Chain>,
+    /// Second factors of the pages.
+    pub factors: Factors,
+    /// The OpenID provider, when there is one.
+    pub openid: Option<Arc<Oidc>>,
+    /// Who last logged in when; without it nobody is taken for inactive.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
     /// Login attempts, throttled.
     pub logins: Logins,
     /// The trust space.
     pub trust: Arc<TrustSpace>,
     /// The national directory's copy.
     pub replica: Option<Arc<Replica>>,
+    /// One run of publication at a time.
+    pub publishing: Publishing,
+    /// What the address book remembers.
+    pub addressbook: AddressBook,
+    /// What is remembered about that copy.
+    pub directory: Arc<directory::State>,
     /// Letters that have arrived.
     pub mailboxes: Mailboxes,
     /// Facts.

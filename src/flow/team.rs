@@ -19,6 +19,7 @@ use crate::domain::fact::DelegationStep;
 use crate::domain::fact::Event;
 use crate::domain::fact::Fact;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::rights::Rights;
 use crate::domain::time::Timestamp;
@@ -175,6 +176,25 @@ pub async fn sweep(office: &Arc<Office>) -> Result<usize, String> {
         ended += 1;
     }
     Ok(ended)
+}
+
+/// Removes the delegations of a mailbox that has ended; answers how many there were.
+///
+/// # Errors
+/// A sentence for the log; what is left is done the next time.
+pub async fn forget_mailbox(office: &Office, id: &MailboxId) -> Result<usize, String> {
+    let range = store::prefix(&[DELEGATIONS, id.as_bytes()].concat());
+    let page = office.store.scan(range, limits::SCAN_ROWS_MAX).await;
+    let page = page.map_err(|error| error.to_string())?;
+    if page.rows.is_empty() {
+        return Ok(0);
+    }
+    let mut batch = Batch::new();
+    for (key, _) in &page.rows {
+        batch.delete(key.to_vec());
+    }
+    office.store.commit(batch).await.map_err(|error| error.to_string())?;
+    Ok(page.rows.len())
 }
 
 /// Journal and ledger.

@@ -1,12 +1,21 @@
 //! Who has a mailbox here, and who may log in to it.
 pub mod accounts;
 pub mod chain;
+pub mod ldap;
+pub mod factors;
+mod hashing;
+mod letters;
+pub mod oidc;
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::domain::address::Address;
+use crate::domain::login::Entrance;
 use crate::domain::login::Means;
+use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::mailbox::Listing;
@@ -53,7 +62,7 @@ pub struct NewAccount<'a> {
 }
 
 /// Why the directory did not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The store failed.
     #[error("directory: {0}")]
@@ -81,10 +90,17 @@ pub enum DirectoryError {
         /// Why, without names of people and without secrets.
         reason: String,
     },
+    /// A directory outside did not answer, and another one says no: the first might have said
+    /// yes, so this is not the end, but it was a guess and counts as one.
+    #[error("{} does not answer, and another directory says no", .away.name())]
+    Unsettled {
+        /// Which one did not answer.
+        away: Source,
+    },
 }
 
 /// What a directory says about somebody who showed something.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Verdict {
     /// It never heard of the name: the next directory may have.
     Stranger,
@@ -101,12 +117,31 @@ pub struct Identified {
     pub mailboxes: Vec<Address>,
     /// National identity, `8` + RPPS, when the directory has it: what it holds opens, too.
     pub national_id: Option<String>,
+    /// What people call them, when the directory says so.
+    pub display_name: Option<String>,
     /// What they showed.
     pub means: Means,
     /// What it is good for.
     pub scope: Scope,
+    /// The only network from which it is good; `None` for all.
+    pub network: Option<Network>,
     /// When what they showed ends; a session outlives it, but not by long.
     pub until: Option<Timestamp>,
+}
+
+/// Somebody who has just come in.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Into which mailbox.
+    pub mailbox: MailboxId,
+    /// What they showed.
+    pub means: Means,
+    /// By which door.
+    pub entrance: Entrance,
+    /// From where; `None` for this machine.
+    pub ip: Option<IpAddr>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a server keeps of a password for SCRAM (RFC 5803): it does not log in with it.
@@ -120,6 +155,20 @@ pub struct ScramKeys {
     pub stored_key: Secret<[u8; 32]>,
     /// HMAC(SaltedPassword, "Server Key").
     pub server_key: Secret<[u8; 32]>,
+    /// Keys of the same mailbox's app passwords, with the same salt and rounds: whoever proves to
+    /// know one of these is who it says.
+    pub app_passwords: Vec<AppScramKeys>,
+}
+
+/// What a server keeps of an app password for SCRAM.
+#[derive(Debug)]
+pub struct AppScramKeys {
+    /// As of [`ScramKeys`].
+    pub stored_key: Secret<[u8; 32]>,
+    /// As of [`ScramKeys`].
+    pub server_key: Secret<[u8; 32]>,
+    /// Whom it is good for, and for what.
+    pub identified: Identified,
 }
 
 /// Says who somebody is: local accounts, an LDAP directory, an OpenID provider.
@@ -147,6 +196,29 @@ pub trait Directory: Send + Sync {
         Ok(None)
     }
 
+    /// What was right is remembered for `login.cache_seconds` by the chain, and only as long as
+    /// this mark is the same: it changes with whatever the directory keeps about the name. A
+    /// directory that cannot tell has one mark for ever. `None`: the chain remembers nothing,
+    /// because the directory does it better (`recently_verified`), or nobody should.
+    async fn mark(&self, _name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
+        Ok(None)
+    }
+
+    /// Takes as long as `password` takes, and tells nobody anything: when another directory
+    /// has said no, the answer must not come sooner than for a name that nobody knows.
+    async fn pretend(&self, _name: &str) {}
+
+    /// What is wrong with its set-up or its servers, with the key to mend, for the log.
+    async fn probe(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Tries servers that were away, so that no login waits for one of these. Whether anybody
+    /// answers, and if not why; `None`: it does not watch itself.
+    async fn revive(&self) -> Option<Result<(), String>> {
+        None
+    }
+
     /// What SCRAM needs about a name; `None` where a directory keeps no such thing.
     async fn scram(&self, _name: &str) -> Result<Option<ScramKeys>, DirectoryError> {
         Ok(None)
@@ -166,6 +238,15 @@ pub trait Mailboxes: Send + Sync {
 
     /// Mailboxes of which a professional is the holder or a co-holder, by `8` + RPPS.
     async fn held_by(&self, national_id: &str) -> Result<Vec<Address>, DirectoryError>;
+
+    /// Remembers that somebody came in. Durable soon; it neither waits for that nor fails.
+    async fn arrived(&self, _arrival: &Arrival) {}
+
+    /// True when somebody came into the mailbox of this login name from this network lately. The
+    /// answer never leaves this machine: it would tell that the name exists.
+    async fn is_usual(&self, _name: &str, _network: Network) -> bool {
+        false
+    }
 }
 
 /// What the directory asks of the keyring. `relay` lends it: rooms of this floor do not know
@@ -177,6 +258,13 @@ pub trait KeyDesk: Send + Sync {
     fn seal_identity(&self, clear: &[u8]) -> Vec<u8>;
     /// Opens what `seal_identity` made.
     fn open_identity(&self, sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
+    /// Seals what is kept of a login. What it is and whose is bound in (`context`): moved to
+    /// another row it does not open.
+    fn seal(&self, context: &[u8], clear: &[u8]) -> Vec<u8>;
+    /// Opens what `seal` made in the same context.
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
+    /// A keyed digest that means nothing to whoever has the store and not the master key.
+    fn digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32];
     /// Public certificate and wrapped secret keys of a new mailbox.
     fn mailbox_keys(
         &self,

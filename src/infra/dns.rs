@@ -1,10 +1,12 @@
 //! Where a domain's mail goes: MX and address records.
+mod records; // any records, for administrators
 mod system; // the DNS of the configuration, or of the machine
 
 use std::net::IpAddr;
 
 use crate::domain::address::Domain;
 
+pub use records::Answer;
 pub use system::SystemDns;
 
 /// Answers about names. A trait, because tests have a DNS of their own.

@@ -29,6 +29,8 @@ pub struct Keyring {
     wraps: BoxKey,
     small: BoxKey,
     addresses: DigestKey,
+    logins: BoxKey,
+    login_digests: DigestKey,
 }
 
 /// A public OpenPGP certificate, ready to be sealed to. Cheap to clone.
@@ -105,6 +107,8 @@ impl Keyring {
             wraps: BoxKey::derive(root, "mailbox keys"),
             small: BoxKey::derive(root, "small facts"),
             addresses: DigestKey::derive(root, "address lookup"),
+            logins: BoxKey::derive(root, "logins"),
+            login_digests: DigestKey::derive(root, "login digests"),
         }
     }
 
@@ -168,6 +172,25 @@ impl Keyring {
     /// Opens what [`Keyring::seal_small`] made for the same purpose.
     pub fn open_small(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
         self.small.open(purpose.as_bytes(), sealed).ok_or(KeyError::Open)
+    }
+
+    /// Seals what the relay keeps of a login; `context` (what it is, and whose) is bound in.
+    pub fn seal_login(&self, context: &[u8], clear: &[u8]) -> Vec<u8> {
+        self.logins.seal(context, clear)
+    }
+
+    /// Opens what [`Keyring::seal_login`] made in the same context.
+    pub fn open_login(&self, context: &[u8], sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
+        self.logins.open(context, sealed).ok_or(KeyError::Open)
+    }
+
+    /// A keyed digest of something about a login, in a context.
+    pub fn login_digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32] {
+        let mut whole = Zeroizing::new(Vec::with_capacity(8 + context.len() + clear.len()));
+        whole.extend_from_slice(&(context.len() as u64).to_be_bytes());
+        whole.extend_from_slice(context);
+        whole.extend_from_slice(clear);
+        self.login_digests.digest(&whole)
     }
 
     /// A random password or token of 128 bits in a URL-safe alphabet.

@@ -5,12 +5,14 @@
 //! could fill our memory with label values, or write somebody's name into one.
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -20,8 +22,19 @@ use crate::domain::status::EnhancedStatus;
 use crate::domain::time::Timestamp;
 
 /// The doors that a label may name, in the order in which pages show them.
-pub const DOORS: [&str; 9] =
-    ["submission", "submissions", "mx", "imap", "imaps", "pop3", "pop3s", "managesieve", "https"];
+pub const DOORS: [&str; 11] = [
+    "submission",
+    "submissions",
+    "mx",
+    "imap",
+    "imaps",
+    "pop3",
+    "pop3s",
+    "managesieve",
+    "ldap",
+    "ldaps",
+    "https",
+];
 
 /// Content type of [`Metrics::render`].
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,10 +46,16 @@ pub struct Metrics {
     octets: Family<EventLabels, Counter>,
     sessions: Family<DoorLabels, Gauge>,
     logins: Family<LoginLabels, Counter>,
+    login_attempts: Family<AttemptLabels, Counter>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
+    directory_questions: Family<QuestionLabels, Counter>,
+    directory_seconds: Family<DirectoryLabels, Histogram>,
+    directory_away: Family<DirectoryLabels, Gauge>,
+    directory_age: Gauge,
+    directory_mailboxes: Gauge,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
 }
@@ -60,9 +79,30 @@ struct LoginLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    entrance: &'static str,
+    result: &'static str,
+    means: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RoleLabels {
     role: &'static str,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QuestionLabels {
+    directory: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectoryLabels {
+    directory: &'static str,
+}
+
+/// From an answer out of memory to a server that lets people wait.
+const QUESTION_SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -88,6 +128,12 @@ impl Metrics {
         registry.register("octets", "Octets of the letters of these facts", octets.clone());
         registry.register("sessions", "Open sessions", sessions.clone());
         registry.register("logins", "Login attempts", logins.clone());
+        let login_attempts = Family::default();
+        registry.register(
+            "login_attempts",
+            "Login attempts by entrance, result and what was shown",
+            login_attempts.clone(),
+        );
         registry.register("queue_rows", "Recipients waiting in the queue", queue_rows.clone());
         registry.register(
             "queue_oldest_timestamp_seconds",
@@ -100,7 +146,39 @@ impl Metrics {
             "Seconds until the first certificate of our own chain ends; negative when it is over",
             certificate_expiry.clone(),
         );
+        let directory_age = Gauge::default();
+        registry.register(
+            "directory_age_seconds",
+            "Age of the copy of the national directory; 0 while there is none",
+            directory_age.clone(),
+        );
+        let directory_mailboxes = Gauge::default();
+        registry.register(
+            "directory_mailboxes",
+            "Mailboxes in the copy of the national directory",
+            directory_mailboxes.clone(),
+        );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
+        let directory_questions = Family::default();
+        let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(QUESTION_SECONDS)
+        });
+        let directory_away = Family::<DirectoryLabels, Gauge>::default();
+        registry.register(
+            "directory_questions",
+            "Logins put to a directory, or answered from memory",
+            directory_questions.clone(),
+        );
+        registry.register(
+            "directory_question_seconds",
+            "Time until a directory, or the memory of it, answered",
+            directory_seconds.clone(),
+        );
+        registry.register(
+            "directory_away_since_timestamp_seconds",
+            "When a directory stopped answering (Unix time), 0 when it answers",
+            directory_away.clone(),
+        );
         // A door that nobody has used yet reads as 0 and not as missing.
         for door in DOORS {
             sessions.get_or_create(&DoorLabels { door }).set(0);
@@ -112,10 +190,16 @@ impl Metrics {
             octets,
             sessions,
             logins,
+            login_attempts,
             queue_rows,
             queue_oldest,
             certificate_expiry,
             alerts,
+            directory_questions,
+            directory_seconds,
+            directory_away,
+            directory_age,
+            directory_mailboxes,
             oldest,
         }
     }
@@ -143,6 +227,33 @@ impl Metrics {
     pub fn login(&self, door: &'static str, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.logins.get_or_create(&LoginLabels { door: known(door), result }).inc();
+    }
+
+    /// A directory (`local`, `ldap`, `oidc`) was asked: `vaguemestre_directory_questions_total` and
+    /// `vaguemestre_directory_question_seconds`.
+    pub fn directory_asked(&self, directory: &'static str, result: &'static str, took: Duration) {
+        self.directory_questions.get_or_create(&QuestionLabels { directory, result }).inc();
+        let seconds = took.as_secs_f64();
+        self.directory_seconds.get_or_create(&DirectoryLabels { directory }).observe(seconds);
+    }
+
+    /// A directory went away, or answers (`None`):
+    /// `vaguemestre_directory_away_since_timestamp_seconds`.
+    pub fn directory_away(&self, directory: &'static str, since: Option<Timestamp>) {
+        let moment = since.map_or(0, Timestamp::as_seconds);
+        let gauge = self.directory_away.get_or_create(&DirectoryLabels { directory });
+        gauge.set(i64::try_from(moment).unwrap_or(i64::MAX));
+    }
+
+    /// What came of a login, in the words of `flow::login`:
+    /// `vaguemestre_login_attempts_total{entrance,result,means}`.
+    pub fn login_attempt(
+        &self,
+        entrance: &'static str,
+        result: &'static str,
+        means: &'static str,
+    ) {
+        self.login_attempts.get_or_create(&AttemptLabels { entrance, result, means }).inc();
     }
 
     /// An alarm was raised: `vaguemestre_alerts_total`.
@@ -177,6 +288,12 @@ impl Metrics {
     }
 
     /// When one of our own certificates (`people`, `operator`) ends:
+    /// The copy of the national directory.
+    pub fn directory(&self, age: std::time::Duration, mailboxes: u64) {
+        self.directory_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.directory_mailboxes.set(i64::try_from(mailboxes).unwrap_or(i64::MAX));
+    }
+
     /// `vaguemestre_certificate_expiry_seconds{role}`.
     pub fn certificate_expiry(&self, role: &'static str, end: Timestamp, now: Timestamp) {
         let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ mod material; // PEM files: chains, keys, anchors
 mod peer; // a certificate's names
 pub mod fetch; // documents over HTTP(S), bounded
 mod path; // from a certificate to an anchor
-mod tls; // the three TLS configurations of a relay
+mod tls; // the TLS configurations of a relay
 
 use std::net::SocketAddr;
 
@@ -37,6 +37,7 @@ pub use tls::people_tls;
 pub use tls::people_tls_asking;
 pub use tls::shown;
 pub use tls::towards_operators_tls;
+pub use tls::towards_servers_tls;
 
 /// Connections that wait for `accept`: a burst of a whole ward's clients after a restart.
 const BACKLOG: u32 = 1_024;

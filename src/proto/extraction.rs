@@ -5,6 +5,8 @@
 //! not in it, so a missing address proves nothing. Columns are found by their names, because new
 //! ones were added over the years. There is no quoting: a `"` is a letter like others.
 
+pub mod people; // who is a professional, and where they work
+
 /// Octets of one line; the real ones have about 170.
 pub const LINE_OCTETS_MAX: usize = 16_384;
 
@@ -16,13 +18,10 @@ const RPPS: &str = "8";
 
 /// Where each column that we read stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    columns: usize,
-    positions: [usize; Column::ALL.len()],
-}
+pub struct Header(Columns<{ Column::ALL.len() }>);
 
 /// One line, as it was published; nothing is checked but its form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row<'a> {
     /// `PER` or `ORG`.
     pub kind: &'a str,
@@ -30,24 +29,40 @@ pub struct Row<'a> {
     pub address: &'a str,
     /// RPPS of a professional; empty when there is none.
     pub rpps: &'a str,
-    /// *Identification nationale*: a digit for the kind of identifier, and the identifier.
+    /// *Identification nationale PP*: a digit for the kind of identifier, and the identifier.
+    pub identity: &'a str,
+    /// *Type identifiant structure*: `1` FINESS, `3` SIRET, `4` RPPS and rank.
+    pub structure_kind: &'a str,
+    /// *Identification Structure*.
     pub structure: &'a str,
+    /// *Civilité d'exercice*.
+    pub title: &'a str,
     /// *Nom d'exercice*.
     pub name: &'a str,
     /// *Prénom d'exercice*.
     pub given_name: &'a str,
     /// *Service de rattachement*.
     pub service: &'a str,
+    /// *Code Profession* (TRE_G15).
+    pub profession_code: &'a str,
     /// *Libellé Profession*.
     pub profession: &'a str,
+    /// *Code savoir-faire* (TRE_R38).
+    pub speciality_code: &'a str,
     /// *Libellé savoir-faire*.
     pub speciality: &'a str,
     /// *Raison sociale*, or the trading name where that is empty.
     pub structure_name: &'a str,
+    /// *Enseigne commerciale*.
+    pub trading_name: &'a str,
+    /// Number, its addition, kind and name of the street.
+    pub street: [&'a str; 4],
     /// *Code postal*.
     pub postal_code: &'a str,
     /// The last line of the address without its postal code.
     pub town: &'a str,
+    /// *Département*.
+    pub department: &'a str,
     /// *Dématérialisation* is `O`: paper-free exchange accepted.
     pub paper_free: bool,
 }
@@ -61,6 +76,9 @@ pub enum BadLine {
     /// The header lacks a column that we need.
     #[error("the header has no column {0:?}: this is not a mailbox extraction")]
     MissingColumn(&'static str),
+    /// The header is none of the PS_LibreAcces files'.
+    #[error("the header has no column {0:?}: this is no PS_LibreAcces file")]
+    NotPeople(&'static str),
     /// The header names a column twice.
     #[error("the header has the column {0:?} twice")]
     DoubleColumn(&'static str),
@@ -78,6 +96,9 @@ pub enum BadLine {
     /// No address.
     #[error("no address")]
     Address,
+    /// No national identifier of a person.
+    #[error("no identifier of a person")]
+    Identifier,
 }
 
 macro_rules! columns {
@@ -87,8 +108,11 @@ macro_rules! columns {
         enum Column { $($column,)* }
 
         impl Column {
-            const ALL: [(Self, &'static str); [$($name),*].len()] =
-                [$((Self::$column, $name)),*];
+            const ALL: [&'static str; [$($name),*].len()] = {
+                // In the order of the variants, which are the places in it.
+                let _ = [$(Self::$column),*];
+                [$($name),*]
+            };
         }
     };
 }
@@ -98,53 +122,38 @@ columns! {
     Address = "Adresse BAL",
     IdentifierKind = "Type Identifiant PP",
     Identifier = "Identifiant PP",
+    Identity = "Identification nationale PP",
     StructureKind = "Type identifiant structure",
     Structure = "Identification Structure",
     Service = "Service de rattachement",
+    Title = "Civilité d'exercice",
     Name = "Nom d'exercice",
     GivenName = "Prénom d'exercice",
+    ProfessionCode = "Code Profession",
     Profession = "Libellé Profession",
+    SpecialityCode = "Code savoir-faire",
     Speciality = "Libellé savoir-faire",
     PaperFree = "Dématérialisation",
     LegalName = "Raison Sociale structure BAL",
     TradingName = "Enseigne commerciale structure BAL",
+    Number = "L4NUMEROVOIE structure BAL",
+    NumberAddition = "L4COMPLEMENTNUMEROVOIE structure BAL",
+    StreetKind = "NL4TYPEVOIE structure BAL",
+    Street = "L4LIBELLEVOIE structure BAL",
     LastLine = "L6LIGNEACHEMINEMENT structure BAL",
     PostalCode = "Code postal structure BAL",
+    Department = "Département structure BAL",
 }
 
 impl Header {
     /// Reads the first line, with or without its line ending.
     pub fn parse(line: &[u8]) -> Result<Self, BadLine> {
-        let line = text_of(line)?;
-        let names: Vec<_> =
-            line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).split('|').map(str::trim).collect();
-        let mut positions = [0; Column::ALL.len()];
-        for (column, wanted) in Column::ALL {
-            let mut found = (0..names.len()).filter(|position| names[*position] == wanted);
-            positions[column as usize] = found.next().ok_or(BadLine::MissingColumn(wanted))?;
-            if found.next().is_some() {
-                return Err(BadLine::DoubleColumn(wanted));
-            }
-        }
-        Ok(Self { columns: names.len(), positions })
+        Columns::parse(line, Column::ALL, BadLine::MissingColumn).map(Self)
     }
 
     /// Reads a line, with or without its line ending.
     pub fn read<'a>(&self, line: &'a [u8]) -> Result<Row<'a>, BadLine> {
-        let line = text_of(line)?;
-        let found = line.bytes().filter(|octet| *octet == b'|').count() + 1;
-        // Sister files of the same publisher end each line with one more separator.
-        let one_too_many = found == self.columns + 1 && line.ends_with('|');
-        if found != self.columns && !one_too_many {
-            return Err(BadLine::Fields { expected: self.columns, found });
-        }
-        let mut fields = [""; Column::ALL.len()];
-        for (position, field) in line.split('|').enumerate() {
-            // Few columns: a search is as quick as a table.
-            if let Some(column) = self.positions.iter().position(|at| *at == position) {
-                fields[column] = field.trim();
-            }
-        }
+        let fields = self.0.fields(line)?;
         let field = |column: Column| fields[column as usize];
         let row = Row {
             kind: field(Column::Kind),
@@ -154,15 +163,28 @@ impl Header {
             } else {
                 ""
             },
+            identity: field(Column::Identity),
+            structure_kind: field(Column::StructureKind),
             structure: field(Column::Structure),
+            title: field(Column::Title),
             name: field(Column::Name),
             given_name: field(Column::GivenName),
             service: field(Column::Service),
+            profession_code: field(Column::ProfessionCode),
             profession: field(Column::Profession),
+            speciality_code: field(Column::SpecialityCode),
             speciality: field(Column::Speciality),
             structure_name: first_of(field(Column::LegalName), field(Column::TradingName)),
+            trading_name: field(Column::TradingName),
+            street: [
+                field(Column::Number),
+                field(Column::NumberAddition),
+                field(Column::StreetKind),
+                field(Column::Street),
+            ],
             postal_code: field(Column::PostalCode),
             town: town(field(Column::LastLine), field(Column::PostalCode)),
+            department: field(Column::Department),
             paper_free: field(Column::PaperFree) == "O",
         };
         match row.kind {
@@ -170,6 +192,55 @@ impl Header {
             "PER" | "ORG" => Ok(row),
             _ => Err(BadLine::Kind),
         }
+    }
+}
+
+/// Where `N` columns stand, by their names. All files of this publisher are read with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Columns<const N: usize> {
+    /// For each column of the file, which of ours it is.
+    wanted: Vec<Option<u8>>,
+}
+
+impl<const N: usize> Columns<N> {
+    fn parse(
+        line: &[u8],
+        names: [&'static str; N],
+        missing: fn(&'static str) -> BadLine,
+    ) -> Result<Self, BadLine> {
+        let line = text_of(line)?;
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        // The PS_LibreAcces files end each line, this one too, with one more separator.
+        let line = line.strip_suffix('|').unwrap_or(line);
+        let mut wanted = vec![None; line.split('|').count()];
+        for (number, name) in (0_u8..).zip(names) {
+            let mut places = line.split('|').enumerate().filter(|(_, found)| found.trim() == name);
+            let (place, _) = places.next().ok_or(missing(name))?;
+            if places.next().is_some() {
+                return Err(BadLine::DoubleColumn(name));
+            }
+            wanted[place] = Some(number);
+        }
+        Ok(Self { wanted })
+    }
+
+    fn fields<'a>(&self, line: &'a [u8]) -> Result<[&'a str; N], BadLine> {
+        let line = text_of(line)?;
+        let mut fields = [""; N];
+        let mut found = 0;
+        let mut is_last_empty = false;
+        for field in line.split('|') {
+            is_last_empty = field.is_empty();
+            if let Some(Some(wanted)) = self.wanted.get(found) {
+                fields[usize::from(*wanted)] = field.trim();
+            }
+            found += 1;
+        }
+        let expected = self.wanted.len();
+        if found != expected && !(found == expected + 1 && is_last_empty) {
+            return Err(BadLine::Fields { expected, found });
+        }
+        Ok(fields)
     }
 }
 
@@ -211,15 +282,23 @@ mod tests {
                 kind: "PER",
                 address: "eloise.lumier@ch-valfictif.exemple.mssante.fr",
                 rpps: "99900001019",
+                identity: "899900001019",
+                structure_kind: "1",
                 structure: "990000101",
+                title: "Docteur",
                 name: "LUMIER",
                 given_name: "Eloïse",
                 service: "Urgences",
+                profession_code: "10",
                 profession: "Médecin",
+                speciality_code: "SM26",
                 speciality: "Qualifié en Médecine Générale",
                 structure_name: "CH DE VALFICTIF",
+                trading_name: "CH DE VALFICTIF",
+                street: ["1", "", "RUE", "DE L'HOPITAL"],
                 postal_code: "75990",
                 town: "VALFICTIF",
+                department: "75",
                 paper_free: true,
             }
         );

@@ -4,10 +4,15 @@
 //! user and root are heard. For a stopped one the command opens the store itself and calls
 //! [`handle`]; the store's lock makes both at once impossible.
 mod answer; // requests to work, work to rows
+pub mod approval; // what waits for a second administrator
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
+pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
+pub mod life; // mailboxes from the request to the end
+pub mod holders; // who holds a mailbox, and its app passwords
 mod mask; // what an administrator need not see
+pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
 pub mod session; // who is logged in now
@@ -70,10 +75,20 @@ pub enum Request {
     Certs(certs::Request),
     /// Why somebody was let in or refused at the operators' door.
     Explain(explain::Request),
+    /// About the copy of the national directory.
+    Directory(directory::Request),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Request),
     /// Who may read whose mailbox.
     Team(team::Request),
+    /// Our mailboxes in the national directory.
+    Publish(publish::Request),
     /// Who is logged in now.
     Session(session::Request),
+    /// The lives of mailboxes.
+    Life(life::Request),
+    /// What waits for a second administrator.
+    Approval(approval::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.
@@ -86,8 +101,10 @@ pub enum Request {
 /// Which administrator asks, for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the system's user, or `uid 1000`.
+    /// The name of the system's user, or `uid 1000`; and who they logged in as, if that differs.
     pub author: String,
+    /// Which human, as well as the system knows: whoever logged in.
+    pub person: String,
 }
 
 /// Where a relay with this data folder listens.

@@ -1,11 +1,13 @@
-//! The pages: citizen inbox, administrators' dashboard, metrics.
+//! The pages: citizen inbox, professionals' account, administrators' dashboard, metrics.
 //!
 //! Rendered here, without a line of script. [`router`] is the map; `desk` is what the pages ask
 //! of the relay; everything between is about showing letters to people and keeping everybody
 //! else out.
+pub mod account;
 pub mod admin;
 pub mod desk;
 pub mod doorkeeper;
+pub mod finder;
 pub mod guard;
 pub mod inbox;
 pub mod language;
@@ -14,6 +16,7 @@ pub mod pages;
 pub mod public;
 pub mod sanitise;
 pub mod session;
+pub mod setup;
 pub mod site;
 pub mod texts;
 
@@ -166,14 +169,26 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/inbox/logout", post(inbox::log_out))
         .route("/inbox/{folder}/{uid}", get(inbox::letter::read))
         .route("/inbox/{folder}/{uid}/attachment/{index}", get(inbox::letter::attachment))
+        .route("/account", get(account::overview))
+        .route("/account/login", get(account::login_page).post(account::log_in))
+        .route("/account/logout", post(account::log_out))
+        .route(finder::FINDER, get(finder::find))
+        .route("/account/mailbox", get(account::choice).post(account::choose))
+        .route(account::provider::START, get(account::provider::start))
+        .route(account::provider::CALLBACK, get(account::provider::arrive))
+        .route("/login/oidc/logout", post(account::provider::logged_out))
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))
+        .route("/admin/mailboxes", get(admin::mailboxes::list))
+        .route("/admin/mailboxes/{id}", get(admin::mailboxes::show).post(admin::mailboxes::press))
+        .route("/admin/approvals/{id}", post(admin::mailboxes::reply))
         .route("/admin/statistics.csv", get(admin::download))
         .layer(DefaultBodyLimit::max(limits::WEB_BODY_OCTETS_MAX))
         .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
     answers
         .merge(pages)
+        .merge(setup::routes(&site.house.setup).layer(timeout(limits::WEB_REQUEST_TIMEOUT)))
         .fallback(not_found)
         .layer(middleware::from_fn(guard::watch))
         .with_state(site)

@@ -16,6 +16,7 @@ async fn python(script: &str) {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("RELAY_IMAPS", relay.port("imaps").to_string())
         .env("RELAY_SUBMISSIONS", relay.port("submissions").to_string())
+        .env("RELAY_HTTPS", relay.port("https").to_string())
         .env("RELAY_CA", relay.ca())
         .env("RELAY_USER", USER)
         .env("RELAY_COLLEAGUE", COLLEAGUE)
@@ -37,4 +38,9 @@ async fn imapclient_does_everything_that_it_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thunderbird_reads_tags_moves_searches_sends_and_works_offline() {
     python("with_thunderbird.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thunderbird_sets_an_account_up_from_address_and_password_alone() {
+    python("with_thunderbird_alone.py").await;
 }

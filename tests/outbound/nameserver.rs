@@ -138,7 +138,7 @@ impl NameServer {
         zone.questions.iter().filter(same).map(|question| question.2).collect()
     }
 
-    fn add(&self, name: &str, data: RData) {
+    pub(super) fn add(&self, name: &str, data: RData) {
         let record = Record::from_rdata(Name::from_str(name).unwrap(), 300, data);
         self.zone.lock().unwrap().records.push(record);
     }

@@ -265,7 +265,7 @@ async fn the_command_line_reaches_the_same_hands() {
     let lab = Lab::new(&[A], &[], "").await;
     let office = lab.office();
     let id = lab.letter(&["279035121518989@a.mssante.test"]).await;
-    let caller = Caller { author: "alice".to_owned() };
+    let caller = Caller { author: "alice".to_owned(), person: "alice".to_owned() };
     let ask = async |request| match control::handle(office, Request::Queue(request), &caller).await
     {
         Response::Queue(answer) => Ok(answer),

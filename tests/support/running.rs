@@ -199,11 +199,11 @@ fn read(file: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A base whose twenty ports are free now and that no other caller in this process gets: a
+/// A base whose ports are free now and that no other caller in this process gets: a
 /// test that kills and restarts must find its own ports again.
 pub(crate) fn free_port_base() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    const DOORS: [u16; 10] = [25, 90, 110, 143, 443, 465, 587, 993, 995, 4190];
+    const DOORS: [u16; 12] = [25, 90, 110, 143, 389, 443, 465, 587, 636, 993, 995, 4190];
     let mut given = GIVEN.lock().unwrap();
     for base in (10_500..27_500).step_by(2) {
         let ports: Vec<u16> =

@@ -158,6 +158,8 @@ impl Serving<'_> {
             "submission" => 587,
             "imaps" => 993,
             "managesieve" => 4190,
+            "ldap" => 389,
+            "ldaps" => 636,
             other => panic!("no door {other}"),
         };
         self.base + above
@@ -303,10 +305,20 @@ impl Serving<'_> {
         let operator = space.operator(self.number);
         let (people, mx, ca) =
             (space.pki.people(operator), space.pki.mx(operator), space.pki.ca_file());
-        let doors =
-            ["submission", "submissions", "mx", "imap", "imaps", "managesieve", "https", "metrics"]
-                .map(|door| format!("{door} = \"{}\"", self.door(door)))
-                .join("\n");
+        let doors = [
+            "submission",
+            "submissions",
+            "mx",
+            "imap",
+            "imaps",
+            "managesieve",
+            "https",
+            "metrics",
+            "ldap",
+            "ldaps",
+        ]
+        .map(|door| format!("{door} = \"{}\"", self.door(door)))
+        .join("\n");
         format!(
             "[operator]\nname = \"operator-{number}\"\nhostname = \"{host}\"\ndomains = [\"{host}\"]\n\
              [listen]\n{doors}\n\

@@ -74,11 +74,11 @@ impl Browser {
         kind: &str,
         body: Vec<u8>,
     ) -> Reply {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "inbox.test")
-            .header(header::CONTENT_LENGTH, body.len());
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::CONTENT_LENGTH, body.len());
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(header::HOST, "inbox.test");
+        }
         if !kind.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }

@@ -40,11 +40,14 @@ use vaguemestre::server::web::desk::RelayState;
 use vaguemestre::server::web::desk::Row;
 use vaguemestre::server::web::desk::Rows;
 use vaguemestre::server::web::desk::Slice;
+use vaguemestre::server::web::desk::Sso;
 
 /// 2026-11-22T14:40:00Z
 pub(super) const NOW: u64 = 1_795_358_400_000;
 /// The patient's matricule, from the published samples.
 pub(super) const INS: &str = "288027599000175";
+/// 8 and the RPPS number of a professional.
+pub(super) const ELOISE: &str = "899900001019";
 pub(super) const PASSWORD: &str = "un mot de passe";
 
 /// A letter on paper.
@@ -75,6 +78,9 @@ pub(super) struct Paper {
     pub(super) refusal: Mutex<Option<Refusal>>,
     pub(super) rows: Mutex<Vec<StatRow>>,
     pub(super) kind: Mutex<MailboxKind>,
+    /// The provider by which professionals log in, and the mailboxes that it opens to them.
+    pub(super) sso: Mutex<Option<Sso>>,
+    pub(super) held: Mutex<Vec<&'static str>>,
     tokens: AtomicU64,
 }
 
@@ -88,6 +94,8 @@ impl Default for Paper {
             refusal: Mutex::default(),
             rows: Mutex::default(),
             kind: Mutex::new(MailboxKind::Citizen),
+            sso: Mutex::default(),
+            held: Mutex::default(),
             tokens: AtomicU64::new(0),
         }
     }
@@ -103,6 +111,7 @@ pub(super) fn house() -> House {
         logins_failed_per_minute: 5,
         certificates: [PathBuf::from("/nowhere"), PathBuf::from("/nowhere")],
         trust_list: PathBuf::from("/nowhere"),
+        setup: super::setup::setup(),
     }
 }
 
@@ -126,6 +135,17 @@ fn account(kind: MailboxKind) -> Account {
         wrapped_keys: Bytes::new(),
         created: Timestamp::from_millis(NOW),
     }
+}
+
+fn professional(address: &str) -> Account {
+    let mut account = account(MailboxKind::Personal);
+    account.address = Address::parse(address).unwrap();
+    account.display_name = "Dr Éloïse LUMIER".to_owned();
+    // Each mailbox is another one.
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&address.as_bytes()[..8]);
+    account.id = MailboxId::from_bytes(id);
+    account
 }
 
 pub(super) fn stat(
@@ -203,6 +223,23 @@ impl Desk for Paper {
         }
         let right = name == format!("{INS}@patient.mssante.test") && password.expose() == PASSWORD;
         if right { Ok(account(*self.kind.lock().unwrap())) } else { Err(Refusal::AuthFailed) }
+    }
+
+    fn sso(&self) -> Option<Sso> {
+        self.sso.lock().unwrap().clone()
+    }
+
+    async fn held(&self, _ip: Option<IpAddr>, national_id: &str) -> Result<Vec<Account>, Refusal> {
+        if national_id != ELOISE {
+            return Ok(Vec::new());
+        }
+        Ok(self.held.lock().unwrap().iter().map(|address| professional(address)).collect())
+    }
+
+    async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
+        let address = address.to_string();
+        let held = self.held.lock().unwrap();
+        Ok(held.iter().find(|it| **it == address).map(|address| professional(address)))
     }
 
     async fn rows(&self, _account: &Account, slice: Slice) -> Result<Rows, MailboxError> {

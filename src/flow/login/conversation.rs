@@ -13,16 +13,14 @@ use crate::domain::login::Entrance;
 use crate::domain::login::Mechanism;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
-use crate::domain::time::Timestamp;
+use crate::flow::login::Attempt;
 use crate::flow::login::Login;
 use crate::flow::login::Logins;
 use crate::flow::login::Visitor;
 use crate::flow::login::software::Software;
-use crate::flow::login::throttle::Tried;
 use crate::flow::login::unanswered;
-use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Identified;
 use crate::infra::directory::ScramKeys;
-use crate::infra::directory::chain::Admitted;
 use crate::proto::sasl;
 use crate::proto::sasl::Binding;
 use crate::proto::sasl::Machine;
@@ -31,6 +29,7 @@ use crate::proto::sasl::Step;
 use crate::proto::sasl::scram::ClientFirst;
 use crate::proto::sasl::scram::Keys;
 use crate::proto::sasl::scram::NoProof;
+use crate::proto::sasl::scram::Pair;
 use crate::proto::sasl::scram::Waiting;
 
 /// What a refused token is answered with in XOAUTH2 (ANS Ref2 §1.2.1), before the refusal.
@@ -89,8 +88,9 @@ pub struct Conversation<'l> {
 enum State {
     /// The client says something that a machine reads.
     Machine(Machine),
-    /// SCRAM, before the proof. Nobody has the name when there is no address.
-    Proof(Box<Waiting>, Option<Address>),
+    /// SCRAM, before the proof. Nobody has the name when there is no address. App passwords of
+    /// the name open the mailbox for what they are good for.
+    Proof(Box<Waiting>, Option<Address>, Vec<Identified>),
     /// SCRAM, after the proof: the client looks at ours.
     Proven(Box<Login>),
     /// A token was refused and the client has read why.
@@ -120,9 +120,9 @@ impl Logins {
         self.offered(channel).iter().any(|mechanism| of_passwords.contains(mechanism))
     }
 
-    /// SCRAM proves a mailbox's own password, and nothing else.
+    /// SCRAM proves a mailbox's own password, or one of its app passwords.
     fn knows_scram(&self) -> bool {
-        self.settings.passwords_on_clients && self.chain.keeps_scram()
+        self.chain.keeps_scram()
     }
 
     /// Begins an exchange; `None` when this mechanism is not offered here.
@@ -140,42 +140,6 @@ impl Logins {
         let machine = Machine::begin(mechanism, Binding { exporter: channel.exporter, is_offered });
         let state = State::Machine(machine);
         Some(Conversation { logins: self, visitor, channel: channel.clone(), mechanism, state })
-    }
-
-    /// Counts an attempt before it is looked at, so that attempts made at the same time count.
-    fn count(&self, visitor: Visitor, name: &str) -> Result<Option<(Tried, Timestamp)>, Refusal> {
-        let Some(ip) = visitor.ip else { return Ok(None) };
-        let (caller, now) = (self.throttle.caller(ip, name), self.clock.now());
-        match self.throttle.count(caller, now) {
-            true => Ok(Some((caller, now))),
-            false => Err(Refusal::TooManyFromPeer),
-        }
-    }
-
-    fn refund(&self, counted: Option<(Tried, Timestamp)>) {
-        if let Some((caller, at)) = counted {
-            self.throttle.refund(caller, at);
-        }
-    }
-
-    /// What a directory said, as a login at this door.
-    fn admitted(
-        &self,
-        visitor: Visitor,
-        counted: Option<(Tried, Timestamp)>,
-        verdict: Result<Option<Admitted>, DirectoryError>,
-    ) -> Result<Login, Refusal> {
-        match verdict {
-            Ok(Some(admitted)) => {
-                self.refund(counted);
-                self.let_in(visitor, admitted)
-            }
-            Ok(None) => Err(Refusal::AuthFailed),
-            Err(error) => {
-                self.refund(counted);
-                Err(unanswered(&error))
-            }
-        }
     }
 }
 
@@ -195,7 +159,9 @@ impl Conversation<'_> {
     pub async fn respond(&mut self, response: Secret<Vec<u8>>) -> Turn {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Machine(machine) => self.take(machine.respond(response.expose())).await,
-            State::Proof(waiting, address) => self.prove(*waiting, address, &response).await,
+            State::Proof(waiting, address, apps) => {
+                self.prove(*waiting, address, &apps, &response).await
+            }
             // RFC 5802 §5: the client has checked that we know its keys, and has no more to say.
             State::Proven(login) if response.expose().is_empty() => Turn::In(login, None),
             State::Proven(_) => Turn::Malformed("an empty answer was expected"),
@@ -243,12 +209,12 @@ impl Conversation<'_> {
         if token.expose().is_empty() {
             return self.token_refused(Refusal::AuthFailed);
         }
-        let counted = match logins.count(self.visitor, name) {
-            Ok(counted) => counted,
+        let attempt = match logins.attempt(self.visitor, name).await {
+            Ok(attempt) => attempt,
             Err(refusal) => return Turn::Refused(refusal),
         };
         let verdict = logins.chain.token(name, token).await;
-        match logins.admitted(self.visitor, counted, verdict) {
+        match logins.settle(self.visitor, attempt, "token", verdict).await {
             Ok(login) => Turn::In(Box::new(login), None),
             Err(Refusal::AuthFailed) => self.token_refused(Refusal::AuthFailed),
             // The token may be good: nothing is said of it.
@@ -290,12 +256,12 @@ impl Conversation<'_> {
             return Turn::Refused(Refusal::DependencyFailed);
         }
         let owner = address.filter(|_| kept.is_some());
-        let keys = match kept {
+        let (keys, apps) = match kept {
             Some(kept) => as_kept(kept),
-            None => Keys::of_nobody(settings.relay_key.expose(), &name),
+            None => (Keys::of_nobody(settings.relay_key.expose(), &name), Vec::new()),
         };
         let (waiting, challenge) = first.challenge(keys, &STANDARD_NO_PAD.encode(random));
-        self.state = State::Proof(Box::new(waiting), owner);
+        self.state = State::Proof(Box::new(waiting), owner, apps);
         Turn::Challenge(Secret::new(challenge))
     }
 
@@ -303,11 +269,12 @@ impl Conversation<'_> {
         &mut self,
         waiting: Waiting,
         owner: Option<Address>,
+        apps: &[Identified],
         response: &Secret<Vec<u8>>,
     ) -> Turn {
         let logins = self.logins;
-        let counted = match logins.count(self.visitor, waiting.name()) {
-            Ok(counted) => counted,
+        let attempt = match logins.attempt(self.visitor, waiting.name()).await {
+            Ok(attempt) => attempt,
             Err(refusal) => return Turn::Refused(refusal),
         };
         let (proven, owner) = match (waiting.proof(response.expose()), owner) {
@@ -315,8 +282,9 @@ impl Conversation<'_> {
             (Ok(_), None) | (Err(NoProof::Wrong), _) => return Turn::Refused(Refusal::AuthFailed),
             (Err(NoProof::Malformed(why)), _) => return Turn::Malformed(why),
         };
-        let verdict = logins.chain.proven(&owner).await;
-        let login = logins.admitted(self.visitor, counted, verdict);
+        let app = proven.other.and_then(|place| apps.get(place));
+        let verdict = logins.chain.proven(&owner, app).await;
+        let login = logins.settle(self.visitor, attempt, "password", verdict).await;
         match self.end(login, &proven.act_as, &proven.name) {
             Turn::In(login, _) if self.visitor.entrance == Entrance::ManageSieve => {
                 Turn::In(login, Some(proven.last))
@@ -334,13 +302,22 @@ impl Conversation<'_> {
         let Some(software) = &self.channel.software else { return Err(Refusal::AuthFailed) };
         let (address, until) = software.vouched(self.logins.clock.now())?;
         let verdict = self.logins.chain.certified(address, until).await;
-        self.logins.admitted(self.visitor, None, verdict)
+        let attempt = Attempt { counted: None, _turn: None };
+        self.logins.settle(self.visitor, attempt, "certificate", verdict).await
     }
 }
 
-fn as_kept(kept: ScramKeys) -> Keys {
-    let ScramKeys { salt, iterations, stored_key, server_key } = kept;
-    Keys { salt, iterations, stored_key, server_key }
+/// The keys for the exchange, and whom those of app passwords are good for.
+fn as_kept(kept: ScramKeys) -> (Keys, Vec<Identified>) {
+    let ScramKeys { salt, iterations, stored_key, server_key, app_passwords } = kept;
+    let (others, identified) = app_passwords
+        .into_iter()
+        .map(|app| {
+            let pair = Pair { stored_key: app.stored_key, server_key: app.server_key };
+            (pair, app.identified)
+        })
+        .unzip();
+    (Keys { salt, iterations, stored_key, server_key, others }, identified)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::*;
 use crate::domain::address::Address;
+use crate::domain::login::Network;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
-use crate::flow::login::throttle::NAMES_OF_A_NETWORK;
-use crate::flow::login::throttle::WINDOW;
+use crate::flow::login::throttle::NAMES_OF_AN_ADDRESS;
 use crate::infra::clock::ManualClock;
 use crate::infra::directory::Directory;
 use crate::infra::directory::Identified;
@@ -42,8 +42,10 @@ fn known(name: &str) -> Identified {
     Identified {
         mailboxes: vec![Address::parse(name).unwrap()],
         national_id: None,
+        display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }
@@ -75,6 +77,12 @@ impl Directory for Book {
         self.hashed.fetch_add(1, Ordering::Relaxed);
         match password.expose().as_str() {
             "right" => Ok(Verdict::Known(known(name))),
+            "app" => Ok(Verdict::Known(Identified {
+                means: Means::AppPassword("telephone".to_owned()),
+                scope: Scope { send: false, read: true },
+                network: Network::parse("192.0.2.0/24"),
+                ..known(name)
+            })),
             "crowd" => Err(DirectoryError::Busy),
             _ => Ok(Verdict::Refused),
         }
@@ -116,7 +124,10 @@ impl Case {
     }
 }
 
-#[tokio::test]
+/// Longer than the first pause, with what was held before it.
+const A_WHILE: Duration = Duration::from_secs(90);
+
+#[tokio::test(start_paused = true)]
 async fn an_old_password_behind_a_hospitals_address_stops_only_itself() {
     let case = Case::new(3);
     for _ in 0..3 {
@@ -131,27 +142,73 @@ async fn an_old_password_behind_a_hospitals_address_stops_only_itself() {
     assert_eq!(case.from(HOSPITAL, "paul@hopital.mssante.test", "right").await, Ok(()));
     // And Hugo at home, whom nobody can lock out from elsewhere.
     assert_eq!(case.from("198.51.100.7", HUGO, "right").await, Ok(()));
-    case.clock.set(case.clock.now().after(WINDOW));
+    case.clock.set(case.clock.now().after(A_WHILE));
     assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
 }
 
-#[tokio::test]
-async fn a_password_that_was_right_a_moment_ago_passes_a_throttled_network() {
-    let case = Case::new(1);
-    for number in 0..NAMES_OF_A_NETWORK {
-        let _ = case.from(HOSPITAL, &format!("a{number}@hopital.mssante.test"), "guess").await;
+#[tokio::test(start_paused = true)]
+async fn each_failure_makes_the_next_try_wait_longer_and_holds_nobody_else() {
+    let case = Case::new(10);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let began = tokio::time::Instant::now();
+        assert_eq!(case.from(HOSPITAL, HUGO, "old").await, Err(Refusal::AuthFailed));
+        waits.push(began.elapsed());
     }
-    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Err(Refusal::TooManyFromPeer));
-    assert_eq!(case.from(HOSPITAL, CLAIRE, "right").await, Ok(()));
-    assert_eq!(case.from(HOSPITAL, CLAIRE, "guess").await, Err(Refusal::TooManyFromPeer));
+    assert!(waits.is_sorted() && waits[0].is_zero(), "{waits:?}");
+    assert!(waits[7] > Duration::from_secs(1) && waits[7] <= limits::LOGIN_HELD_FOR);
+    let began = tokio::time::Instant::now();
+    assert_eq!(case.from("198.51.100.7", HUGO, "right").await, Ok(()));
+    assert!(began.elapsed().is_zero(), "from elsewhere");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_from_where_they_usually_do_passes_whatever_strangers_did_there() {
+    let case = Case::new(1);
+    assert_eq!(case.from(HOSPITAL, CLAIRE, "right").await, Ok(()));
+    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
+    for number in 0..NAMES_OF_AN_ADDRESS {
+        let _ = case.from(HOSPITAL, &format!("a{number}@hopital.mssante.test"), "guess").await;
+    }
+    let paul = "paul@hopital.mssante.test";
+    assert_eq!(case.from(HOSPITAL, paul, "right").await, Err(Refusal::TooManyFromPeer));
+    // Hugo must show that he knows his password; Claire did a moment ago.
+    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
+    let hashed = case.book.hashed.load(Ordering::Relaxed);
+    assert_eq!(case.from(HOSPITAL, CLAIRE, "right").await, Ok(()));
+    assert_eq!(case.book.hashed.load(Ordering::Relaxed), hashed);
+    // Somebody beside them guesses, and their own telephone has an old password.
+    for _ in 0..20 {
+        let _ = case.from(HOSPITAL, HUGO, "old").await;
+    }
+    case.clock.set(case.clock.now().after(Duration::from_secs(2)));
+    let began = tokio::time::Instant::now();
+    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
+    assert!(began.elapsed() <= limits::LOGIN_HELD_FOR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_right_passwords_is_no_quick_way_to_guess() {
+    let case = Case::new(1);
+    // From where Claire never came, her password is looked at like any other, and counted.
+    assert_eq!(case.from("203.0.113.1", CLAIRE, "guess").await, Err(Refusal::AuthFailed));
+    let turned_away = Err(Refusal::TooManyFromPeer);
+    assert_eq!(case.from("203.0.113.1", CLAIRE, "right").await, turned_away);
+    assert_eq!(case.from(HOSPITAL, CLAIRE, "right").await, Ok(()));
+    // And beside her, not for ever.
+    for _ in 0..200 {
+        let _ = case.from(HOSPITAL, CLAIRE, "guess").await;
+    }
+    let tried = case.logins.throttle.tried(HOSPITAL.parse().unwrap(), CLAIRE);
+    assert!(!case.logins.throttle.may_glance(tried));
+}
+
+#[tokio::test(start_paused = true)]
 async fn guesses_made_at_the_same_time_are_all_counted() {
     let case = Case::new(5);
     let guesses = (0..50).map(|_| case.from(HOSPITAL, HUGO, "guess"));
-    let mut answers = Vec::new();
     let mut waiting: Vec<_> = guesses.map(Box::pin).collect();
+    let mut answers = Vec::new();
     std::future::poll_fn(|context| {
         waiting.retain_mut(|guess| match guess.as_mut().poll(context) {
             std::task::Poll::Ready(answer) => {
@@ -163,11 +220,13 @@ async fn guesses_made_at_the_same_time_are_all_counted() {
         if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
-    assert_eq!(case.book.hashed.load(Ordering::Relaxed), 5);
-    assert_eq!(answers.iter().filter(|each| **each == Err(Refusal::TooManyFromPeer)).count(), 45);
+    let hashed = case.book.hashed.load(Ordering::Relaxed);
+    assert!((1..=5).contains(&hashed), "{hashed}");
+    let away = answers.iter().filter(|each| **each == Err(Refusal::TooManyFromPeer)).count();
+    assert_eq!(away, 50 - usize::try_from(hashed).unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_a_wrong_password_costs_an_attempt() {
     let case = Case::new(2);
     for _ in 0..20 {
@@ -175,4 +234,23 @@ async fn only_a_wrong_password_costs_an_attempt() {
         assert_eq!(case.from(HOSPITAL, HUGO, "crowd").await, Err(Refusal::Busy));
     }
     assert_eq!(case.from(HOSPITAL, HUGO, "old").await, Err(Refusal::AuthFailed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_password_in_another_network_or_at_another_door_is_a_wrong_one() {
+    let case = Case::new(2);
+    assert_eq!(case.from("192.0.2.77", HUGO, "app").await, Ok(()));
+    let wrong = case.from("198.51.100.7", HUGO, "guess").await;
+    assert_eq!(case.from("198.51.100.8", HUGO, "app").await, wrong);
+    assert_eq!(case.from("2001:db8::1", HUGO, "app").await, wrong);
+    let submission =
+        Visitor { entrance: Entrance::Submission, ip: Some(HOSPITAL.parse().unwrap()) };
+    let app = Secret::new("app".to_owned());
+    let answer = case.logins.login(submission, HUGO, &app).await.map(drop);
+    assert_eq!(answer, wrong, "it is for reading");
+    // It counts as a wrong one, too.
+    let _ = case.from("198.51.100.9", HUGO, "app").await;
+    let _ = case.from("198.51.100.9", HUGO, "app").await;
+    let answer = case.from("198.51.100.9", HUGO, "app").await;
+    assert_eq!(answer, Err(Refusal::TooManyFromPeer));
 }

@@ -1,140 +1,316 @@
-//! How often somebody may be wrong.
+//! How often somebody may be wrong, and how long the next try waits.
+//!
+//! Failures are counted for a name *as tried from one address*, for the address, and for its
+//! neighbourhood (/24 of IPv4, /48 of IPv6). Each failure makes the next try wait longer: first
+//! for moments, in which the connection is held and nothing else is; from `failures_per_minute` on
+//! for minutes, and then a try is turned away unread. Nothing is counted for an account alone:
+//! otherwise a stranger could lock a clinician out. And what strangers did in the same network is
+//! not held against whoever comes from where they usually come from.
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::Hash;
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use crate::domain::limits;
+use crate::domain::login::Network;
 use crate::domain::time::Timestamp;
 
-/// Counters of attempts that are remembered, of each kind.
+/// Counters that are remembered, of each kind.
 const COUNTERS_MAX: usize = 100_000;
-pub(super) const WINDOW: Duration = Duration::from_secs(60);
-/// A network may fail so many times as often as one name from it: a hospital has many people
+/// An address may fail so many times as often as one name from it: a hospital has many people
 /// behind one address, and some of them forget their password on the same morning.
-pub(super) const NAMES_OF_A_NETWORK: u32 = 10;
+pub(super) const NAMES_OF_AN_ADDRESS: u32 = 10;
+/// And its neighbourhood so many times as often.
+pub(super) const NAMES_OF_A_NEIGHBOURHOOD: u32 = 30;
+/// The first pause after which a try is turned away. It doubles with each further failure.
+const PAUSE: Duration = Duration::from_secs(60);
+/// No pause is longer.
+const PAUSE_MAX: Duration = Duration::from_secs(900);
+/// Half of the failures are forgotten when nobody failed for so long.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
+/// Who comes from where they usually do is heard so often at least, whatever happened before.
+const USUAL_EVERY: Duration = Duration::from_secs(1);
+/// Tries that were turned away before the memory of right passwords is closed to them, too.
+/// It is quick to ask: without an end to it, a guess would cost nothing.
+const GLANCES_MAX: u32 = 100;
 
 /// Counts attempts that failed or have no answer yet.
-///
-/// A counter belongs to a name *as tried from one network*, and a wider one to the network.
-/// Nothing is counted per account alone: otherwise a stranger could lock a clinician out. A
-/// password that was right a moment ago passes before anything is counted, so that a colleague's
-/// program with an old password stops nobody who is at work.
 pub(super) struct Throttle {
     failures_per_minute: u32,
     /// Names are kept as keyed hashes: a stranger chooses them, and their length.
     hasher: RandomState,
-    attempts: Mutex<Attempts>,
+    counters: Mutex<Counters>,
 }
 
-/// A network, and a name as tried from it.
-pub(super) type Tried = (IpAddr, u64);
+/// Somebody, as they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tried {
+    address: Network,
+    neighbourhood: Network,
+    name: u64,
+}
+
+/// When a try may be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// After so long; often zero. It is counted as a failure until it is given back.
+    In(Duration, Counted),
+    /// Not for minutes. Nothing is counted.
+    TurnedAway,
+}
+
+/// By how much a try made later ones wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted([Duration; 3]);
 
 #[derive(Default)]
-struct Attempts {
-    by_name: HashMap<(IpAddr, u64), Window>,
-    by_network: HashMap<IpAddr, Window>,
+struct Counters {
+    names: HashMap<(Network, u64), Failures>,
+    addresses: HashMap<Network, Failures>,
+    neighbourhoods: HashMap<Network, Failures>,
+    /// From where names came in lately.
+    usual: HashMap<(Network, u64), Timestamp>,
 }
 
-/// Attempts that failed or have no answer yet, since a moment.
 #[derive(Clone, Copy)]
-struct Window {
-    since: Timestamp,
+struct Failures {
     count: u32,
+    last: Timestamp,
+    /// When the next try may be looked at.
+    ready: Timestamp,
+    turned_away: u32,
 }
 
 impl Throttle {
     pub(super) fn new(failures_per_minute: u32) -> Self {
-        Self { failures_per_minute, hasher: RandomState::new(), attempts: Mutex::default() }
+        let hasher = RandomState::new();
+        Self { failures_per_minute, hasher, counters: Mutex::default() }
     }
 
-    pub(super) fn caller(&self, ip: IpAddr, name: &str) -> Tried {
-        (network_of(ip), self.hasher.hash_one(name.to_ascii_lowercase()))
+    /// `name` as of an address: what is one mailbox is one name.
+    pub(super) fn tried(&self, ip: IpAddr, name: &str) -> Tried {
+        // One IPv6 subscriber has a /64 at least: counting single addresses would count nothing.
+        let bits = if ip.to_canonical().is_ipv4() { 32 } else { 64 };
+        Tried {
+            address: Network::around(ip, bits),
+            neighbourhood: Network::neighbourhood(ip),
+            name: self.hasher.hash_one(name.to_lowercase()),
+        }
     }
 
-    /// Counts an attempt; false, and nothing counted, when there were too many.
-    pub(super) fn count(&self, (network, name): Tried, now: Timestamp) -> bool {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempts = &mut *attempts;
-        let all = window(&mut attempts.by_network, network, now);
-        if all.count >= self.failures_per_minute.saturating_mul(NAMES_OF_A_NETWORK) {
-            return false;
+    /// Counts a try, before it is looked at, so that guesses made at the same time count as well.
+    pub(super) fn count(&self, tried: Tried, is_usual: bool, now: Timestamp) -> Turn {
+        let mut counters = self.counters();
+        let counters = &mut *counters;
+        let own = failures(&mut counters.names, (tried.address, tried.name), now);
+        let address = failures(&mut counters.addresses, tried.address, now);
+        let neighbourhood = failures(&mut counters.neighbourhoods, tried.neighbourhood, now);
+        let mut ready = own.ready;
+        if !is_usual {
+            ready = ready.max(address.ready).max(neighbourhood.ready);
         }
-        let one = window(&mut attempts.by_name, (network, name), now);
-        if one.count >= self.failures_per_minute {
-            return false;
+        let mut wait = ready.since(now);
+        if wait > limits::LOGIN_HELD_FOR {
+            if !is_usual || now.since(own.last) < USUAL_EVERY {
+                own.turned_away = own.turned_away.saturating_add(1);
+                return Turn::TurnedAway;
+            }
+            wait = limits::LOGIN_HELD_FOR;
         }
-        one.count += 1;
-        all.count += 1;
-        true
+        let free = self.failures_per_minute;
+        let begins = now.after(wait);
+        Turn::In(
+            wait,
+            Counted([
+                own.add(free, begins),
+                address.add(free.saturating_mul(NAMES_OF_AN_ADDRESS), begins),
+                neighbourhood.add(free.saturating_mul(NAMES_OF_A_NEIGHBOURHOOD), begins),
+            ]),
+        )
     }
 
-    /// The attempt of that moment was none: the password was right, or nobody could tell.
-    pub(super) fn refund(&self, (network, name): Tried, counted: Timestamp) {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempts = &mut *attempts;
-        let windows =
-            [attempts.by_network.get_mut(&network), attempts.by_name.get_mut(&(network, name))];
-        for window in windows.into_iter().flatten().filter(|window| window.since <= counted) {
-            window.count = window.count.saturating_sub(1);
+    /// The try was no failure: the password was right, or nobody could tell.
+    pub(super) fn refund(&self, tried: Tried, counted: Counted) {
+        let mut counters = self.counters();
+        let counters = &mut *counters;
+        let found = [
+            counters.names.get_mut(&(tried.address, tried.name)),
+            counters.addresses.get_mut(&tried.address),
+            counters.neighbourhoods.get_mut(&tried.neighbourhood),
+        ];
+        for (failures, added) in found.into_iter().zip(counted.0) {
+            if let Some(failures) = failures {
+                failures.count = failures.count.saturating_sub(1);
+                failures.turned_away = 0;
+                let added = u64::try_from(added.as_millis()).unwrap_or(u64::MAX);
+                let ready = failures.ready.as_millis().saturating_sub(added);
+                failures.ready = Timestamp::from_millis(ready);
+            }
         }
+    }
+
+    /// This name came in from there.
+    pub(super) fn came_in(&self, tried: Tried, now: Timestamp) {
+        let mut counters = self.counters();
+        if counters.usual.len() >= COUNTERS_MAX {
+            counters.usual.clear();
+        }
+        counters.usual.insert((tried.neighbourhood, tried.name), now);
+    }
+
+    /// True when this name came in from there since the start.
+    pub(super) fn is_usual(&self, tried: Tried) -> bool {
+        self.counters().usual.contains_key(&(tried.neighbourhood, tried.name))
+    }
+
+    /// True when the memory of right passwords may be asked before anything is counted.
+    pub(super) fn may_glance(&self, tried: Tried) -> bool {
+        let counters = self.counters();
+        let own = counters.names.get(&(tried.address, tried.name));
+        counters.usual.contains_key(&(tried.neighbourhood, tried.name))
+            && own.is_none_or(|own| own.turned_away < GLANCES_MAX)
+    }
+
+    /// True when a try would not be looked at at once.
+    pub(super) fn would_wait(&self, tried: Tried, now: Timestamp) -> bool {
+        let counters = self.counters();
+        let known = [
+            counters.names.get(&(tried.address, tried.name)),
+            counters.addresses.get(&tried.address),
+            counters.neighbourhoods.get(&tried.neighbourhood),
+        ];
+        known.into_iter().flatten().any(|failures| failures.ready > now)
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The current window of a key. When too many keys are remembered the old windows go; when
-/// none is old, all go: a flood from so many networks may guess a little more for a moment, and
-/// neither memory nor anybody's login is spent on it.
-fn window<K: Hash + Eq>(windows: &mut HashMap<K, Window>, key: K, now: Timestamp) -> &mut Window {
-    if windows.len() >= COUNTERS_MAX && !windows.contains_key(&key) {
-        windows.retain(|_, window| now.since(window.since) < WINDOW);
-        if windows.len() >= COUNTERS_MAX {
-            windows.clear();
-        }
+impl Tried {
+    /// The neighbourhood, for who asks the directory whether it is usual.
+    pub(super) fn neighbourhood(&self) -> Network {
+        self.neighbourhood
     }
-    let fresh = Window { since: now, count: 0 };
-    let window = windows.entry(key).or_insert(fresh);
-    if now.since(window.since) >= WINDOW {
-        *window = fresh;
-    }
-    window
 }
 
-/// One IPv6 subscriber has a /64 at least: counting single addresses would count nothing.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(six) => match six.to_ipv4_mapped() {
-            Some(four) => IpAddr::V4(four),
-            None => IpAddr::V6((u128::from(six) & !(u128::from(u64::MAX))).into()),
-        },
+impl Failures {
+    fn add(&mut self, free: u32, at: Timestamp) -> Duration {
+        self.count = self.count.saturating_add(1);
+        self.last = at;
+        let pause = pause(self.count, free);
+        self.ready = self.ready.max(at).after(pause);
+        pause
     }
+}
+
+/// How long the next try waits after so many failures: up to `free` of them it is held, a little
+/// longer each time, and afterwards it is turned away.
+fn pause(count: u32, free: u32) -> Duration {
+    if count < free {
+        let share = f64::from(count) / f64::from(free);
+        return limits::LOGIN_HELD_FOR.mul_f64(share * share);
+    }
+    let doublings = (count - free).min(10);
+    (PAUSE * 2_u32.pow(doublings)).min(PAUSE_MAX)
+}
+
+/// The counter of a key, without what is forgotten. When too many keys are remembered those that
+/// were quiet for long go; when none was, all go: a flood from so many networks may guess a little
+/// more for a moment, and neither memory nor anybody's login is spent on it.
+fn failures<K: Hash + Eq>(
+    counters: &mut HashMap<K, Failures>,
+    key: K,
+    now: Timestamp,
+) -> &mut Failures {
+    if counters.len() >= COUNTERS_MAX && !counters.contains_key(&key) {
+        counters.retain(|_, failures| now.since(failures.last) < FORGOTTEN_AFTER);
+        if counters.len() >= COUNTERS_MAX {
+            counters.clear();
+        }
+    }
+    let fresh = Failures { count: 0, last: now, ready: now, turned_away: 0 };
+    let failures = counters.entry(key).or_insert(fresh);
+    let quiet = now.since(failures.last).as_secs() / FORGOTTEN_AFTER.as_secs();
+    if quiet > 0 {
+        failures.count = failures.count.checked_shr(u32::try_from(quiet).unwrap_or(32)).unwrap_or(0);
+        failures.turned_away = 0;
+        failures.last = now;
+    }
+    failures
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_seconds(1_795_388_399);
+
     #[test]
-    fn an_ipv6_subscriber_is_one_network() {
-        let network = |text: &str| network_of(text.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+    fn an_ipv6_subscriber_is_one_address_and_a_site_one_neighbourhood() {
+        let throttle = Throttle::new(10);
+        let tried = |ip: &str| throttle.tried(ip.parse().unwrap(), "hugo");
+        assert_eq!(tried("2001:db8:1:2::1"), tried("2001:db8:1:2:ffff::9"));
+        assert_ne!(tried("2001:db8:1:2::1"), tried("2001:db8:1:3::1"));
+        assert_eq!(tried("2001:db8:1:2::1").neighbourhood, tried("2001:db8:1:3::1").neighbourhood);
+        assert_ne!(tried("2001:db8:1::1").neighbourhood, tried("2001:db8:2::1").neighbourhood);
+        assert_eq!(tried("::ffff:192.0.2.1"), tried("192.0.2.1"));
+        assert_eq!(tried("192.0.2.1").neighbourhood, tried("192.0.2.200").neighbourhood);
+        assert_ne!(tried("192.0.2.1").neighbourhood, tried("192.0.3.1").neighbourhood);
+        assert_eq!(tried("192.0.2.1"), throttle.tried("192.0.2.1".parse().unwrap(), "HUGO"));
     }
 
-    #[tokio::test]
-    async fn what_is_remembered_of_strangers_is_bounded() {
-        let mut windows = HashMap::new();
-        let now = Timestamp::from_seconds(1_795_388_399);
-        for key in 0..COUNTERS_MAX * 2 + 10 {
-            window(&mut windows, key, now).count += 1;
-            assert!(windows.len() <= COUNTERS_MAX);
+    #[test]
+    fn each_failure_waits_longer_than_the_one_before_up_to_a_quarter_of_an_hour() {
+        let pauses: Vec<Duration> = (1..40).map(|count| pause(count, 10)).collect();
+        assert!(pauses.is_sorted());
+        assert!(pauses[0] <= Duration::from_millis(50), "one slip of the finger costs nothing");
+        assert!(pauses[..9].iter().all(|pause| *pause < limits::LOGIN_HELD_FOR));
+        assert_eq!(pauses[9..12], [60, 120, 240].map(Duration::from_secs));
+        assert_eq!(pauses[38], PAUSE_MAX);
+        assert_eq!(pause(u32::MAX, 1), PAUSE_MAX);
+        assert!(pause(5_000, 100_000) < Duration::from_millis(15));
+    }
+
+    #[test]
+    fn addresses_that_take_turns_are_one_neighbourhood() {
+        let throttle = Throttle::new(1);
+        let mut heard = 0;
+        for last in 0..=255_u8 {
+            let tried = throttle.tried([192, 0, 2, last].into(), &format!("name {last}"));
+            heard += u32::from(matches!(throttle.count(tried, false, NOW), Turn::In(..)));
         }
-        window(&mut windows, 5, now).count = 7;
-        window(&mut windows, 5, now.after(WINDOW)).count += 1;
-        assert_eq!(windows[&5].count, 1);
+        assert!(heard <= NAMES_OF_A_NEIGHBOURHOOD, "{heard} of 256");
+        let elsewhere = throttle.tried([192, 0, 3, 1].into(), "name");
+        assert!(matches!(throttle.count(elsewhere, false, NOW), Turn::In(..)));
+    }
+
+    #[test]
+    fn failures_are_forgotten_in_time_and_given_back_exactly() {
+        let throttle = Throttle::new(3);
+        let tried = throttle.tried([192, 0, 2, 1].into(), "hugo");
+        for _ in 0..100 {
+            let Turn::In(wait, counted) = throttle.count(tried, false, NOW) else { panic!("heard") };
+            assert_eq!(wait, Duration::ZERO);
+            throttle.refund(tried, counted);
+        }
+        while matches!(throttle.count(tried, false, NOW), Turn::In(..)) {}
+        assert!(throttle.would_wait(tried, NOW));
+        let later = NOW.after(Duration::from_secs(3_600));
+        assert!(matches!(throttle.count(tried, false, later), Turn::In(wait, _) if wait.is_zero()));
+    }
+
+    #[test]
+    fn what_is_remembered_of_strangers_is_bounded() {
+        let mut counters = HashMap::new();
+        for key in 0..2 * COUNTERS_MAX + 7 {
+            failures(&mut counters, key, NOW).count += 1;
+        }
+        assert!(counters.len() <= COUNTERS_MAX);
     }
 }

@@ -31,6 +31,9 @@ impl Shelf {
         for _ in 0..ATTEMPTS_MAX {
             let row = self.store.get(&key).await?;
             let version = row.as_ref().map(|row| row.version);
+            if row.as_ref().is_some_and(|row| row.value == rows::LAST_HEAD) {
+                return Err(MailboxError::Temporary(Refusal::MailboxUnknown));
+            }
             match row.as_ref().map(|row| rows::decode(&row.value)) {
                 Some(Some(head)) => return Ok((head, version)),
                 None if self.has_no_rows(&slot.id).await? => return Ok((Head::default(), None)),

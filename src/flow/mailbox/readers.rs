@@ -41,6 +41,7 @@ pub use annotations::VALUE_TOO_LONG;
 pub use grants::Grant;
 pub use grants::Identifier;
 use grants::Lists;
+pub(in crate::flow::mailbox) use grants::reverse_key;
 pub(super) use seen::SeenSets;
 pub use seen::permitted;
 pub use subscriptions::Kept;

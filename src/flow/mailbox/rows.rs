@@ -35,6 +35,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::store;
 use crate::infra::store::row;
 
 const FORMAT: u8 = 2;
@@ -52,6 +53,9 @@ const DELETED: u8 = 1 << 3;
 pub(super) const NO_CONTENT: BlobId = BlobId::from_bytes([0; 16]);
 /// A row with them must still fit; rows have a few hundred octets.
 const DAMAGED_OCTETS_KEPT: usize = 16_384;
+
+/// The head of a mailbox that has ended: nothing is built on it. It is no format of ours.
+pub(super) const LAST_HEAD: &[u8] = &[u8::MAX];
 
 /// Counters of a mailbox.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -297,6 +301,11 @@ fn key(mailbox: &MailboxId, table: u8, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
+/// Everything of a mailbox.
+pub(super) fn mailbox_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    [b"M/".as_slice(), mailbox.as_bytes(), b"/"].concat()
+}
+
 pub(super) fn head_key(mailbox: &MailboxId) -> Vec<u8> {
     key(mailbox, b'h', &[])
 }
@@ -441,9 +450,25 @@ pub(super) fn held_until(end: Timestamp) -> Range<Vec<u8>> {
     HELD.to_vec()..[HELD, &end.as_millis().to_be_bytes()].concat()
 }
 
+/// All held rows.
+pub(super) fn all_held() -> Range<Vec<u8>> {
+    store::prefix(HELD)
+}
+
+/// The mailbox in the key of a held row.
+pub(super) fn held_mailbox(key: &[u8]) -> Option<MailboxId> {
+    let at = HELD.len() + 8;
+    Some(MailboxId::from_bytes(key.get(at..at + 16)?.try_into().ok()?))
+}
+
+/// True when the key is of a message's row.
+pub(super) fn is_message(key: &[u8]) -> bool {
+    key.starts_with(b"M/") && key.get(18..20) == Some(b"/m")
+}
+
 /// True when the key is of a held message's row, not of its summary.
 pub(super) fn is_held_message(key: &[u8]) -> bool {
-    key.last() == Some(&0)
+    key.starts_with(HELD) && key.last() == Some(&0)
 }
 
 /// What a reader has seen of a folder.

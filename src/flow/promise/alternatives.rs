@@ -62,16 +62,12 @@ fn candidates(
     let Some(known) = replica.find(recipient)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     if !known.rpps.is_empty() {
-        let same = replica.search(&known.rpps, CANDIDATES_MAX)?;
-        found.extend(
-            same.into_iter().filter(|one| one.rpps == known.rpps).map(|mailbox| (mailbox, true)),
-        );
+        let same = replica.by_rpps(&known.rpps, CANDIDATES_MAX)?;
+        found.extend(same.into_iter().map(|mailbox| (mailbox, true)));
     }
     if !known.structure.is_empty() {
-        let mut same = replica.search(&known.structure, CANDIDATES_MAX)?;
-        same.retain(|one| {
-            one.structure == known.structure && (one.kind == "ORG" || one.rpps != known.rpps)
-        });
+        let mut same = replica.by_structure(&known.structure, CANDIDATES_MAX)?;
+        same.retain(|one| one.kind == "ORG" || one.rpps != known.rpps);
         // A team reads its mailbox when a person is away.
         same.sort_by_key(|one| one.kind != "ORG");
         found.extend(same.into_iter().map(|mailbox| (mailbox, false)));

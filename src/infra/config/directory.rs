@@ -55,8 +55,6 @@ pub struct AddressBook {
     pub anonymous: bool,
     /// `addressbook.results_max`
     pub results_max: usize,
-    /// `addressbook.carddav`: over HTTPS, too.
-    pub carddav: bool,
 }
 
 /// How our mailboxes come into the national directory.
@@ -135,12 +133,10 @@ impl Reader {
         let base = self.text_or("addressbook.base", "dc=mssante,dc=fr", named);
         let anonymous = self.truth("addressbook.anonymous", false);
         let results_max = self.count("addressbook.results_max", 100, 1, 1_000);
-        let carddav = self.truth("addressbook.carddav", true);
         Some(AddressBook {
             base: base?,
             anonymous: anonymous?,
             results_max: results_max?,
-            carddav: carddav?,
         })
     }
 

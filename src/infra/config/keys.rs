@@ -221,8 +221,9 @@ pub(super) const KEYS: &[Key] = &[
     default("ldap.member_attribute", "an attribute name, e.g. \"member\""),
     default("ldap.address_attribute", "an attribute name, e.g. \"mail\""),
     default("ldap.name_attribute", "an attribute name, e.g. \"displayName\""),
+    optional("ldap.national_id_attribute", "an attribute name, e.g. \"rpps\""),
     default("ldap.timeout_seconds", "a whole number of seconds from 1 to 120"),
-    default("ldap.connections", "a whole number from 1 to 100"),
+    default("ldap.connections", "a whole number from 2 to 100"),
     optional("oidc.issuer", "an https:// address, as the tokens' `iss` says it"),
     default(
         "oidc.discovery",
@@ -269,7 +270,6 @@ pub(super) const KEYS: &[Key] = &[
     default("addressbook.base", "a distinguished name, e.g. \"dc=mssante,dc=fr\""),
     default("addressbook.anonymous", TRUTH),
     default("addressbook.results_max", "a whole number from 1 to 1000"),
-    default("addressbook.carddav", TRUTH),
     default("publish.mode", "\"off\", \"file\" or \"api\""),
     optional("publish.folder", "a folder that exists"),
     optional("publish.url", "an https:// address"),

@@ -77,7 +77,9 @@ pub struct Ldap {
     pub address_attribute: String,
     /// `ldap.name_attribute`: what people call somebody.
     pub name_attribute: String,
-    /// `ldap.timeout_seconds`: of one question.
+    /// `ldap.national_id_attribute`: with `8` + RPPS, or the RPPS number.
+    pub national_id_attribute: Option<String>,
+    /// `ldap.timeout_seconds`: for one server to answer a login.
     pub timeout: Duration,
     /// `ldap.connections`: to one server at the same time.
     pub connections: usize,
@@ -185,8 +187,13 @@ impl Reader {
         let member_attribute = self.text_or("ldap.member_attribute", "member", attribute);
         let address_attribute = self.text_or("ldap.address_attribute", "mail", attribute);
         let name_attribute = self.text_or("ldap.name_attribute", "displayName", attribute);
+        let national_id_attribute = self.optional("ldap.national_id_attribute", attribute);
         let timeout = self.seconds("ldap.timeout_seconds", Duration::from_secs(5), 120);
-        let connections = self.count("ldap.connections", 8, 1, 100);
+        let connections = self.count("ldap.connections", 8, 2, 100);
+        if bind_dn.is_some() && !self.has("ldap.bind_password_file") {
+            // Without a password, servers take a name for nobody (RFC 4513 §5.1.2).
+            self.missing("ldap.bind_password_file", "ldap.bind_dn has no password");
+        }
         let ldap = Ldap {
             servers: servers?,
             start_tls: start_tls?,
@@ -200,6 +207,7 @@ impl Reader {
             member_attribute: member_attribute?,
             address_attribute: address_attribute?,
             name_attribute: name_attribute?,
+            national_id_attribute,
             timeout: timeout?,
             connections: connections?,
         };

@@ -1,8 +1,13 @@
 //! Local accounts: rows of the store, passwords as argon2id.
-use std::collections::HashMap;
+pub mod app_passwords; // one for each program
+pub mod arrivals; // last logins, usual networks
+pub mod holders; // which professional holds which mailbox
+mod life; // accounts that change or end together with the mailbox's state
+mod rows; // the stored form
+mod verified; // passwords that were right a short while ago
+
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use argon2::Argon2;
@@ -10,52 +15,50 @@ use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
 use async_trait::async_trait;
-use aws_lc_rs::hmac;
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::Serialize;
-use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
+use crate::domain::identity::NationalId;
 use crate::domain::limits;
 use crate::domain::login::Means;
+use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::login::Source;
-use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
-use crate::domain::time::Timestamp;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
+use crate::infra::directory::Arrival;
 use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Identified;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
+use crate::infra::directory::ScramKeys;
 use crate::infra::directory::Verdict;
+use crate::infra::directory::accounts::arrivals::Arrivals;
+use crate::infra::directory::accounts::rows::Credential;
+use crate::infra::directory::accounts::rows::Scram;
+use crate::infra::directory::accounts::rows::Stored;
+use crate::infra::directory::accounts::verified::Verified;
+use crate::infra::directory::hashing::Hashing;
 use crate::infra::store;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::Versioned;
-use crate::infra::store::row;
+use crate::proto::sasl::scram::Keys;
 
-/// Rows `a/<address key>` -> mailbox id, `A/<mailbox id>` -> account.
+pub use life::Known;
+
+/// Rows `a/<address key>` -> mailbox id; `A/<mailbox id>` -> account.
 const BY_ADDRESS: &[u8] = b"a/";
-const BY_ID: &[u8] = b"A/";
-const FORMAT: u8 = 1;
-
-/// How long a verified password is remembered (as a keyed hash, in memory only): a mail client
-/// opens many connections, and argon2id is slow on purpose.
+/// How long a password that was right is remembered, when nobody says otherwise.
 const VERIFIED_FOR: Duration = Duration::from_secs(600);
-const VERIFIED_MAX: usize = 10_000;
-
-/// How long a password waits for its turn: a client that hears "later" is served better than
-/// one that hears nothing.
-const HASHING_WAIT: Duration = Duration::from_secs(10);
 
 /// The mailboxes of this relay.
 pub struct Accounts {
@@ -64,34 +67,11 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     /// A login name without `@` belongs here.
     home: Domain,
-    /// Bounds the memory of password hashing: argon2id takes 19 MiB at a time.
-    hashing: Arc<Semaphore>,
-    verified: Mutex<HashMap<[u8; 32], Timestamp>>,
-    /// Keys `verified`; lives and dies with the process.
-    verified_key: hmac::Key,
+    hashing: Hashing,
+    verified: Verified,
+    arrivals: Arrivals,
     /// Hashed against when the name is unknown, so that both answers take as long.
     nobody: String,
-}
-
-/// The stored form of an account.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    kind: String,
-    red_list: bool,
-    suspended: bool,
-    identity: Identity,
-    password: String,
-    certificate: Vec<u8>,
-    wrapped_keys: Vec<u8>,
-    created: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Identity {
-    /// A professional: public facts.
-    Clear { address: String, display_name: String },
-    /// A patient: `address LF display name`, sealed by the master key.
-    Sealed(Vec<u8>),
 }
 
 impl Accounts {
@@ -102,23 +82,38 @@ impl Accounts {
         clock: Arc<dyn Clock>,
         home: Domain,
     ) -> Result<Self, DirectoryError> {
-        let at_once = std::thread::available_parallelism().map_or(2, usize::from);
-        let random = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
-            .map_err(|_| DirectoryError::Keys("no randomness".to_owned()))?;
         Ok(Self {
             store,
             desk,
             clock,
             home,
-            hashing: Arc::new(Semaphore::new(at_once)),
-            verified: Mutex::default(),
-            verified_key: random,
+            hashing: Hashing::start()?,
+            verified: Verified::new(VERIFIED_FOR)?,
+            arrivals: Arrivals::default(),
             nobody: hash_password(&Secret::new("nobody".to_owned()))?,
         })
     }
 
+    /// Remembers passwords that were right for so long; zero: not at all.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Keys`] without randomness.
+    pub fn remembering(mut self, kept_for: Duration) -> Result<Self, DirectoryError> {
+        self.verified = Verified::new(kept_for)?;
+        Ok(self)
+    }
+
     /// Creates a mailbox's account and keys; durable when this returns.
     pub async fn add(&self, new: NewAccount<'_>) -> Result<Account, DirectoryError> {
+        self.add_with(new, |_, _| {}).await
+    }
+
+    /// [`Accounts::add`]; `ride` may still change whether it is open, and adds to the commit.
+    pub async fn add_with(
+        &self,
+        new: NewAccount<'_>,
+        ride: impl FnOnce(&mut Account, &mut Batch),
+    ) -> Result<Account, DirectoryError> {
         let now = self.clock.now();
         let id = MailboxId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let user_id = match new.kind {
@@ -139,14 +134,17 @@ impl Accounts {
             wrapped_keys,
             created: now,
         };
-        let password = self.hash(new.password).await?;
+        let credential = self.credential(new.password, None).await?;
+        let password = rows::seal(self.desk.as_ref(), &id, &credential);
+        let mut stored = Stored { account, password, logins_known: true };
         let mut batch = Batch::new();
-        let by_address = self.address_row(&account.address);
+        let by_address = self.address_row(&stored.account.address);
         batch.require_absent(by_address.clone());
         batch.put(by_address, Bytes::copy_from_slice(id.as_bytes()));
-        batch.put(account_row(&id), self.encode(&account, password));
+        ride(&mut stored.account, &mut batch);
+        batch.put(rows::key(&id), rows::encode(self.desk.as_ref(), &stored));
         match self.store.commit(batch).await {
-            Ok(()) => Ok(account),
+            Ok(()) => Ok(stored.account),
             Err(CommitError::Conflict) => Err(DirectoryError::Taken),
             Err(error) => Err(DirectoryError::Store(error.to_string())),
         }
@@ -155,12 +153,12 @@ impl Accounts {
     /// Every mailbox, in the order of creation.
     pub async fn list(&self) -> Result<Vec<Account>, DirectoryError> {
         let mut accounts = Vec::new();
-        let mut range = store::prefix(BY_ID);
+        let mut range = store::prefix(rows::BY_ID);
         loop {
             let page =
                 self.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await.map_err(failed)?;
             for (key, row) in &page.rows {
-                accounts.push(self.decode(key, &row.value)?.0);
+                accounts.push(rows::decode(self.desk.as_ref(), key, &row.value)?.account);
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
@@ -169,14 +167,20 @@ impl Accounts {
         }
     }
 
-    /// Sets another password.
+    /// Sets another password. App passwords stay.
     pub async fn set_password(
         &self,
         address: &Address,
         password: &Secret<String>,
     ) -> Result<(), DirectoryError> {
-        let hash = self.hash(password).await?;
-        self.change(address, |_, current| *current = hash.clone()).await
+        let (stored, _) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+        // The salt stays: the SCRAM keys of app passwords were made with it.
+        let salt = rows::open(self.desk.as_ref(), &stored)?.scram.map(|scram| scram.salt);
+        let credential = self.credential(password, salt).await?;
+        self.change(address, |stored| {
+            stored.password = rows::seal(self.desk.as_ref(), &stored.account.id, &credential);
+        })
+        .await
     }
 
     /// Closes a mailbox for now, or opens it again.
@@ -185,21 +189,21 @@ impl Accounts {
         address: &Address,
         suspended: bool,
     ) -> Result<(), DirectoryError> {
-        self.change(address, |account, _| account.suspended = suspended).await
+        self.change(address, |stored| stored.account.suspended = suspended).await
     }
 
     async fn change(
         &self,
         address: &Address,
-        edit: impl Fn(&mut Account, &mut String),
+        edit: impl Fn(&mut Stored),
     ) -> Result<(), DirectoryError> {
         loop {
-            let (mut account, mut password, version) =
-                self.load(address).await?.ok_or(DirectoryError::Unknown)?;
-            edit(&mut account, &mut password);
+            let (mut stored, version) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+            edit(&mut stored);
+            let key = rows::key(&stored.account.id);
             let mut batch = Batch::new();
-            batch.require_at(account_row(&account.id), version);
-            batch.put(account_row(&account.id), self.encode(&account, password));
+            batch.require_at(key.clone(), version);
+            batch.put(key, rows::encode(self.desk.as_ref(), &stored));
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict) => {}
                 other => return other.map_err(|error| DirectoryError::Store(error.to_string())),
@@ -210,144 +214,115 @@ impl Accounts {
     async fn load(
         &self,
         address: &Address,
-    ) -> Result<Option<(Account, String, store::Version)>, DirectoryError> {
+    ) -> Result<Option<(Stored, store::Version)>, DirectoryError> {
         let Some(id) = self.store.get(&self.address_row(address)).await.map_err(failed)? else {
             return Ok(None);
         };
+        if life::is_of_nobody(&id.value) {
+            return Ok(None);
+        }
         let id = <[u8; 16]>::try_from(id.value.as_ref())
             .map_err(|_| DirectoryError::Damaged("mailbox id".to_owned()))?;
-        let key = account_row(&MailboxId::from_bytes(id));
+        let key = rows::key(&MailboxId::from_bytes(id));
         let Some(Versioned { value, version }) = self.store.get(&key).await.map_err(failed)? else {
             return Err(DirectoryError::Damaged("address without account".to_owned()));
         };
-        let (account, password) = self.decode(&key, &value)?;
-        Ok(Some((account, password, version)))
+        Ok(Some((rows::decode(self.desk.as_ref(), &key, &value)?, version)))
     }
 
-    /// A login name without `@` is one of the home domain.
-    fn full(&self, name: &str) -> String {
-        if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.home) }
-    }
-
-    /// The account of a login name, and its stored password.
-    async fn named(&self, full: &str) -> Result<Option<(Account, String)>, DirectoryError> {
-        let Ok(address) = Address::parse(full) else { return Ok(None) };
-        Ok(self.load(&address).await?.map(|(account, hash, _)| (account, hash)))
+    /// The account of a login name. A name without `@` is one of the home domain.
+    async fn named(&self, name: &str) -> Result<Option<Stored>, DirectoryError> {
+        let full;
+        let name = if name.contains('@') {
+            name
+        } else {
+            full = format!("{name}@{}", self.home);
+            &full
+        };
+        let Ok(address) = Address::parse(name) else { return Ok(None) };
+        Ok(self.load(&address).await?.map(|(stored, _)| stored))
     }
 
     fn address_row(&self, address: &Address) -> Vec<u8> {
         [BY_ADDRESS, &self.desk.address_key(address)].concat()
     }
 
-    fn encode(&self, account: &Account, password: String) -> Vec<u8> {
-        let identity = match account.kind {
-            MailboxKind::Citizen => {
-                let clear = Secret::new(format!("{}\n{}", account.address, account.display_name));
-                Identity::Sealed(self.desk.seal_identity(clear.expose().as_bytes()))
-            }
-            _ => Identity::Clear {
-                address: account.address.to_string(),
-                display_name: account.display_name.clone(),
-            },
-        };
-        let row = Row {
-            kind: account.kind.code().to_owned(),
-            red_list: account.listing == Listing::RedList,
-            suspended: account.suspended,
-            identity,
-            password,
-            certificate: account.certificate.to_vec(),
-            wrapped_keys: account.wrapped_keys.to_vec(),
-            created: account.created.as_millis(),
-        };
-        row::encode(FORMAT, &row)
-    }
-
-    fn decode(&self, key: &[u8], value: &[u8]) -> Result<(Account, String), DirectoryError> {
-        let damaged = |what: &str| DirectoryError::Damaged(what.to_owned());
-        let row: Row = row::decode(FORMAT, value).ok_or(damaged("row"))?;
-        let id = key.get(BY_ID.len()..).and_then(|id| <[u8; 16]>::try_from(id).ok());
-        let (address, display_name) = match row.identity {
-            Identity::Clear { address, display_name } => (address, display_name),
-            Identity::Sealed(sealed) => {
-                let clear = self.desk.open_identity(&sealed).ok_or(damaged("sealed identity"))?;
-                let text = std::str::from_utf8(clear.expose()).map_err(|_| damaged("identity"))?;
-                let (address, name) = text.split_once('\n').ok_or(damaged("identity"))?;
-                (address.to_owned(), name.to_owned())
-            }
-        };
-        let account = Account {
-            id: MailboxId::from_bytes(id.ok_or(damaged("key"))?),
-            address: Address::parse(&address).map_err(|_| damaged("address"))?,
-            kind: MailboxKind::from_code(&row.kind).ok_or(damaged("kind"))?,
-            listing: if row.red_list { Listing::RedList } else { Listing::Public },
-            suspended: row.suspended,
-            display_name,
-            certificate: row.certificate.into(),
-            wrapped_keys: row.wrapped_keys.into(),
-            created: Timestamp::from_millis(row.created),
-        };
-        Ok((account, row.password))
-    }
-
-    async fn hash(&self, password: &Secret<String>) -> Result<String, DirectoryError> {
-        let copy = Secret::new(password.expose().clone());
-        self.on_hashing_thread(move || hash_password(&copy)).await?
-    }
-
-    /// Hashing takes tens of milliseconds: never on a thread that serves connections.
-    async fn on_hashing_thread<T: Send + 'static>(
+    /// Hash and SCRAM keys of a password, with this salt or a new one.
+    async fn credential(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, DirectoryError> {
-        let place = Arc::clone(&self.hashing).acquire_owned();
-        let permit = tokio::time::timeout(HASHING_WAIT, place).await;
-        let permit = permit.map_err(|_| DirectoryError::Busy)?;
-        let answer = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        answer.await.map_err(|_| DirectoryError::Keys("password hashing stopped".to_owned()))
+        password: &Secret<String>,
+        salt: Option<Vec<u8>>,
+    ) -> Result<Credential, DirectoryError> {
+        let copy = Secret::new(password.expose().clone());
+        let hash = self.hashing.run(move || hash_password(&copy)).await??;
+        let salt = match salt {
+            Some(salt) => salt,
+            None => new_salt()?,
+        };
+        let scram = self.scram_of(password, salt).await?;
+        Ok(Credential { hash: Zeroizing::new(hash), scram: Some(scram) })
     }
 
-    /// The key under which a verified password is remembered. Name, password and stored hash
-    /// are all in it, each with its length, so that no two logins share an entry.
-    fn verified_tag(&self, name: &str, password: &Secret<String>, stored: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.verified_key);
-        for part in [name.as_bytes(), password.expose().as_bytes(), stored.as_bytes()] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut tag = [0; 32];
-        tag.copy_from_slice(context.sign().as_ref());
-        tag
+    async fn scram_of(
+        &self,
+        password: &Secret<String>,
+        salt: Vec<u8>,
+    ) -> Result<Scram, DirectoryError> {
+        let copy = Secret::new(password.expose().clone());
+        self.hashing.run(move || scram_keys(&copy, &salt)).await
     }
 
-    fn was_verified(&self, tag: &[u8; 32], now: Timestamp) -> bool {
-        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.get(tag).is_some_and(|at| now.since(*at) < VERIFIED_FOR)
-    }
-
-    fn remember(&self, tag: [u8; 32], now: Timestamp) {
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if verified.len() >= VERIFIED_MAX {
-            verified.retain(|_, at| now.since(*at) < VERIFIED_FOR);
-            if verified.len() >= VERIFIED_MAX {
-                verified.clear();
+    /// Gives an account of version 1 its SCRAM keys, now that its password was shown. Whatever
+    /// goes wrong is tried again at the next login.
+    async fn learn_scram(&self, address: &Address, password: &Secret<String>, hash: &str) {
+        let made = async {
+            let scram = self.scram_of(password, new_salt()?).await?;
+            let (stored, version) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+            // Not when somebody set another password meanwhile.
+            if *rows::open(self.desk.as_ref(), &stored)?.hash != hash {
+                return Ok(());
             }
+            let id = stored.account.id;
+            let credential =
+                Credential { hash: Zeroizing::new(hash.to_owned()), scram: Some(scram) };
+            let password = rows::seal(self.desk.as_ref(), &id, &credential);
+            let mut batch = Batch::new();
+            batch.require_at(rows::key(&id), version);
+            let stored = Stored { password, ..stored };
+            batch.put(rows::key(&id), rows::encode(self.desk.as_ref(), &stored));
+            match self.store.commit(batch).await {
+                Ok(()) | Err(CommitError::Conflict) => Ok(()),
+                Err(error) => Err(DirectoryError::Store(error.to_string())),
+            }
+        };
+        if let Err(error) = made.await {
+            tracing::warn!(%error, "keys for SCRAM could not be made");
         }
-        verified.insert(tag, now);
     }
 }
 
 #[async_trait]
 impl Mailboxes for Accounts {
     async fn find(&self, address: &Address) -> Result<Option<Account>, DirectoryError> {
-        Ok(self.load(address).await?.map(|(account, _, _)| account))
+        Ok(self.load(address).await?.map(|(stored, _)| stored.account))
     }
 
-    async fn held_by(&self, _national_id: &str) -> Result<Vec<Address>, DirectoryError> {
-        Ok(Vec::new())
+    async fn held_by(&self, national_id: &str) -> Result<Vec<Address>, DirectoryError> {
+        match NationalId::parse(national_id) {
+            Some(national_id) => self.held_mailboxes(&national_id).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn arrived(&self, arrival: &Arrival) {
+        self.remember_arrival(arrival).await;
+    }
+
+    async fn is_usual(&self, name: &str, network: Network) -> bool {
+        match self.named(name).await {
+            Ok(Some(stored)) => self.is_usual_network(&stored.account.id, network).await,
+            _ => false,
+        }
     }
 }
 
@@ -357,30 +332,51 @@ impl Directory for Accounts {
         Source::Local
     }
 
+    /// Always one argon2id run, and one keyed hash for all app passwords: an unknown name, a
+    /// wrong password, an app password in the wrong place cost the same.
     async fn password(
         &self,
         name: &str,
         password: &Secret<String>,
     ) -> Result<Verdict, DirectoryError> {
-        let full = self.full(name);
-        let found = self.named(&full).await?;
-        let stored = found.as_ref().map_or(&self.nobody, |(_, hash)| hash).clone();
-        let tag = self.verified_tag(&full, password, &stored);
-        let now = self.clock.now();
-        let matches = if found.is_some() && self.was_verified(&tag, now) {
-            true
-        } else {
-            let copy = Secret::new(password.expose().clone());
-            self.on_hashing_thread(move || password_matches(&copy, &stored)).await?
+        let found = self.named(name).await?;
+        let (credential, app) = match &found {
+            Some(stored) => (
+                Some(rows::open(self.desk.as_ref(), stored)?),
+                self.app_password(&stored.account, password).await?,
+            ),
+            None => (None, None),
         };
-        match found {
-            Some((account, _)) if matches && !account.suspended => {
-                self.remember(tag, now);
-                Ok(Verdict::Known(by_password(account)))
-            }
-            Some(_) => Ok(Verdict::Refused),
-            None => Ok(Verdict::Stranger),
+        let hash = credential.as_ref().map_or(&self.nobody, |credential| &credential.hash).clone();
+        let copy = Secret::new(password.expose().clone());
+        let matches = self.hashing.run(move || password_matches(&copy, &hash)).await?;
+        let (Some(stored), Some(credential)) = (found, credential) else {
+            return Ok(Verdict::Stranger);
+        };
+        let account = stored.account;
+        if account.suspended {
+            return Ok(Verdict::Refused);
         }
+        let now = self.clock.now();
+        if let Some((identified, digest)) = app {
+            self.verified.remember(self.verified.tag(APP, &account.id, password, &digest), now);
+            return Ok(Verdict::Known(identified));
+        }
+        if !matches {
+            return Ok(Verdict::Refused);
+        }
+        if credential.scram.is_none() {
+            self.learn_scram(&account.address, password, &credential.hash).await;
+        }
+        let hash = credential.hash.as_bytes();
+        self.verified.remember(self.verified.tag(OWN, &account.id, password, hash), now);
+        Ok(Verdict::Known(by_password(account)))
+    }
+
+    async fn pretend(&self, _name: &str) {
+        let stored = self.nobody.clone();
+        let nobody = Secret::new("somebody".to_owned());
+        let _ = self.on_hashing_thread(move || password_matches(&nobody, &stored)).await;
     }
 
     async fn recently_verified(
@@ -388,25 +384,60 @@ impl Directory for Accounts {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Option<Identified>, DirectoryError> {
-        let full = self.full(name);
-        let Some((account, stored)) = self.named(&full).await? else { return Ok(None) };
-        let tag = self.verified_tag(&full, password, &stored);
-        let now = self.clock.now();
-        if account.suspended || !self.was_verified(&tag, now) {
+        let Some(stored) = self.named(name).await? else { return Ok(None) };
+        if stored.account.suspended {
             return Ok(None);
         }
-        self.remember(tag, now);
-        Ok(Some(by_password(account)))
+        let now = self.clock.now();
+        let hash = rows::open(self.desk.as_ref(), &stored)?.hash;
+        let account = stored.account;
+        let own = self.verified.tag(OWN, &account.id, password, hash.as_bytes());
+        if self.verified.knows(&own, now) {
+            self.verified.remember(own, now);
+            return Ok(Some(by_password(account)));
+        }
+        let Some((identified, digest)) = self.app_password(&account, password).await? else {
+            return Ok(None);
+        };
+        let app = self.verified.tag(APP, &account.id, password, &digest);
+        if !self.verified.knows(&app, now) {
+            return Ok(None);
+        }
+        self.verified.remember(app, now);
+        Ok(Some(identified))
+    }
+
+    /// One hash, of nothing.
+    async fn pretend(&self, _name: &str) {
+        let nobody = self.nobody.clone();
+        let work = move || password_matches(&Secret::new("guess".to_owned()), &nobody);
+        let _ = self.hashing.run(work).await;
+    }
+
+    async fn scram(&self, name: &str) -> Result<Option<ScramKeys>, DirectoryError> {
+        let Some(stored) = self.named(name).await? else { return Ok(None) };
+        if stored.account.suspended {
+            return Ok(None);
+        }
+        let Some(scram) = rows::open(self.desk.as_ref(), &stored)?.scram else { return Ok(None) };
+        let app_passwords = self.app_scram(&stored.account, &scram.salt).await?;
+        Ok(Some(scram.keys(app_passwords)))
     }
 }
+
+/// What the memory of right passwords calls a mailbox's own password, and an app password.
+const OWN: &str = "password";
+const APP: &str = "app password";
 
 /// The holder of this mailbox, who typed its password.
 fn by_password(account: Account) -> Identified {
     Identified {
         mailboxes: vec![account.address],
         national_id: None,
+        display_name: None,
         means: Means::Password,
         scope: Scope::ALL,
+        network: None,
         until: None,
     }
 }
@@ -426,8 +457,23 @@ pub fn password_matches(password: &Secret<String>, hash: &str) -> bool {
     })
 }
 
-fn account_row(id: &MailboxId) -> Vec<u8> {
-    [BY_ID, id.as_bytes()].concat()
+fn new_salt() -> Result<Vec<u8>, DirectoryError> {
+    let mut salt = vec![0; limits::SCRAM_SALT_OCTETS];
+    aws_lc_rs::rand::fill(&mut salt)
+        .map_err(|_| DirectoryError::Keys("no randomness".to_owned()))?;
+    Ok(salt)
+}
+
+/// RFC 5803 §2: what a server keeps of a password for SCRAM. Slow on purpose.
+fn scram_keys(password: &Secret<String>, salt: &[u8]) -> Scram {
+    const ROUNDS: NonZeroU32 = NonZeroU32::new(limits::SCRAM_ITERATIONS).expect("not zero");
+    let keys = Keys::derive(password, salt, ROUNDS);
+    Scram {
+        iterations: keys.iterations,
+        stored_key: Zeroizing::new(*keys.stored_key.expose()),
+        server_key: Zeroizing::new(*keys.server_key.expose()),
+        salt: keys.salt,
+    }
 }
 
 fn failed(error: store::StoreError) -> DirectoryError {
@@ -440,4 +486,4 @@ fn plain(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::infra::directory) mod tests;

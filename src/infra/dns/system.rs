@@ -76,7 +76,7 @@ impl SystemDns {
         builder.build()
     }
 
-    async fn ask(&self, name: Name, kind: RecordType) -> Result<Vec<RData>, NetError> {
+    pub(super) async fn ask(&self, name: Name, kind: RecordType) -> Result<Vec<RData>, NetError> {
         let resolver = self.resolver().map_err(|error| NetError::from(error.to_string()))?;
         let answer = tokio::time::timeout(DNS_TIMEOUT, resolver.lookup(name, kind)).await;
         let answer = answer.map_err(|_| NetError::Timeout)??;
@@ -158,22 +158,22 @@ fn chance() -> u64 {
 }
 
 /// Absolute: the system's search list is for people at a prompt.
-fn name(text: &str) -> Result<Name, DnsError> {
+pub(super) fn name(text: &str) -> Result<Name, DnsError> {
     let mut name = Name::from_ascii(text).map_err(|error| DnsError::Later(error.to_string()))?;
     name.set_fqdn(true);
     Ok(name)
 }
 
-fn text(name: &Name) -> String {
+pub(super) fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The name exists, without records of this kind.
-fn is_empty(error: &NetError) -> bool {
+pub(super) fn is_empty(error: &NetError) -> bool {
     error.is_no_records_found() && !error.is_nx_domain()
 }
 
-fn trouble(error: &NetError) -> DnsError {
+pub(super) fn trouble(error: &NetError) -> DnsError {
     if error.is_nx_domain() {
         return DnsError::NoSuchName;
     }

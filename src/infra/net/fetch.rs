@@ -1,4 +1,5 @@
 //! Documents over HTTP: bounded in octets and time, no redirects, no proxies, no public CA.
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,7 +7,9 @@ use reqwest::header;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use tokio::io::AsyncWriteExt;
 
+use crate::domain::secret::Secret;
 use crate::infra::net::NetError;
 
 /// A validator over this is not kept: it would be sent back with each question.
@@ -35,6 +38,20 @@ pub enum Fetched {
     Document {
         /// The body.
         octets: Vec<u8>,
+        /// For the next time.
+        validators: Validators,
+    },
+}
+
+/// What [`Fetcher::save`] brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// 304: as before.
+    Unchanged,
+    /// 200: the body is in the file.
+    File {
+        /// What the server calls it (RFC 6266 §4.3), when that is a plain file name.
+        name: Option<String>,
         /// For the next time.
         validators: Validators,
     },
@@ -97,6 +114,57 @@ impl Fetcher {
         octets_max: usize,
         known: &Validators,
     ) -> Result<Fetched, NetError> {
+        let Some((response, validators)) = self.fetched(url, known).await? else {
+            return Ok(Fetched::Unchanged);
+        };
+        let octets = body(url, response, octets_max).await?;
+        Ok(Fetched::Document { octets, validators })
+    }
+
+    /// The same for large documents, into a file. The file is durable when this returns; after an
+    /// error it may hold a beginning.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and when the file cannot be written.
+    pub async fn save(
+        &self,
+        url: &str,
+        file: &Path,
+        octets_max: u64,
+        known: &Validators,
+    ) -> Result<Saved, NetError> {
+        let Some((mut response, validators)) = self.fetched(url, known).await? else {
+            return Ok(Saved::Unchanged);
+        };
+        let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
+        let too_many = || refused(format!("more than {octets_max} octets"));
+        check(url, &response)?;
+        let expected = response.content_length();
+        if expected.is_some_and(|length| length > octets_max) {
+            return Err(too_many());
+        }
+        let name = response.headers().get(header::CONTENT_DISPOSITION);
+        let name = name.and_then(|value| value.to_str().ok()).and_then(file_name);
+        let written = |error: std::io::Error| refused(format!("cannot be kept: {error}"));
+        let mut target = tokio::fs::File::create(file).await.map_err(written)?;
+        let mut octets = 0_u64;
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
+            octets += chunk.len() as u64;
+            if octets > octets_max {
+                return Err(too_many());
+            }
+            target.write_all(&chunk).await.map_err(written)?;
+        }
+        target.sync_all().await.map_err(written)?;
+        Ok(Saved::File { name, validators })
+    }
+
+    /// A GET's answer, or `None` when nothing has changed.
+    async fn fetched(
+        &self,
+        url: &str,
+        known: &Validators,
+    ) -> Result<Option<(reqwest::Response, Validators)>, NetError> {
         let mut request = self.client.get(url);
         if let Some(etag) = &known.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
@@ -107,7 +175,7 @@ impl Fetcher {
         let response = request.send().await.map_err(|error| failed(url, error))?;
         if response.status() == reqwest::StatusCode::NOT_MODIFIED && *known != Validators::default()
         {
-            return Ok(Fetched::Unchanged);
+            return Ok(None);
         }
         let text = |name| {
             let value = response.headers().get(name)?.to_str().ok()?;
@@ -115,8 +183,29 @@ impl Fetcher {
         };
         let validators =
             Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
-        let octets = body(url, response, octets_max).await?;
-        Ok(Fetched::Document { octets, validators })
+        Ok(Some((response, validators)))
+    }
+
+    /// PATCH of a small body, with a key in a header. Answers the status and, in seconds, how
+    /// long the other side asks to wait; what it says besides is not read.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] when there is no answer.
+    pub async fn patch(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        key: Option<(&'static str, &Secret<String>)>,
+        content: Vec<u8>,
+    ) -> Result<(u16, Option<u64>), NetError> {
+        let mut request = self.client.patch(url).header(header::CONTENT_TYPE, content_type);
+        if let Some((name, key)) = key {
+            request = request.header(name, key.expose().as_str());
+        }
+        let response = request.body(content).send().await.map_err(|error| failed(url, error))?;
+        let after = response.headers().get(header::RETRY_AFTER);
+        let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok((response.status().as_u16(), after))
     }
 
     /// POST of a small body.
@@ -136,24 +225,161 @@ impl Fetcher {
     }
 }
 
+/// Fields as `application/x-www-form-urlencoded`.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = String::new();
+    for (name, value) in fields {
+        let and = if form.is_empty() { "" } else { "&" };
+        form.push_str(and);
+        form_octets(name, &mut form);
+        form.push('=');
+        form_octets(value, &mut form);
+    }
+    form
+}
+
+/// One word of a form; also what HTTP Basic wants of an OAuth client's name and secret
+/// (RFC 6749 §2.3.1).
+pub fn form_word(text: &str) -> String {
+    let mut word = String::new();
+    form_octets(text, &mut word);
+    word
+}
+
+fn form_octets(text: &str, into: &mut String) {
+    for octet in text.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
+                into.push(char::from(octet));
+            }
+            b' ' => into.push('+'),
+            other => into.push_str(&format!("%{other:02X}")),
+        }
+    }
+}
+
+/// One question to an API, and who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question<'a> {
+    /// Fields of a form, POSTed; without them it is a GET.
+    pub form: Option<&'a [(&'a str, &'a str)]>,
+    /// The whole `Authorization` field.
+    pub authorization: Option<&'a Secret<String>>,
+}
+
+/// An API's answer, whether it liked the question or not.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status; never a redirection.
+    pub status: u16,
+    /// `Content-Type` without parameters, in small letters.
+    pub content_type: String,
+    /// The body.
+    pub octets: Secret<Vec<u8>>,
+}
+
+impl Fetcher {
+    /// Asks an API. Unlike [`Self::get`], a 4xx is an answer: it says why.
+    ///
+    /// # Errors
+    /// [`NetError::Fetch`] for redirections, 5xx, what is over `octets_max`, and silence.
+    pub async fn ask(
+        &self,
+        url: &str,
+        question: Question<'_>,
+        octets_max: usize,
+    ) -> Result<Answer, NetError> {
+        let mut request = match question.form {
+            Some(fields) => {
+                let kind = "application/x-www-form-urlencoded";
+                self.client.post(url).header(header::CONTENT_TYPE, kind).body(form(fields))
+            }
+            None => self.client.get(url),
+        };
+        request = request.header(header::ACCEPT, "application/json, application/jwt");
+        if let Some(authorization) = question.authorization {
+            let value = header::HeaderValue::from_str(authorization.expose());
+            let mut value = value.map_err(|_| NetError::Fetch {
+                url: url.to_owned(),
+                reason: "the credentials cannot stand in a header field".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let mut response = request.send().await.map_err(|error| failed(url, error))?;
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let content_type = kind.to_ascii_lowercase();
+        if status.is_redirection() || status.is_server_error() {
+            return Err(refused(url, status));
+        }
+        let octets = Secret::new(bounded(url, &mut response, octets_max).await?);
+        Ok(Answer { status: status.as_u16(), content_type, octets })
+    }
+}
+
+async fn body(
+    url: &str,
+    mut response: reqwest::Response,
+    octets_max: usize,
+) -> Result<Vec<u8>, NetError> {
+    check(url, &response)?;
+    bounded(url, &mut response, octets_max).await
+}
+
+/// Refuses what is no plain 200.
+fn check(url: &str, response: &reqwest::Response) -> Result<(), NetError> {
+    match response.status() {
+        reqwest::StatusCode::OK => unpacked(url, response),
+        status => Err(refused(url, status)),
+    }
+}
+
+/// We offer no packing, and unpacking would be a way round the limits.
+fn unpacked(url: &str, response: &reqwest::Response) -> Result<(), NetError> {
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        let reason = "packed, although nobody asked for that".to_owned();
+        return Err(NetError::Fetch { url: url.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn refused(url: &str, status: reqwest::StatusCode) -> NetError {
+    let elsewhere =
+        if status.is_redirection() { ": it points elsewhere, and is not followed" } else { "" };
+    NetError::Fetch { url: url.to_owned(), reason: format!("HTTP {}{elsewhere}", status.as_u16()) }
+}
+
+/// The body, if it is as it is and not too long.
+async fn bounded(
+    url: &str,
+    response: &mut reqwest::Response,
+    octets_max: usize,
+) -> Result<Vec<u8>, NetError> {
+    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
+    unpacked(url, response)?;
+    Ok(())
+}
+
+/// The `filename` of a Content-Disposition, when it is letters, digits, `.`, `_` and `-` only:
+/// a server does not choose our folders.
+fn file_name(disposition: &str) -> Option<String> {
+    let value = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="))?;
+    let name = value.trim().trim_matches('"');
+    let is_plain = (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+    is_plain.then(|| name.to_owned())
+}
+
 async fn body(
     url: &str,
     mut response: reqwest::Response,
     octets_max: usize,
 ) -> Result<Vec<u8>, NetError> {
     let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
-    let status = response.status();
-    if status.is_redirection() {
-        let status = status.as_u16();
-        return Err(refused(format!("HTTP {status}: it points elsewhere, and is not followed")));
-    }
-    if status != reqwest::StatusCode::OK {
-        return Err(refused(format!("HTTP {}", status.as_u16())));
-    }
-    // We offer none, and unpacking would be a way round the limit.
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
-        return Err(refused("packed, although nobody asked for that".to_owned()));
-    }
+    check(url, &response)?;
     let over = response.content_length().is_some_and(|length| length > octets_max as u64);
     if over {
         return Err(refused(format!("more than {octets_max} octets")));

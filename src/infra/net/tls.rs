@@ -1,4 +1,4 @@
-//! The three TLS configurations of a relay: people, operators, towards operators.
+//! The TLS configurations of a relay: people, operators, towards operators, towards servers.
 //!
 //! The provider is always passed, never the process default: a library that installs another
 //! one must not change what the relay negotiates.
@@ -118,6 +118,25 @@ pub fn towards_operators_tls(
         .map_err(refused)?;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// TLS towards a server of our own house, an LDAP directory say: its certificate chains to these
+/// anchors, and to no public CA, and names the host. Ours is shown when there is one.
+///
+/// # Errors
+/// [`NetError::Tls`] when the library refuses an anchor, the certificate or the key.
+pub fn towards_servers_tls(
+    identity: Option<Identity>,
+    anchors: &[CertificateDer<'static>],
+) -> Result<Arc<ClientConfig>, NetError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(refused)?
+        .with_root_certificates(store(anchors)?);
+    Ok(Arc::new(match identity {
+        Some(ours) => config.with_client_auth_cert(ours.chain, ours.key).map_err(refused)?,
+        None => config.with_no_client_auth(),
+    }))
 }
 
 /// What binds a login to this very connection: `EXPORTER-Channel-Binding` (RFC 9266 §2). `None`

@@ -9,6 +9,7 @@ use std::path::Path;
 use zip::ZipArchive;
 
 use crate::domain::limits;
+use crate::domain::time::Timestamp;
 use crate::infra::replica::ReplicaError;
 use crate::proto::extraction;
 
@@ -18,12 +19,27 @@ const ENTRIES_MAX: usize = 16;
 const RATIO_MAX: u64 = 100;
 const BUFFER_OCTETS: usize = 262_144;
 
-/// Opens the file and lends its lines to `action`. An archive is known by its first octets, not
-/// by its name.
+/// Opens the file and lends the lines of its only text to `action`. An archive is known by its
+/// first octets, not by its name.
 pub(super) fn with_lines<T>(
     path: &Path,
-    action: impl FnOnce(&mut Lines<'_>) -> Result<T, ReplicaError>,
+    mut action: impl FnMut(&mut Lines<'_>) -> Result<T, ReplicaError>,
 ) -> Result<T, ReplicaError> {
+    let mut answer = None;
+    with_texts(path, 1, limits::EXTRACTION_OCTETS_MAX, |lines| {
+        answer = Some(action(lines)?);
+        Ok(())
+    })?;
+    answer.ok_or_else(|| ReplicaError::Engine("a file without a text".to_owned()))
+}
+
+/// The same for each of up to `texts_max` texts, in the order of the archive.
+pub(super) fn with_texts(
+    path: &Path,
+    texts_max: usize,
+    octets_max: u64,
+    mut action: impl FnMut(&mut Lines<'_>) -> Result<(), ReplicaError>,
+) -> Result<(), ReplicaError> {
     let refused = |reason: String| ReplicaError::Source { file: name_of(path), reason };
     let mut file = File::open(path).map_err(|error| refused(error.to_string()))?;
     if !file.metadata().is_ok_and(|found| found.is_file()) {
@@ -36,22 +52,25 @@ pub(super) fn with_lines<T>(
         Err(error) => return Err(refused(error.to_string())),
     };
     io::Seek::rewind(&mut file).map_err(|error| refused(error.to_string()))?;
-    let octets_max = limits::EXTRACTION_OCTETS_MAX;
     if !is_archive {
         return action(&mut Lines::new(path, &mut file, octets_max));
     }
     let bad_archive = |error: zip::result::ZipError| refused(format!("bad archive: {error}"));
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(bad_archive)?;
-    let index = text_entry(&archive).map_err(refused)?;
-    let mut entry = archive.by_index(index).map_err(bad_archive)?;
-    // The sizes that an archive declares may lie; what comes out is counted.
-    let octets_max =
-        octets_max.min(entry.compressed_size().saturating_mul(RATIO_MAX).saturating_add(65_536));
-    action(&mut Lines::new(path, &mut entry, octets_max))
+    for index in text_entries(&archive, texts_max).map_err(refused)? {
+        let mut entry = archive.by_index(index).map_err(bad_archive)?;
+        // The sizes that an archive declares may lie; what comes out is counted.
+        let packed = entry.compressed_size().saturating_mul(RATIO_MAX).saturating_add(65_536);
+        action(&mut Lines::new(path, &mut entry, octets_max.min(packed)))?;
+    }
+    Ok(())
 }
 
-/// The only `.txt` of the archive.
-fn text_entry(archive: &ZipArchive<BufReader<File>>) -> Result<usize, String> {
+/// The `.txt` files of the archive.
+fn text_entries(
+    archive: &ZipArchive<BufReader<File>>,
+    texts_max: usize,
+) -> Result<Vec<usize>, String> {
     if archive.len() > ENTRIES_MAX {
         return Err(format!("an archive of {} files", archive.len()));
     }
@@ -60,11 +79,13 @@ fn text_entry(archive: &ZipArchive<BufReader<File>>) -> Result<usize, String> {
             Path::new(name.as_ref()).extension().is_some_and(|it| it.eq_ignore_ascii_case("txt"))
         })
     };
-    let mut texts = (0..archive.len()).filter(is_text);
-    match (texts.next(), texts.next()) {
-        (Some(index), None) => Ok(index),
-        (None, _) => Err("an archive without a .txt file".to_owned()),
-        (Some(_), Some(_)) => Err("an archive with several .txt files".to_owned()),
+    let texts: Vec<usize> = (0..archive.len()).filter(is_text).collect();
+    match texts.len() {
+        0 => Err("an archive without a .txt file".to_owned()),
+        many if many > texts_max => {
+            Err(format!("an archive with several .txt files: {many}, where {texts_max} may be"))
+        }
+        _ => Ok(texts),
     }
 }
 
@@ -73,18 +94,36 @@ pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
+/// The moment in a name like `Extraction_Correspondance_MSSante_202611210730.zip`.
+pub(super) fn made(name: &str) -> Option<Timestamp> {
+    let stem = Path::new(name).file_stem()?.to_str()?;
+    let digits = stem.get(stem.len().checked_sub(12)?..)?;
+    if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range: std::ops::Range<usize>| digits[range].parse::<i8>().ok();
+    let year = digits[..4].parse().ok()?;
+    let (month, day) = (part(4..6)?, part(6..8)?);
+    let (hour, minute) = (part(8..10)?, part(10..12)?);
+    let moment = jiff::civil::DateTime::new(year, month, day, hour, minute, 0, 0).ok()?;
+    let zone = jiff::tz::TimeZone::get("Europe/Paris").ok()?;
+    let millis = moment.to_zoned(zone).ok()?.timestamp().as_millisecond();
+    u64::try_from(millis).ok().map(Timestamp::from_millis)
+}
+
 /// Reads lines of bounded length.
 pub(super) struct Lines<'a> {
     file: String,
     reader: BufReader<io::Take<&'a mut dyn Read>>,
     line: Vec<u8>,
+    was_ended: bool,
 }
 
 impl<'a> Lines<'a> {
     fn new(path: &Path, reader: &'a mut dyn Read, octets_max: u64) -> Self {
         // One octet more than allowed: so its arrival shows that there are too many.
         let reader = BufReader::with_capacity(BUFFER_OCTETS, reader.take(octets_max + 1));
-        Self { file: name_of(path), reader, line: Vec::new() }
+        Self { file: name_of(path), reader, line: Vec::new(), was_ended: true }
     }
 
     /// The next line with its ending, or `None` behind the last one. A line over the limit
@@ -112,6 +151,7 @@ impl<'a> Lines<'a> {
             if end.is_none() && octets > 0 {
                 continue;
             }
+            self.was_ended = end.is_some();
             if octets_sum > extraction::LINE_OCTETS_MAX {
                 self.line.clear();
             }
@@ -119,8 +159,29 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// False when the last line had no line ending.
+    pub(super) fn was_ended(&self) -> bool {
+        self.was_ended
+    }
+
     /// An error about this file.
     pub(super) fn refused(&self, reason: String) -> ReplicaError {
         ReplicaError::Source { file: self.file.clone(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_tells_when_it_was_made_in_french_time() {
+        let winter = made("Extraction_Correspondance_MSSante_202611210730.zip").unwrap();
+        // 06:30 UTC.
+        assert_eq!(winter.as_seconds(), 1_795_242_600);
+        assert_eq!(made("PS_LibreAcces_202607010000.txt").unwrap().as_seconds() % 86_400, 79_200);
+        for name in ["Extraction.txt", "", "202613010000.txt", "20261101é000.txt", "12345.txt"] {
+            assert_eq!(made(name), None, "{name}");
+        }
     }
 }

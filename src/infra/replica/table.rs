@@ -34,11 +34,12 @@ impl Table {
         }
     }
 
-    /// Hands the rows whose keys begin with `prefix` to `action`, until it says `false`.
+    /// Hands the keys that begin with `prefix` and their rows to `action`, until it says
+    /// `false`.
     pub(super) fn scan_prefix(
         &self,
         prefix: &[u8],
-        mut action: impl FnMut(&[u8]) -> Result<bool, ReplicaError>,
+        mut action: impl FnMut(&[u8], &[u8]) -> Result<bool, ReplicaError>,
     ) -> Result<(), ReplicaError> {
         // The first of them may lie in the block that begins before the prefix.
         let first = match self.0.range(..=prefix).next_back() {
@@ -51,7 +52,7 @@ impl Table {
                 if key > prefix && !key.starts_with(prefix) {
                     return Ok(());
                 }
-                if key.starts_with(prefix) && !action(row)? {
+                if key.starts_with(prefix) && !action(key, row)? {
                     return Ok(());
                 }
             }
@@ -100,6 +101,90 @@ impl Writer {
     }
 }
 
+/// Rows in a block of a [`Numbered`] table.
+const BLOCK_ROWS: u32 = 32;
+
+/// Rows by their numbers from 0 on, without gaps: one is found in its block without reading the
+/// others.
+pub(super) struct Numbered(sled::Tree);
+
+impl Numbered {
+    /// The tree of that name.
+    pub(super) fn open(database: &sled::Db, name: &str) -> Result<Self, ReplicaError> {
+        Ok(Self(database.open_tree(name)?))
+    }
+
+    /// Hands a row to `action`.
+    pub(super) fn get<T>(
+        &self,
+        number: u32,
+        action: impl FnOnce(&[u8]) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        let missing = || ReplicaError::Engine("a row is missing".to_owned());
+        let block = self.0.get((number / BLOCK_ROWS).to_be_bytes())?.ok_or_else(missing)?;
+        // Each row's end, 4 octets, then the rows.
+        let place = (number % BLOCK_ROWS) as usize;
+        let ends = usize::try_from(BLOCK_ROWS).unwrap_or_default() * 4;
+        let end = |place: usize| {
+            let octets = block.get(place * 4..place * 4 + 4)?;
+            Some(ends + u32::from_le_bytes(octets.try_into().ok()?) as usize)
+        };
+        let begin = if place == 0 { Some(ends) } else { end(place - 1) };
+        let range = begin.ok_or_else(missing)?..end(place).ok_or_else(missing)?;
+        action(block.get(range).ok_or_else(missing)?)
+    }
+
+    /// Writes the table; it must be empty.
+    pub(super) fn write(&self) -> NumberedWriter {
+        NumberedWriter { tree: self.0.clone(), next: 0, ends: Vec::new(), block: Vec::new() }
+    }
+}
+
+/// Takes rows in the order of their numbers.
+pub(super) struct NumberedWriter {
+    tree: sled::Tree,
+    next: u32,
+    ends: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl NumberedWriter {
+    /// Takes the next row and tells its number.
+    pub(super) fn push(&mut self, row: &[u8]) -> Result<u32, ReplicaError> {
+        let number = self.next;
+        self.next += 1;
+        self.block.extend_from_slice(row);
+        let end = u32::try_from(self.block.len())
+            .map_err(|_| ReplicaError::Engine("a block is too large".to_owned()))?;
+        self.ends.extend_from_slice(&end.to_le_bytes());
+        if self.next.is_multiple_of(BLOCK_ROWS) {
+            self.close_block(number / BLOCK_ROWS)?;
+        }
+        Ok(number)
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(mut self) -> Result<(), ReplicaError> {
+        if self.ends.is_empty() {
+            return Ok(());
+        }
+        // Missing rows of the last block end where the last one ends: they are empty.
+        let last = self.ends[self.ends.len() - 4..].to_vec();
+        while self.ends.len() < BLOCK_ROWS as usize * 4 {
+            self.ends.extend_from_slice(&last);
+        }
+        self.close_block(self.next / BLOCK_ROWS)
+    }
+
+    fn close_block(&mut self, number: u32) -> Result<(), ReplicaError> {
+        let value = [self.ends.as_slice(), &self.block].concat();
+        self.tree.insert(number.to_be_bytes(), value)?;
+        self.ends.clear();
+        self.block.clear();
+        Ok(())
+    }
+}
+
 /// To the form that is stored.
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, ReplicaError> {
     postcard::to_stdvec(value).map_err(|error| ReplicaError::Engine(error.to_string()))
@@ -121,6 +206,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_numbered_row_is_found_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = sled::open(directory.path()).unwrap();
+        for rows in [0_u32, 1, 31, 32, 33, 1_000] {
+            let table = Numbered::open(&database, &rows.to_string()).unwrap();
+            let mut writer = table.write();
+            for number in 0..rows {
+                assert_eq!(writer.push(&number.to_be_bytes()).unwrap(), number);
+            }
+            writer.finish().unwrap();
+            for number in 0..rows {
+                let row = table.get(number, |row| Ok(row.to_vec())).unwrap();
+                assert_eq!(row, number.to_be_bytes());
+            }
+            assert!(table.get(rows + 32, |_| Ok(())).is_err());
+        }
+    }
+
+    #[test]
     fn every_row_is_found_alone_and_by_the_beginning_of_its_key() {
         let directory = tempfile::tempdir().unwrap();
         let database = sled::open(directory.path()).unwrap();
@@ -139,7 +243,7 @@ mod tests {
         }
         for prefix in ["", "0", "01", "012", "0123", "01234", "012345", "04999", "05", "x"] {
             let mut found = 0;
-            let count = |_: &[u8]| {
+            let count = |_: &[u8], _: &[u8]| {
                 found += 1;
                 Ok(true)
             };

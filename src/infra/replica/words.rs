@@ -6,7 +6,7 @@ use unicode_normalization::char::is_combining_mark;
 const WORD_OCTETS_MAX: usize = 48;
 
 /// The words of a text, folded: `Hélène D'ARC-Œuf` gives `helene`, `d`, `arc`, `oeuf`.
-pub(super) fn words(text: &str) -> impl Iterator<Item = String> {
+pub fn words(text: &str) -> impl Iterator<Item = String> {
     let folded = if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {

@@ -24,6 +24,18 @@ pub struct Keys {
     pub stored_key: Secret<[u8; 32]>,
     /// HMAC(SaltedPassword, "Server Key").
     pub server_key: Secret<[u8; 32]>,
+    /// Keys of other passwords of the same name, with the same salt and rounds. A client cannot
+    /// tell, and need not, which one it was asked for.
+    pub others: Vec<Pair>,
+}
+
+/// Stored key and server key of one password.
+#[derive(Debug)]
+pub struct Pair {
+    /// As of [`Keys`].
+    pub stored_key: Secret<[u8; 32]>,
+    /// As of [`Keys`].
+    pub server_key: Secret<[u8; 32]>,
 }
 
 impl Keys {
@@ -41,6 +53,7 @@ impl Keys {
             iterations: iterations.get(),
             stored_key: Secret::new(hash(client_key.expose())),
             server_key: Secret::new(mac(salted.expose(), b"Server Key")),
+            others: Vec::new(),
         }
     }
 
@@ -53,6 +66,7 @@ impl Keys {
             iterations: limits::SCRAM_ITERATIONS,
             stored_key: Secret::new(part(b"stored\0")),
             server_key: Secret::new(part(b"server\0")),
+            others: Vec::new(),
         }
     }
 }
@@ -96,6 +110,8 @@ pub struct Proven {
     pub act_as: String,
     /// The login name.
     pub name: String,
+    /// Which password it was: `None` for the first keys, or a place in [`Keys::others`].
+    pub other: Option<usize>,
     /// Our last message: it proves to the client that we know its keys.
     pub last: Secret<Vec<u8>>,
 }
@@ -212,19 +228,27 @@ impl Waiting {
         }
         let is_this_channel = verify_slices_are_equal(&channel, &self.first.channel).is_ok();
         let signed = format!("{},{},{without_proof}", self.first.bare, self.server_first);
-        let signature = Secret::new(mac(self.keys.stored_key.expose(), signed.as_bytes()));
-        let pairs = proof.expose().iter().zip(signature.expose());
-        let mut client_key = [0; 32];
-        client_key.iter_mut().zip(pairs).for_each(|(octet, (a, b))| *octet = a ^ b);
-        let client_key = Secret::new(client_key);
-        let stored = hash(client_key.expose());
-        let is_right = verify_slices_are_equal(&stored, self.keys.stored_key.expose()).is_ok();
-        if !is_right || !is_this_channel {
-            return Err(NoProof::Wrong);
+        let fits = |stored_key: &Secret<[u8; 32]>| {
+            let signature = Secret::new(mac(stored_key.expose(), signed.as_bytes()));
+            let pairs = proof.expose().iter().zip(signature.expose());
+            let mut client_key = [0; 32];
+            client_key.iter_mut().zip(pairs).for_each(|(octet, (a, b))| *octet = a ^ b);
+            let client_key = Secret::new(client_key);
+            verify_slices_are_equal(&hash(client_key.expose()), stored_key.expose()).is_ok()
+        };
+        // All are tried, whichever fits.
+        let mut right = fits(&self.keys.stored_key).then_some((None, &self.keys.server_key));
+        for (place, pair) in self.keys.others.iter().enumerate() {
+            if fits(&pair.stored_key) {
+                right = Some((Some(place), &pair.server_key));
+            }
         }
-        let verifier = mac(self.keys.server_key.expose(), signed.as_bytes());
+        let Some((other, server_key)) = right.filter(|_| is_this_channel) else {
+            return Err(NoProof::Wrong);
+        };
+        let verifier = mac(server_key.expose(), signed.as_bytes());
         let last = Secret::new(format!("v={}", STANDARD.encode(verifier)).into_bytes());
-        Ok(Proven { act_as: self.first.act_as, name: self.first.name, last })
+        Ok(Proven { act_as: self.first.act_as, name: self.first.name, other, last })
     }
 }
 

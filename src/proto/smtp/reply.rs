@@ -209,6 +209,7 @@ impl Reply {
                 reply(535, (5, 7, 13), "This mailbox is closed for now; ask your operator")
             }
             Refusal::Stopping => STOPPING,
+            Refusal::DirectoryAway => Self::from(refusal),
             Refusal::TooManyFromPeer => {
                 reply(454, (4, 7, 0), "Too many failed logins from your network; try again later")
             }
@@ -381,6 +382,10 @@ impl From<Refusal> for Reply {
             Refusal::DependencyFailed => {
                 reply(451, (4, 3, 0), "Something needed did not answer; try again later")
             }
+            // RFC 4954 §6: a temporary failure of the server.
+            Refusal::DirectoryAway => {
+                reply(454, (4, 7, 0), "The directory does not answer; try again later")
+            }
             Refusal::Stopping => STOPPING,
         }
     }
@@ -432,6 +437,7 @@ mod tests {
             Refusal::StoreFailed,
             Refusal::StoreFull,
             Refusal::DependencyFailed,
+            Refusal::DirectoryAway,
             Refusal::RecipientKeyMissing,
             Refusal::Stopping,
         ] {

@@ -2,24 +2,31 @@
 use std::sync::Arc;
 
 use crate::domain::address::Address;
-use crate::domain::identity::Ins;
 use crate::domain::limits;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
+use crate::flow::life as lives;
+use crate::flow::life::import::fits;
 use crate::flow::office::Office;
 use crate::infra::config::Operator;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
+use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::journal::Entry;
 use crate::server::control::Caller;
 use crate::server::control::Request;
+use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
+use crate::server::control::life;
+use crate::server::control::holders;
 use crate::server::control::mask;
+use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -35,8 +42,8 @@ use crate::server::control::wire::StatTable;
 pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> Response {
     let answer = match request {
         Request::MailboxAdd { address, kind, display_name, password, listing } => {
-            add(office, NewAccount { address, kind, listing, display_name, password: &password })
-                .await
+            let new = NewAccount { address, kind, listing, display_name, password: &password };
+            add(office, new, caller).await
         }
         Request::MailboxList => list(office).await,
         Request::MailboxPassword { address, password } => {
@@ -46,20 +53,37 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
+        Request::Directory(about) => {
+            directory::handle(office, about, caller).await.map(Response::Directory)
+        }
         Request::Explain(about) => {
             explain::handle(office, about, caller).await.map(Response::Explain)
         }
         Request::Session(about) => {
             session::handle(office, about, caller).await.map(Response::Session)
         }
+        Request::Life(about) => life::handle(office, about, caller).await.map(Response::Life),
+        Request::Approval(about) => {
+            approval::handle(office, about, caller).await.map(Response::Approval)
+        }
+        Request::Holders(about) => {
+            holders::handle(office, about, caller).await.map(Response::Holders)
+        }
         Request::Team(about) => team::handle(office, about, caller).await.map(Response::Team),
+        Request::Publish(about) => {
+            publish::handle(office, about, caller).await.map(Response::Publish)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };
     answer.unwrap_or_else(Response::Failed)
 }
 
-async fn add(office: &Office, new: NewAccount<'_>) -> Result<Response, String> {
+async fn add(
+    office: &Office,
+    new: NewAccount<'_>,
+    caller: &Caller,
+) -> Result<Response, String> {
     let operator = &office.config.operator;
     fits(operator, &new.address, new.kind)?;
     check_password(new.password)?;
@@ -67,7 +91,8 @@ async fn add(office: &Office, new: NewAccount<'_>) -> Result<Response, String> {
     let (shown, kind) = (mask::address(operator, &new.address), new.kind);
 
     let (address, password) = (new.address.clone(), new.password);
-    let account = match office.accounts.add(new).await {
+    let made = lives::make(office, new, true, &caller.author, "mailbox add").await;
+    let account = match made {
         Ok(account) => account,
         Err(DirectoryError::Taken) => {
             return finish(office, &address, kind, password, &shown).await;
@@ -107,8 +132,14 @@ async fn finish(
 
 async fn list(office: &Office) -> Result<Response, String> {
     let accounts = office.accounts.list().await.map_err(|error| error.to_string())?;
-    let mut rows: Vec<MailboxRow> =
-        accounts.iter().map(|account| mailbox_row(&office.config.operator, account)).collect();
+    let mut rows: Vec<MailboxRow> = Vec::with_capacity(accounts.len());
+    for account in &accounts {
+        let state = lives::of(office, account).await.map(|life| life.standing.stage.name());
+        let last = office.accounts.last_login(&account.id).await;
+        let last = last.map_err(|error| error.to_string())?;
+        let operator = &office.config.operator;
+        rows.push(mailbox_row(operator, account, state.unwrap_or("damaged"), &last));
+    }
     rows.sort_by(|one, other| (&one.kind, &one.address).cmp(&(&other.kind, &other.address)));
     Ok(Response::Mailboxes(rows))
 }
@@ -169,7 +200,12 @@ async fn journal(office: &Office, entries: usize) -> Result<Response, String> {
     Ok(Response::Journal(entries.into_iter().map(line).collect()))
 }
 
-fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {
+fn mailbox_row(
+    operator: &Operator,
+    account: &Account,
+    state: &str,
+    last: &LastLogin,
+) -> MailboxRow {
     let citizen = account.kind == MailboxKind::Citizen;
     MailboxRow {
         address: match citizen {
@@ -183,31 +219,18 @@ fn mailbox_row(operator: &Operator, account: &Account) -> MailboxRow {
             Listing::RedList => "red-list",
         }
         .to_owned(),
-        state: if account.suspended { "suspended" } else { "open" }.to_owned(),
+        state: state.to_owned(),
         created: account.created.to_string(),
+        last_login: match last {
+            LastLogin::Unknown => "unknown".to_owned(),
+            LastLogin::Never => "never".to_owned(),
+            LastLogin::At { at, .. } => at.to_string(),
+        },
+        last_login_door: match last {
+            LastLogin::At { door, .. } => Some(door.clone()),
+            _ => None,
+        },
     }
-}
-
-/// Patients live in citizen domains under their INS, everybody else in ours.
-fn fits(operator: &Operator, address: &Address, kind: MailboxKind) -> Result<(), String> {
-    let names = |domains: &[crate::domain::address::Domain]| {
-        let names: Vec<&str> = domains.iter().map(|domain| domain.as_str()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    };
-    if kind == MailboxKind::Citizen {
-        if !operator.citizen_domains.contains(address.domain()) {
-            let ours = names(&operator.citizen_domains);
-            return Err(format!("a patient's inbox must be in a citizen domain of ours ({ours})"));
-        }
-        return Ins::parse(address.local_part())
-            .map(|_| ())
-            .map_err(|error| format!("before the @ must stand the patient's INS: {error}"));
-    }
-    if !operator.domains.contains(address.domain()) {
-        let ours = names(&operator.domains);
-        return Err(format!("a {} mailbox must be in a domain of ours ({ours})", kind.code()));
-    }
-    Ok(())
 }
 
 /// Length alone: rules about kinds of characters make passwords worse.

@@ -424,9 +424,10 @@ fn next(decision: &Decision, refusal: Refusal) -> &'static str {
         Refusal::NoRoute | Refusal::DomainNotTrusted => {
             "See whether the domain is listed and has a route (vaguemestre trust show DOMAIN)."
         }
-        Refusal::AuthRequired | Refusal::AuthFailed | Refusal::SenderNotYours => {
-            "People log in at the submission doors, not here."
-        }
+        Refusal::AuthRequired
+        | Refusal::AuthFailed
+        | Refusal::SenderNotYours
+        | Refusal::DirectoryAway => "People log in at the submission doors, not here.",
     }
 }
 

@@ -205,13 +205,15 @@ where
             continue;
         };
         // The folder keeps other users out; the kernel's word on who calls keeps them out twice.
-        let caller = stream.peer_cred().map(|credentials| credentials.uid());
+        let credentials = stream.peer_cred();
+        let process = credentials.as_ref().ok().and_then(|credentials| credentials.pid());
+        let caller = credentials.map(|credentials| credentials.uid());
         if !caller.as_ref().is_ok_and(|uid| *uid == socket.owner || *uid == 0) {
             tracing::warn!(?caller, "another user at the control socket");
             continue;
         }
         let work = work.clone();
-        let caller = Caller::of(caller.unwrap_or(socket.owner));
+        let caller = Caller::of_process(caller.unwrap_or(socket.owner), process);
         let work = move |request| work(request, caller.clone());
         sessions.spawn(async move {
             let _permit = permit;

@@ -7,12 +7,17 @@ use serde::Serialize;
 use crate::domain::address::Address;
 use crate::domain::rights::Rights;
 use crate::domain::time::Day;
+use crate::flow::approval;
+use crate::flow::approval::Asked;
+use crate::flow::approval::Deed;
 use crate::flow::filter;
 use crate::flow::filter::Away;
 use crate::flow::office::Office;
 use crate::flow::team;
 use crate::flow::team::Delegation;
 use crate::server::control::Caller;
+use crate::server::control::approval::PetitionLine;
+use crate::server::control::approval::petition_line;
 use crate::server::control::mask;
 
 /// Characters of a reason that are kept.
@@ -87,6 +92,8 @@ pub enum Answer {
     List(Vec<DelegationLine>),
     /// Who is away.
     Away(Option<AwayLine>),
+    /// It waits for a second administrator.
+    Waits(Box<PetitionLine>),
 }
 
 /// An absence.
@@ -150,15 +157,13 @@ pub async fn handle(
                 mailbox,
                 reader,
             };
-            team::grant(office, &delegation).await?;
-            let until = delegation.until.map(|until| format!(" until {until}"));
-            Ok(Answer::Done(format!(
-                "{} may do {} in {}{}.",
-                shown(&delegation.reader),
-                delegation.rights,
-                shown(&delegation.mailbox),
-                until.unwrap_or_default()
-            )))
+            let asked = approval::ask(office, Deed::Grant(delegation), caller.person()).await?;
+            Ok(match asked {
+                Asked::Done(text) => Answer::Done(text),
+                Asked::Waits(petition) => {
+                    Answer::Waits(Box::new(petition_line(office, &petition)))
+                }
+            })
         }
         Request::Revoke { mailbox, to, reason } => {
             let (mailbox, reader) = (address(&mailbox)?, address(&to)?);

@@ -10,8 +10,13 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
+use crate::server::control::approval;
 use crate::server::control::certs;
+use crate::server::control::directory;
 use crate::server::control::explain;
+use crate::server::control::life;
+use crate::server::control::publish;
+use crate::server::control::holders;
 use crate::server::control::queue;
 use crate::server::control::session;
 use crate::server::control::team;
@@ -32,12 +37,22 @@ pub enum Response {
     Queue(queue::Answer),
     /// Who is logged in now.
     Session(session::Answer),
+    /// Who holds a mailbox, and its app passwords.
+    Holders(holders::Answer),
     /// Who may read whose mailbox.
     Team(team::Answer),
+    /// The lives of mailboxes.
+    Life(life::Answer),
+    /// What waits for a second administrator.
+    Approval(approval::Answer),
+    /// Our mailboxes in the national directory.
+    Publish(Vec<publish::Line>),
     /// About the trust list.
     Trust(trust::Answer),
     /// About certificates.
     Certs(certs::Answer),
+    /// About the copy of the national directory.
+    Directory(directory::Answer),
     /// Why somebody was let in or refused.
     Explain(explain::Answer),
     /// About one letter.
@@ -59,10 +74,16 @@ pub struct MailboxRow {
     pub display_name: String,
     /// `public` or `red-list`.
     pub listing: String,
-    /// `open` or `suspended`.
+    /// `requested`, `active`, `notified`, `suspended`, `closing`.
     pub state: String,
     /// RFC 3339, UTC.
     pub created: String,
+    /// RFC 3339, UTC; `never`; or `unknown`, for what was before this was recorded.
+    #[serde(default)]
+    pub last_login: String,
+    /// By which door.
+    #[serde(default)]
+    pub last_login_door: Option<String>,
 }
 
 /// Statistics of some days.
@@ -144,14 +165,29 @@ enum Line {
     Certs {
         about: certs::Request,
     },
+    Directory {
+        about: directory::Request,
+    },
     Explain {
         about: explain::Request,
     },
     Session {
         about: session::Request,
     },
+    Holders {
+        about: holders::Request,
+    },
     Team {
         about: team::Request,
+    },
+    Life {
+        about: life::Request,
+    },
+    Approval {
+        about: approval::Request,
+    },
+    Publish {
+        about: publish::Request,
     },
     Trace {
         about: trace::Request,
@@ -194,9 +230,14 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Queue(about) => Line::Queue { about: about.clone() },
         Request::Trust(about) => Line::Trust { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
+        Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
+        Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
+        Request::Life(about) => Line::Life { about: about.clone() },
+        Request::Approval(about) => Line::Approval { about: about.clone() },
+        Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -232,9 +273,14 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Queue { about } => Request::Queue(about.clone()),
         Line::Trust { about } => Request::Trust(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
+        Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
+        Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
+        Line::Life { about } => Request::Life(about.clone()),
+        Line::Approval { about } => Request::Approval(about.clone()),
+        Line::Publish { about } => Request::Publish(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })

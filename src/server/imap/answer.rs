@@ -137,6 +137,10 @@ pub(super) fn refused(refusal: Refusal) -> Answer {
         Refusal::MessageTooLarge => Answer::no("TOOBIG", "The message is too large"),
         Refusal::MailboxFull => Answer::no("OVERQUOTA", "The mailbox is full"),
         Refusal::StoreFull => Answer::no("UNAVAILABLE", "No space left for now; try later"),
+        // RFC 5530 §3: UNAVAILABLE is for a subsystem that is down.
+        Refusal::DirectoryAway => {
+            Answer::no("UNAVAILABLE", "The directory does not answer; try later")
+        }
         _ => Answer::no("UNAVAILABLE", "Temporary failure; try later"),
     }
 }

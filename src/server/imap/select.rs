@@ -118,9 +118,14 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         let mut highest = None;
         // RFC 4314 §4: without the right nothing is removed, and the mailbox is closed all the same.
         if view.access == Access::ReadWrite && view.rights.has(Right::Expunge) {
-            let gone = view.shelf.expunge(view.folder, None).await?;
-            if !gone.is_empty() && self.line.dialect.qresync {
-                highest = self.highest_without_gaps(view, gone).await?;
+            match view.shelf.expunge(view.folder, None).await {
+                Ok(gone) if !gone.is_empty() && self.line.dialect.qresync => {
+                    highest = self.highest_without_gaps(view, gone).await?;
+                }
+                // Somebody deleted the mailbox meanwhile: nothing is left to remove, and a client
+                // must get out of it (RFC 3501 §6.4.2 knows no NO).
+                Ok(_) | Err(MailboxError::NoSuchFolder) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         self.unselect();
@@ -139,7 +144,10 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         view: &View<D::Shelf>,
         removed: impl IntoIterator<Item = Uid>,
     ) -> Result<Option<ModSeq>, MailboxError> {
-        let changes = view.shelf.changes(view.folder, view.seen()).await?;
+        let changes = match view.shelf.changes(view.folder, view.seen()).await {
+            Err(MailboxError::NoSuchFolder) => return Ok(None),
+            changes => changes?,
+        };
         let highest = changes.folder.map(|folder| folder.highest_modseq);
         let removed: UidSet = removed.into_iter().map(|uid| uid.0).collect();
         // What others removed from what the client knows counts as well: it was never told.

@@ -362,6 +362,9 @@ impl<'o, S: Stream> Session<'o, S> {
                         self.failed_logins += 1;
                         Answer::no("Too many failed logins; wait a minute").code("TRYLATER")
                     }
+                    Refusal::DirectoryAway => {
+                        Answer::no("The directory does not answer; try later").code("TRYLATER")
+                    }
                     _ => Answer::no("Not now").code("TRYLATER"),
                 }
             }

@@ -476,6 +476,9 @@ impl From<Refusal> for NoLogin {
             Refusal::TooManyFromPeer => {
                 ("-ERR [LOGIN-DELAY] Too many failed logins from your address; try later", true)
             }
+            Refusal::DirectoryAway => {
+                ("-ERR [SYS/TEMP] The directory does not answer; try later", false)
+            }
             _ => ("-ERR [SYS/TEMP] Temporary failure; try later", false),
         };
         Self { reason: refusal.name(), answer, is_theirs }

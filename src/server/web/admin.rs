@@ -2,6 +2,7 @@
 //! no page here can show a letter, a subject or a person.
 pub mod chart;
 pub mod figures;
+pub mod mailboxes;
 pub mod throttle;
 
 use std::path::Path;
@@ -51,7 +52,7 @@ use crate::server::web::site::Visitor;
 use crate::server::web::texts::Lang;
 use crate::server::web::texts::Texts;
 
-const LOGIN: &str = "/admin/login";
+pub(super) const LOGIN: &str = "/admin/login";
 /// A certificate that ends within this time is worth a warning: renewing one takes weeks.
 const RENEW_WITHIN: Duration = Duration::from_secs(30 * 86_400);
 
@@ -85,6 +86,7 @@ fn login_form(
         error: if open { error } else { Some(t.admin_closed) },
         notice: None,
         open,
+        provider: None,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -169,7 +171,7 @@ impl PeriodQuery {
     }
 }
 
-fn session(visitor: &Visitor) -> Option<&Session> {
+pub(super) fn session(visitor: &Visitor) -> Option<&Session> {
     let (_, session) = visitor.session.as_ref()?;
     matches!(session.person, Person::Administrator).then_some(session.as_ref())
 }

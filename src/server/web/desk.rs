@@ -2,10 +2,13 @@
 //!
 //! One narrow trait: the pages above it know letters and figures, the relay below it knows
 //! keys, stores and stations. Tests put a paper relay in its place.
+pub mod lives;
 pub mod office;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -14,19 +17,32 @@ use crate::domain::address::Domain;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
+use crate::domain::life::Step;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::flow::life::Record;
+use crate::flow::addressbook::Found;
+use crate::flow::addressbook::Reach;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
+use crate::flow::setup;
+use crate::flow::setup::Setup;
 use crate::infra::config::Config;
 use crate::infra::directory::Account;
+use crate::infra::directory::oidc::Oidc;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content::Attachment;
 use crate::proto::mime::content::Readable;
 use crate::proto::mime::header::HeaderView;
+use crate::server::web::desk::lives::Found;
+use crate::server::web::desk::lives::Pressed;
+use crate::server::web::desk::lives::Seen;
+use crate::server::web::desk::lives::Waiting;
+use crate::server::web::desk::lives::Wanted;
 
 /// What the pages know of the house; fixed while the relay runs.
 #[derive(Clone, Debug)]
@@ -47,6 +63,19 @@ pub struct House {
     pub certificates: [PathBuf; 2],
     /// The trust list's file.
     pub trust_list: PathBuf,
+    /// How programs set themselves up.
+    pub setup: Setup,
+}
+
+/// Logins of professionals by an OpenID provider.
+#[derive(Clone)]
+pub struct Sso {
+    /// Which.
+    pub provider: Arc<Oidc>,
+    /// Where browsers find these pages, without a slash at its end.
+    pub public_url: String,
+    /// How long a session lives that began so.
+    pub session: Duration,
 }
 
 /// Which letters a list shows.
@@ -162,6 +191,23 @@ pub trait Desk: Send + Sync + 'static {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal>;
+    /// The OpenID provider by which professionals log in, when there is one.
+    fn sso(&self) -> Option<Sso> {
+        None
+    }
+    /// Mailboxes of which this professional (8 + RPPS) is the holder, open ones, for somebody
+    /// whom the OpenID provider vouched for at this moment.
+    async fn held(&self, _ip: Option<IpAddr>, _national_id: &str) -> Result<Vec<Account>, Refusal> {
+        Ok(Vec::new())
+    }
+    /// The mailbox of an address, if it is here and open.
+    async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
+        Ok(None)
+    }
+    /// Mailboxes of the trust space that have these words.
+    async fn find(&self, _words: &str) -> Result<Found, Refusal> {
+        Ok(Found { cards: Vec::new(), reach: Reach::All })
+    }
     /// A part of the list of received letters.
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError>;
     /// One letter, opened.
@@ -207,6 +253,38 @@ pub trait Desk: Send + Sync + 'static {
         account: &Account,
         letter: Secret<Vec<u8>>,
     ) -> Result<(), MailboxError>;
+    /// A part of the list of mailboxes.
+    async fn mailboxes(&self, _wanted: &Wanted) -> Result<Found, String> {
+        Ok(Found::default())
+    }
+    /// One mailbox with its history.
+    async fn life(&self, _id: &MailboxId) -> Result<Option<(Seen, Vec<Record>)>, String> {
+        Ok(None)
+    }
+    /// Makes a step in a mailbox's life, or asks for it where that takes two.
+    async fn press(
+        &self,
+        _id: &MailboxId,
+        _step: Step,
+        _reason: &str,
+        _administrator: &str,
+    ) -> Result<Pressed, String> {
+        Err("no such mailbox".to_owned())
+    }
+    /// What waits for a second administrator.
+    async fn petitions(&self) -> Result<Vec<Waiting>, String> {
+        Ok(Vec::new())
+    }
+    /// Says yes or no to what waits.
+    async fn reply(
+        &self,
+        _id: &uuid::Uuid,
+        _is_approved: bool,
+        _reason: &str,
+        _administrator: &str,
+    ) -> Result<(), String> {
+        Err("no such petition".to_owned())
+    }
     /// Statistics, from the facts.
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError>;
     /// The relay at this moment.
@@ -225,6 +303,7 @@ impl House {
             logins_failed_per_minute: config.limits.logins_failed_per_minute,
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
             trust_list: config.storage.data_dir.join("trust-list.xml"),
+            setup: setup::setup(config),
         }
     }
 }

@@ -88,6 +88,7 @@ fn login_form(
         error,
         notice,
         open: true,
+        provider: None,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -268,7 +269,7 @@ impl<'a> Patient<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Citizen(account) => Some(Self { account, session }),
-            Person::Administrator => None,
+            Person::Professional(_) | Person::Administrator => None,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::server::web::session::FORM_COOKIE;
 use crate::server::web::session::Person;
 use crate::server::web::session::SESSION_COOKIE;
 use crate::server::web::session::Session;
+use crate::server::web::session::Vouched;
 use crate::server::web::session::same_token;
 use crate::server::web::site::Site;
 use crate::server::web::site::Visitor;
@@ -77,12 +78,22 @@ pub fn is_confirmed(form: &LoginForm, headers: &HeaderMap) -> bool {
 
 /// Begins a session and goes to its first page. An older session of this browser ends.
 pub fn welcome(site: &Site, visitor: &Visitor, person: Person, to: &str) -> Response {
+    begin(site, visitor, person, None, see_other(to))
+}
+
+/// Begins a session, and gives its cookie to a response. An older session of this browser ends.
+pub fn begin(
+    site: &Site,
+    visitor: &Visitor,
+    person: Person,
+    vouched: Option<Arc<Vouched>>,
+    mut response: Response,
+) -> Response {
     if let Some((old, _)) = &visitor.session {
         site.sessions.end(old.expose());
     }
     let token = site.desk.random_token();
-    site.sessions.begin(&token, site.desk.random_token(), person, site.desk.now());
-    let mut response = see_other(to);
+    site.sessions.begin(&token, site.desk.random_token(), person, vouched, site.desk.now());
     set_cookie(&mut response, &format!("{SESSION_COOKIE}={}; {ATTRIBUTES}", token.expose()));
     set_cookie(&mut response, &format!("{FORM_COOKIE}=; {ATTRIBUTES}; Max-Age=0"));
     response
@@ -116,7 +127,7 @@ pub fn see_other(to: &str) -> Response {
 /// Only this host, only TLS, not for scripts, not on other sites' requests.
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
 
-fn set_cookie(response: &mut Response, cookie: &str) {
+pub(super) fn set_cookie(response: &mut Response, cookie: &str) {
     // Tokens are made of URL-safe characters, so this cannot fail for ours.
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);

@@ -69,6 +69,8 @@ impl Frame {
 pub struct LandingPage {
     pub frame: Frame,
     pub house: String,
+    /// Programs can be set up by what we serve.
+    pub setup: bool,
 }
 
 /// A page that says one thing.
@@ -97,6 +99,100 @@ pub struct LoginPage {
     pub notice: Option<&'static str>,
     /// False when nobody can log in here.
     pub open: bool,
+    /// The OpenID provider vouches for people here: where its button leads, and what it says.
+    pub provider: Option<(&'static str, &'static str)>,
+}
+
+/// A professional's own page.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub struct AccountPage {
+    pub frame: Frame,
+    pub notice: Option<&'static str>,
+    pub address: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub listing: &'static str,
+    /// Where another mailbox is chosen, when there is another.
+    pub choice: Option<&'static str>,
+}
+
+/// The search box, and what it found.
+#[derive(Template)]
+#[template(path = "finder.html")]
+pub struct FinderPage {
+    pub frame: Frame,
+    pub action: &'static str,
+    pub words: String,
+    pub notice: Option<&'static str>,
+    pub rows: Vec<FinderRow>,
+}
+
+/// A mailbox that was found.
+pub struct FinderRow {
+    pub address: String,
+    pub name: String,
+    pub profession: String,
+    pub place: String,
+    pub paper_free: bool,
+    /// Letters came from it.
+    pub answers: bool,
+}
+
+/// Which of a person's mailboxes.
+#[derive(Template)]
+#[template(path = "choice.html")]
+pub struct ChoicePage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub mailboxes: Vec<ChoiceRow>,
+}
+
+/// A mailbox to choose.
+pub struct ChoiceRow {
+    pub address: String,
+    pub current: bool,
+}
+
+/// A page from which the browser goes on by itself: a redirection after another site's would
+/// leave our own cookies behind.
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub struct OnwardPage {
+    pub frame: Frame,
+    pub text: &'static str,
+    pub link: &'static str,
+    pub to: String,
+}
+
+/// `/setup`
+#[derive(Template)]
+#[template(path = "setup.html")]
+pub struct SetupPage {
+    pub frame: Frame,
+    pub house: String,
+    pub domains: Vec<String>,
+    /// What somebody typed that was wrong.
+    pub address: String,
+    pub error: Option<&'static str>,
+    pub host: String,
+    pub doors: Vec<SetupDoor>,
+    /// A profile for Apple's devices can be made.
+    pub apple: bool,
+    /// Tokens are taken.
+    pub token: bool,
+    /// Search base of the LDAP address book.
+    pub address_book: Option<String>,
+    /// Where CardDAV is.
+    pub carddav: Option<String>,
+}
+
+/// A door of mail programs.
+pub struct SetupDoor {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub port: u16,
+    pub security: &'static str,
 }
 
 /// The list of letters.
@@ -219,6 +315,85 @@ pub struct StateRow {
     pub value: String,
     /// Something to do, in words.
     pub warning: Option<&'static str>,
+}
+
+/// The list of mailboxes.
+#[derive(Template)]
+#[template(path = "mailboxes.html")]
+pub struct MailboxesPage {
+    pub frame: Frame,
+    pub csrf: String,
+    /// What came of a form, and whether that is bad.
+    pub told: Option<(&'static str, bool)>,
+    pub text: String,
+    pub stages: Vec<StageChoice>,
+    pub rows: Vec<MailboxRow>,
+    pub more: Option<String>,
+    pub petitions: Vec<PetitionRow>,
+}
+
+/// A state that may be searched for.
+pub struct StageChoice {
+    pub value: &'static str,
+    pub label: &'static str,
+    pub selected: bool,
+}
+
+/// A mailbox of the list.
+pub struct MailboxRow {
+    pub href: String,
+    pub address: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: &'static str,
+    pub is_warning: bool,
+    pub listing: &'static str,
+    pub last_login: String,
+    pub notices: usize,
+}
+
+/// What waits for a second administrator.
+pub struct PetitionRow {
+    pub action: String,
+    pub what: String,
+    pub author: String,
+    pub reason: String,
+}
+
+/// One mailbox.
+#[derive(Template)]
+#[template(path = "mailbox.html")]
+pub struct MailboxPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub told: Option<(&'static str, bool)>,
+    pub action: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub stage: &'static str,
+    pub listing: &'static str,
+    pub since: String,
+    pub until: Option<String>,
+    pub last_login: String,
+    pub notices: Vec<String>,
+    pub buttons: Vec<MailboxButton>,
+    pub history: Vec<MailboxStep>,
+}
+
+/// A step that may be made.
+pub struct MailboxButton {
+    pub step: &'static str,
+    pub label: &'static str,
+    pub is_final: bool,
+}
+
+/// A step that was made.
+pub struct MailboxStep {
+    pub at: String,
+    pub author: String,
+    pub step: &'static str,
+    pub to: &'static str,
+    pub reason: String,
 }
 
 /// Marks a response that needs no other page.

@@ -26,7 +26,8 @@ const STYLE: &str = include_str!("style.css");
 /// `GET /`
 pub async fn landing(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
     let frame = Frame::new(visitor.lang, visitor.lang.texts().landing_title, "/");
-    page(StatusCode::OK, &LandingPage { frame, house: site.house.name.clone() })
+    let (house, setup) = (site.house.name.clone(), site.house.setup.autoconfig);
+    page(StatusCode::OK, &LandingPage { frame, house, setup })
 }
 
 /// `GET /style.css`

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 
+use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
@@ -24,6 +25,8 @@ use crate::infra::directory::Account;
 pub const SESSION_COOKIE: &str = "__Host-vaguemestre";
 /// The cookie that binds a login form to the browser that fetched it.
 pub const FORM_COOKIE: &str = "__Host-form";
+/// The cookie of a browser that is at the OpenID provider.
+pub const OIDC_COOKIE: &str = "__Host-oidc";
 /// The cookie of the chosen language.
 pub const LANG_COOKIE: &str = "__Host-lang";
 
@@ -32,8 +35,26 @@ pub const LANG_COOKIE: &str = "__Host-lang";
 pub enum Person {
     /// A patient, to their own inbox.
     Citizen(Box<Account>),
+    /// A professional, to their own page.
+    Professional(Box<Account>),
     /// An administrator, to the dashboard.
     Administrator,
+}
+
+/// A login that an OpenID provider vouched for: what its logout message will name, and what
+/// ours must carry.
+#[derive(Debug)]
+pub struct Vouched {
+    /// The provider's session.
+    pub sid: Option<String>,
+    /// The provider's name for the person.
+    pub subject: String,
+    /// The ID token, shown again when the person logs out.
+    pub id_token: Secret<String>,
+    /// All mailboxes that the person may open.
+    pub mailboxes: Vec<Address>,
+    /// When the provider must be asked again (`login.token_session_seconds`).
+    pub until: Timestamp,
 }
 
 /// Something to say on the next page.
@@ -52,6 +73,8 @@ pub struct Session {
     pub person: Person,
     /// Must come back in every POST.
     pub csrf: Secret<String>,
+    /// The OpenID provider's part, when it was one that vouched.
+    pub vouched: Option<Arc<Vouched>>,
     created: Timestamp,
     last_seen: AtomicU64,
     notice: Mutex<Option<Notice>>,
@@ -87,6 +110,7 @@ impl Sessions {
         token: &Secret<String>,
         csrf: Secret<String>,
         person: Person,
+        vouched: Option<Arc<Vouched>>,
         now: Timestamp,
     ) {
         let mut open = lock(&self.open);
@@ -103,6 +127,7 @@ impl Sessions {
         let session = Session {
             person,
             csrf,
+            vouched,
             created: now,
             last_seen: AtomicU64::new(now.as_millis()),
             notice: Mutex::new(None),
@@ -129,6 +154,20 @@ impl Sessions {
         lock(&self.open).remove(&name_of(token));
     }
 
+    /// Ends the logins that a provider vouched for: of one of its sessions, or of a person
+    /// altogether when it names no session. Answers how many.
+    pub fn end_vouched(&self, sid: Option<&str>, subject: Option<&str>) -> usize {
+        let mut open = lock(&self.open);
+        let before = open.len();
+        open.retain(|_, session| {
+            let Some(vouched) = &session.vouched else { return true };
+            let is_session = sid.is_none_or(|sid| vouched.sid.as_deref() == Some(sid));
+            let is_person = subject.is_none_or(|subject| vouched.subject == subject);
+            (sid.is_none() && subject.is_none()) || !is_session || !is_person
+        });
+        before - open.len()
+    }
+
     /// Logins that are alive.
     pub fn count(&self, now: Timestamp) -> usize {
         lock(&self.open).values().filter(|session| session.alive(now)).count()
@@ -149,7 +188,7 @@ fn end_idlest(open: &mut HashMap<[u8; 32], Arc<Session>>, among: impl Fn(&Sessio
 impl Person {
     fn id(&self) -> Option<MailboxId> {
         match self {
-            Self::Citizen(account) => Some(account.id),
+            Self::Citizen(account) | Self::Professional(account) => Some(account.id),
             Self::Administrator => None,
         }
     }
@@ -158,7 +197,8 @@ impl Person {
 impl Session {
     fn alive(&self, now: Timestamp) -> bool {
         let last_seen = Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed));
-        now.since(last_seen) < limits::WEB_SESSION_IDLE
+        self.vouched.as_ref().is_none_or(|vouched| now < vouched.until)
+            && now.since(last_seen) < limits::WEB_SESSION_IDLE
             && now.since(self.created) < limits::WEB_SESSION_LIFETIME
     }
 
@@ -203,7 +243,7 @@ mod tests {
     }
 
     fn log_in(sessions: &Sessions, token: &str, now: Timestamp) {
-        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, now);
+        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, None, now);
     }
 
     #[test]
@@ -247,6 +287,36 @@ mod tests {
         log_in(&sessions, "one", START);
         sessions.end("one");
         assert!(sessions.find("one", START).is_none());
+    }
+
+    #[test]
+    fn a_providers_logout_ends_its_sessions_and_no_others() {
+        let sessions = Sessions::default();
+        let vouched = |sid: &str, subject: &str| {
+            Some(Arc::new(Vouched {
+                sid: Some(sid.to_owned()),
+                subject: subject.to_owned(),
+                id_token: secret("id"),
+                mailboxes: Vec::new(),
+                until: START.after(std::time::Duration::from_secs(60)),
+            }))
+        };
+        for (token, by) in [
+            ("a1", vouched("s1", "a")),
+            ("a2", vouched("s2", "a")),
+            ("b", vouched("s3", "b")),
+            ("password", None),
+        ] {
+            sessions.begin(&secret(token), secret("csrf"), Person::Administrator, by, START);
+        }
+        assert_eq!(sessions.end_vouched(None, None), 0);
+        assert_eq!(sessions.end_vouched(Some("s1"), Some("b")), 0);
+        assert_eq!(sessions.end_vouched(Some("s1"), None), 1);
+        assert_eq!(sessions.end_vouched(None, Some("a")), 1);
+        assert!(sessions.find("b", START).is_some() && sessions.find("password", START).is_some());
+        let later = START.after(std::time::Duration::from_secs(60));
+        assert!(sessions.find("b", later).is_none(), "it outlived what vouched for it");
+        assert!(sessions.find("password", later).is_some());
     }
 
     #[test]

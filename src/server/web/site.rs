@@ -20,6 +20,9 @@ use crate::server::web::session::Session;
 use crate::server::web::session::Sessions;
 use crate::server::web::texts::Lang;
 
+/// A hospital has one address and many people, who all come back from the provider at eight.
+const ARRIVALS: u32 = 10;
+
 /// One relay's pages.
 pub struct Site {
     /// What they know of the house.
@@ -30,13 +33,16 @@ pub struct Site {
     pub sessions: Sessions,
     /// Who failed to log in as administrator.
     pub throttle: Throttle,
+    /// Who came from the OpenID provider with nothing that it knows.
+    pub arrivals: Throttle,
 }
 
 impl Site {
     /// Pages of this house, asking this desk.
     pub fn new(house: House, desk: Arc<dyn Desk>) -> Self {
         let throttle = Throttle::new(house.logins_failed_per_minute);
-        Self { house, desk, sessions: Sessions::default(), throttle }
+        let arrivals = Throttle::new(house.logins_failed_per_minute.saturating_mul(ARRIVALS));
+        Self { house, desk, sessions: Sessions::default(), throttle, arrivals }
     }
 }
 

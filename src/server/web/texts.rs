@@ -107,10 +107,53 @@ texts! {
     landing_admin_text: "Suivre l’activité du relais : volumes, file d’attente, certificats.",
                         "Follow the relay’s activity: volumes, queue, certificates.";
     landing_admin_link: "Ouvrir le tableau de bord", "Open the dashboard";
-    landing_professional: "Professionnels : utilisez votre logiciel de messagerie habituel (SMTP et IMAP).",
-                          "Professionals: use your usual mail software (SMTP and IMAP).";
+    landing_professional: "Lisez et écrivez avec votre logiciel de messagerie habituel (SMTP et IMAP) ; réglez ici les accès à votre boîte.",
+                          "Read and write with your usual mail software (SMTP and IMAP); settle here who and what has access to your mailbox.";
+    landing_account: "Je suis professionnel", "I am a professional";
+    landing_account_link: "Ouvrir mon compte", "Open my account";
 
     landing_operator: "Opérateur :", "Operator:";
+
+    // Setting programs up.
+    setup_title: "Configurer un logiciel de messagerie", "Set up a mail program";
+    setup_link: "Configurer mon logiciel de messagerie", "Set up my mail program";
+    setup_intro: "Pour les boîtes aux lettres de", "For mailboxes of";
+    setup_thunderbird: "Thunderbird, et la plupart des logiciels", "Thunderbird, and most programs";
+    setup_thunderbird_text: "Ajoutez un compte, saisissez votre nom, votre adresse et votre mot de passe. Le logiciel trouve le reste seul.",
+                            "Add an account, type your name, address and password. The program finds the rest by itself.";
+    setup_outlook: "Outlook", "Outlook";
+    setup_outlook_text: "Ajoutez un compte avec votre adresse. Si Outlook demande le type de compte, choisissez IMAP ; s’il ne trouve rien, utilisez les réglages ci-dessous.",
+                        "Add an account with your address. If Outlook asks for the type, choose IMAP; if it finds nothing, use the settings below.";
+    setup_apple: "iPhone, iPad et Mac", "iPhone, iPad and Mac";
+    setup_apple_text: "Saisissez votre adresse, téléchargez le profil et ouvrez-le. L’appareil demande votre mot de passe ; le profil ne le contient pas et n’est pas signé.",
+                      "Type your address, download the profile and open it. The device asks for your password; the profile does not hold it and is not signed.";
+    setup_address: "Votre adresse", "Your address";
+    setup_apple_button: "Télécharger le profil", "Download the profile";
+    setup_not_ours: "Cette adresse n’appartient pas à un domaine de ce relais. Vérifiez-la.",
+                    "This address is not of a domain of this relay. Please check it.";
+    setup_by_hand: "Réglages à la main", "Settings by hand";
+    setup_by_hand_text: "Quand il y a deux lignes pour un usage, préférez SSL/TLS.",
+                        "Where there are two lines for one purpose, prefer SSL/TLS.";
+    setup_server: "Serveur, pour tout", "Server, for everything";
+    setup_login: "Identifiant", "User name";
+    setup_login_text: "votre adresse complète", "your whole address";
+    setup_password_text: "celui de votre boîte aux lettres, ou un mot de passe d’application ; méthode : « mot de passe normal ».",
+                         "that of your mailbox, or an app password; method: “normal password”.";
+    setup_token_text: "Les logiciels qui le savent peuvent utiliser OAuth2.",
+                      "Programs that can may use OAuth2.";
+    setup_doors: "Accès ouverts", "Open doors";
+    setup_purpose: "Usage", "Purpose";
+    setup_protocol: "Protocole", "Protocol";
+    setup_port: "Port", "Port";
+    setup_security: "Chiffrement", "Encryption";
+    setup_reading: "Lire", "Reading";
+    setup_fetching: "Relever", "Fetching";
+    setup_sending: "Envoyer", "Sending";
+    setup_filters: "Filtres et absences", "Filters and absences";
+    setup_address_book: "Carnet d’adresses", "Address book";
+    setup_address_book_text: "L’annuaire des boîtes MSSanté se consulte depuis le logiciel, avec le même identifiant et le même mot de passe.",
+                             "The directory of MSSanté mailboxes can be searched from the program, with the same user name and password.";
+    setup_base: "Base de recherche LDAP", "LDAP search base";
 
     // Logging in.
     login_title: "Ma messagerie – connexion", "My inbox – log in";
@@ -139,6 +182,59 @@ texts! {
                 "You are logged out. Close the browser if other people use it.";
     error_summary: "Il y a un problème", "There is a problem";
     error_prefix: "Erreur – ", "Error – ";
+
+    // A professional's own page.
+    account_title: "Mon compte", "My account";
+    account_login_title: "Mon compte – connexion", "My account – log in";
+    account_login_intro: "Pour les professionnels qui ont une boîte aux lettres ici.",
+                         "For professionals who have a mailbox here.";
+    account_login_name: "Votre adresse MSSanté", "Your MSSanté address";
+    account_login_wrong: "L’adresse ou le mot de passe n’est pas correct. Vérifiez-les et recommencez.",
+                         "The address or the password is not correct. Check them and try again.";
+    account_login_citizen: "Cette page est réservée aux professionnels. Votre messagerie de patient est à une autre adresse : revenez à l’accueil.",
+                           "This page is for professionals. Your patient inbox has another address: go back home.";
+    account_provider: "Se connecter avec Pro Santé Connect", "Log in with Pro Santé Connect";
+    account_provider_other: "Se connecter avec mon compte professionnel", "Log in with my professional account";
+    account_or: "ou", "or";
+    account_mailbox: "Ma boîte aux lettres", "My mailbox";
+    account_address: "Adresse", "Address";
+    account_name: "Nom", "Name";
+    account_kind: "Type", "Kind";
+    account_listing: "Annuaire", "Directory";
+    account_listed: "Publiée dans l’annuaire national", "Published in the national directory";
+    account_red_list: "Liste rouge : non publiée", "Red list: not published";
+    account_other_mailbox: "Ouvrir une autre de mes boîtes", "Open another one of my mailboxes";
+    account_choice_title: "Choisir une boîte aux lettres", "Choose a mailbox";
+    account_choice_intro: "Plusieurs boîtes aux lettres sont à vous. Laquelle voulez-vous régler ?",
+                          "Several mailboxes are yours. Which one do you want to settle?";
+    account_choice_button: "Ouvrir", "Open";
+    account_onward_title: "Connexion réussie", "You are logged in";
+    account_onward: "Votre compte s’ouvre.", "Your account opens.";
+    account_onward_link: "Continuer", "Continue";
+    finder_title: "Annuaire", "Directory";
+    finder_label: "Trouver une boîte aux lettres", "Find a mailbox";
+    finder_hint: "Nom, profession, ville, établissement ou adresse : le début des mots suffit.",
+                 "Name, profession, town, structure or address: the beginnings of words are enough.";
+    finder_button: "Chercher", "Search";
+    finder_nobody: "Aucune boîte aux lettres publiée ne correspond. Celles de la liste rouge ne sont pas dans l’annuaire, mais elles reçoivent les messages.",
+                   "No published mailbox matches. Those on the red list are not in the directory, but they receive letters.";
+    finder_more: "Il y en a d’autres : ajoutez un mot pour préciser.", "There are more: add a word.";
+    finder_away: "L’annuaire ne répond pas. Recommencez dans quelques minutes.",
+                 "The directory does not answer. Try again in a few minutes.";
+    finder_name: "Nom", "Name";
+    finder_address: "Adresse MSSanté", "MSSanté address";
+    finder_place: "Lieu", "Place";
+    finder_paper_free: "Échanges sans papier", "Paper-free exchange";
+    finder_answers: "Écrit depuis cette boîte", "Writes from this mailbox";
+    account_out_title: "Déconnexion", "Logging out";
+    account_out: "Vous êtes déconnecté d’ici. La session du service d’identification se termine aussi.",
+                 "You are logged out here. The session at the identity provider ends, too.";
+    account_no_mailbox: "Vous êtes bien identifié, mais aucune boîte aux lettres de ce service n’est rattachée à votre identité. Demandez à votre administrateur de l’indiquer.",
+                        "You are identified, but no mailbox of this service is linked to your identity. Ask your administrator to link it.";
+    account_provider_away: "Le service d’identification ne répond pas. Recommencez dans quelques minutes.",
+                           "The identity provider does not answer. Try again in a few minutes.";
+    account_provider_refused: "L’identification n’a pas abouti. Recommencez.",
+                              "The identification did not succeed. Try again.";
 
     // Administrators' login.
     admin_login_title: "Tableau de bord – connexion", "Dashboard – log in";
@@ -260,6 +356,63 @@ texts! {
                "The service cannot answer at the moment. Try again in a few minutes. No message is lost.";
 
     // Dashboard.
+    admin_mailboxes: "Boîtes aux lettres", "Mailboxes";
+    mailboxes_title: "Boîtes aux lettres", "Mailboxes";
+    mailboxes_search: "Adresse ou nom", "Address or name";
+    mailboxes_state: "État", "State";
+    mailboxes_any: "Tous", "All";
+    mailboxes_find: "Chercher", "Search";
+    mailboxes_address: "Adresse", "Address";
+    mailboxes_listing: "Publication", "Listing";
+    mailboxes_public: "publiée", "public";
+    mailboxes_red_list: "liste rouge", "red list";
+    mailboxes_last_login: "Dernière connexion", "Last login";
+    mailboxes_unknown: "inconnue", "unknown";
+    mailboxes_never: "jamais", "never";
+    mailboxes_notices: "Avis envoyés", "Notices";
+    mailboxes_notice: "Avis d’inactivité", "Notice of inactivity";
+    mailboxes_none: "Aucune boîte ne correspond.", "No mailbox fits.";
+    mailboxes_more: "Suite", "More";
+    mailboxes_pages: "Pages de la liste", "Pages of the list";
+    mailboxes_since: "Depuis", "Since";
+    mailboxes_until: "Contenu détruit après", "Contents destroyed after";
+    mailboxes_actions: "Agir", "Act";
+    mailboxes_reason: "Motif", "Reason";
+    mailboxes_reason_hint: "Il est gardé dans le journal et dans l’historique. N’y nommez pas de patient.",
+                           "It is kept in the journal and in the history. Name no patient.";
+    mailboxes_reason_missing: "Donnez un motif.", "Give a reason.";
+    mailboxes_sure: "Je confirme la fermeture ou la destruction", "I confirm the closing or the destruction";
+    mailboxes_not_sure: "Cochez la confirmation pour fermer ou détruire.", "Tick the confirmation to close or destroy.";
+    mailboxes_done: "C’est fait.", "Done.";
+    mailboxes_waits: "La demande attend un second administrateur.", "It waits for a second administrator.";
+    mailboxes_refused: "Ce n’est pas possible dans l’état actuel de la boîte.", "That is not possible in the state that the mailbox is in.";
+    mailboxes_not_yours: "Cette demande ne peut pas être traitée : elle est la vôtre, ou elle est terminée.",
+                         "This cannot be answered: you asked for it yourself, or it is over.";
+    mailboxes_history: "Historique", "History";
+    mailboxes_no_history: "La boîte est plus ancienne que ces relevés.", "The mailbox is older than these records.";
+    mailboxes_when: "Quand", "When";
+    mailboxes_who: "Qui", "Who";
+    mailboxes_what: "Quoi", "What";
+    approvals_title: "Attend un second administrateur", "Waits for a second administrator";
+    approvals_approve: "Approuver", "Approve";
+    approvals_refuse: "Refuser", "Refuse";
+    stage_requested: "demandée", "requested";
+    stage_active: "active", "active";
+    stage_notified: "avertie (inactive)", "notified (unused)";
+    stage_suspended: "suspendue", "suspended";
+    stage_closing: "en fermeture", "closing";
+    stage_closed: "fermée", "closed";
+    step_request: "Demander", "Request";
+    step_activate: "Ouvrir", "Activate";
+    step_hide: "Mettre en liste rouge", "Hide";
+    step_show: "Publier", "Show";
+    step_notice: "Avertir", "Notify";
+    step_oppose: "Garder", "Keep";
+    step_suspend: "Suspendre", "Suspend";
+    step_resume: "Reprendre", "Resume";
+    step_close: "Fermer", "Close";
+    step_undo_close: "Annuler la fermeture", "Undo the closing";
+    step_delete: "Détruire maintenant", "Destroy now";
     admin_title: "Tableau de bord", "Dashboard";
     admin_period: "Période", "Period";
     admin_today: "Aujourd’hui", "Today";
@@ -344,6 +497,7 @@ impl Texts {
             | Refusal::StoreFailed
             | Refusal::StoreFull
             | Refusal::DependencyFailed
+            | Refusal::DirectoryAway
             | Refusal::Stopping => self.refused_later,
             _ => self.refused_other,
         }

@@ -1,70 +1,19 @@
 """Thunderbird, driven by Marionette: what its users do, checked from the relay's side by imaplib.
-
-With THUNDERBIRD_IMAP_LOG=FILE it writes down its dialogue with the relay there.
 """
-import base64
 import imaplib
 import os
-import re
-import shutil
-import signal
-import socket
 import ssl
-import subprocess
-import sys
-import tempfile
 import time
 
 import letters
-from marionette import Marionette
+import thunderbird
+from thunderbird import COMMON
 
 PORT = int(os.environ["RELAY_IMAPS"])
 SUBMISSIONS = int(os.environ["RELAY_SUBMISSIONS"])
 USER, PASSWORD = os.environ["RELAY_USER"], os.environ["RELAY_PASSWORD"]
 COLLEAGUE = os.environ["RELAY_COLLEAGUE"]
 PATIENCE = 60
-
-# What every script below may use: folders by their path, and waiting until something is so.
-COMMON = """
-const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
-const server = MailServices.accounts.accounts.map(a => a.incomingServer).find(s => s.type == "imap");
-const root = server.rootFolder;
-const folder = path => path.split("/").reduce((f, n) => f && f.getChildNamed(n), root);
-const sleep = ms => new Promise(r => { const t = Components.classes["@mozilla.org/timer;1"]
-    .createInstance(Components.interfaces.nsITimer); t.initWithCallback(r, ms, 0); sleep.t = t; });
-const until = async (what, test) => {
-    for (let i = 0; i < 300; i++) { const got = await test(); if (got) return got; await sleep(200); }
-    throw new Error("never: " + what);
-};
-const heard = start => new Promise((resolve, reject) => start({
-    QueryInterface: ChromeUtils.generateQI(["nsIUrlListener", "nsIMsgCopyServiceListener"]),
-    OnStartRunningUrl() {}, OnStopRunningUrl(url, status) {
-        status ? reject(new Error("status " + status.toString(16))) : resolve(); },
-    onStartCopy() {}, onProgress() {}, setMessageKey() {}, getMessageId() { return null; },
-    onStopCopy(status) { status ? reject(new Error("copy " + status.toString(16))) : resolve(); },
-}));
-const window3 = () => Services.wm.getMostRecentWindow("mail:3pane").msgWindow;
-// While it is busy with the folder already, it may never call a second listener.
-const update = f => Promise.race([sleep(3000), heard(l => f
-    .QueryInterface(Components.interfaces.nsIMsgImapMailFolder)
-    .updateFolderWithListener(window3(), l))]);
-const messages = f => [...f.messages];
-const read = header => new Promise((resolve, reject) => {
-    const uri = header.folder.getUriForMsg(header);
-    let all = "";
-    MailServices.messageServiceFromURI(uri).streamMessage(uri, {
-        QueryInterface: ChromeUtils.generateQI(["nsIStreamListener", "nsIRequestObserver"]),
-        onStartRequest() {},
-        onDataAvailable(request, stream, offset, count) {
-            const s = Components.classes["@mozilla.org/scriptableinputstream;1"]
-                .createInstance(Components.interfaces.nsIScriptableInputStream);
-            s.init(stream); all += s.readBytes(count); },
-        onStopRequest(request, status) { status ? reject(new Error("" + status)) : resolve(all); },
-    }, window3(), null, false, "", false);
-});
-const bySubject = (f, s) => messages(f).find(m => m.mime2DecodedSubject == s);
-"""
-
 
 def step(text):
     print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
@@ -97,9 +46,8 @@ def far(folder, *keys):
     return len(found)
 
 
-def profile(folder, marionette_port):
-    prefs = {
-        "marionette.port": marionette_port,
+def profile():
+    return {
         "mail.accountmanager.accounts": "account1,account2",
         "mail.accountmanager.defaultaccount": "account1",
         "mail.accountmanager.localfoldersserver": "server2",
@@ -131,52 +79,14 @@ def profile(folder, marionette_port):
         "mail.smtpserver.smtp1.try_ssl": 3,
         "mail.smtpserver.smtp1.authMethod": 3,
         "mail.smtpserver.smtp1.username": USER,
-        "mail.spam.version": 1,
-        "mail.rights.version": 1,
-        "mail.provider.suppress_dialog_on_startup": True,
-        "mailnews.start_page.enabled": False,
-        "mail.startup.enabledMailCheckOnce": True,
-        "datareporting.policy.dataSubmissionEnabled": False,
-        "datareporting.healthreport.uploadEnabled": False,
-        "toolkit.telemetry.enabled": False,
-        "app.update.enabled": False,
-        "app.donation.eoy.version.viewed": 999,
-        "app.normandy.enabled": False,
-        "extensions.update.enabled": False,
-        "extensions.getAddons.cache.enabled": False,
-        "network.captive-portal-service.enabled": False,
-        "network.connectivity-service.enabled": False,
-        "services.settings.server": "data:,none",
-        "security.OCSP.enabled": 0,
-        # A machine with loopback alone is online enough.
-        "network.manage-offline-status": False,
-        "offline.autoDetect": False,
-        "offline.startup_state": 3,
-        "mail.instrumentation.postUrl": "",
-        "toolkit.startup.max_resumed_crashes": -1,
     }
-    with open(os.path.join(folder, "user.js"), "w") as file:
-        for name, value in prefs.items():
-            text = f'"{value}"' if isinstance(value, str) else str(value).lower()
-            file.write(f'user_pref("{name}", {text});\n')
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 def set_up(bird):
-    with open(os.environ["RELAY_CA"]) as file:
-        pem = re.search("-----BEGIN CERTIFICATE-----(.*?)-----END", file.read(), re.S).group(1)
+    thunderbird.trust(bird)
     bird.run(
         """
-        const [ca, port, submissions, user, password] = args;
-        Services.io.manageOfflineStatus = false;
-        Services.io.offline = false;
-        Components.classes["@mozilla.org/security/x509certdb;1"]
-            .getService(Components.interfaces.nsIX509CertDB).addCertFromBase64(ca, "CT,C,C");
+        const [user, password] = args;
         for (const scheme of ["imap", "smtp"]) {
             const login = Components.classes["@mozilla.org/login-manager/loginInfo;1"]
                 .createInstance(Components.interfaces.nsILoginInfo);
@@ -185,7 +95,7 @@ def set_up(bird):
             await Services.logins.addLoginAsync(login);
         }
         """,
-        "".join(pem.split()), PORT, SUBMISSIONS, USER, PASSWORD,
+        USER, PASSWORD,
     )
 
 
@@ -359,30 +269,8 @@ def go(bird):
 
 
 BEGAN = time.monotonic()
-work = tempfile.mkdtemp(prefix="thunderbird-")
-port = free_port()
-profile(work, port)
-log = open(os.path.join(work, "log.txt"), "w+")
-environment = dict(os.environ, HOME=work, MOZ_CRASHREPORTER_DISABLE="1", MOZ_HEADLESS="1")
-if os.environ.get("THUNDERBIRD_IMAP_LOG"):
-    environment.update(MOZ_LOG="IMAP:5,timestamp,sync", MOZ_LOG_FILE=os.environ["THUNDERBIRD_IMAP_LOG"])
-program = subprocess.Popen(
-    ["thunderbird", "--headless", "--no-remote", "--marionette", "--remote-allow-system-access",
-     "--profile", work],
-    stdout=log, stderr=log, env=environment, start_new_session=True,
-)
-try:
+with thunderbird.running(profile()) as bird:
     step("starts")
-    bird = Marionette(port)
     set_up(bird)
     go(bird)
-except BaseException:
-    log.flush()
-    log.seek(0)
-    print(log.read()[-8_000:], file=sys.stderr)
-    raise
-finally:
-    os.killpg(program.pid, signal.SIGKILL)
-    program.wait()
-    shutil.rmtree(work, ignore_errors=True)
 print("all passed")

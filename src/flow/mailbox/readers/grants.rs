@@ -376,7 +376,7 @@ pub(super) fn granted_to_anyone() -> Vec<u8> {
     [GRANTED, &ANYONE].concat()
 }
 
-pub(super) fn reverse_key(reader: &[u8; 32], mailbox: &MailboxId) -> Vec<u8> {
+pub(in crate::flow::mailbox) fn reverse_key(reader: &[u8; 32], mailbox: &MailboxId) -> Vec<u8> {
     [GRANTED, reader, mailbox.as_bytes()].concat()
 }
 

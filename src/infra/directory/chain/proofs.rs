@@ -5,6 +5,7 @@ use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::time::Timestamp;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Identified;
 use crate::infra::directory::ScramKeys;
 use crate::infra::directory::chain::Admitted;
 use crate::infra::directory::chain::Chain;
@@ -15,13 +16,13 @@ impl Chain {
     /// A directory that checks passwords itself keeps no keys for SCRAM. What stands behind it in
     /// the order is not asked: a proof must open nothing that the same password does not.
     pub fn keeps_scram(&self) -> bool {
-        let mut sources = self.directories.iter().map(|directory| directory.source());
+        let mut sources = self.directories.iter().map(|asked| asked.directory.source());
         sources.find(|source| *source != Source::Oidc) == Some(Source::Local)
     }
 
     /// True when somebody knows bearer tokens.
     pub fn knows_tokens(&self) -> bool {
-        self.directories.iter().any(|directory| directory.source() == Source::Oidc)
+        self.directories.iter().any(|asked| asked.directory.source() == Source::Oidc)
     }
 
     /// What SCRAM needs about a name; `None` when nobody has it.
@@ -32,20 +33,29 @@ impl Chain {
         if !self.keeps_scram() {
             return Ok(None);
         }
-        for directory in &self.directories {
-            if let Some(keys) = directory.scram(name).await? {
+        for asked in &self.directories {
+            if let Some(keys) = asked.directory.scram(name).await? {
                 return Ok(Some(keys));
             }
         }
         Ok(None)
     }
 
-    /// The mailbox whose own password was proven to be known; `None` when it is closed or gone.
+    /// The mailbox whose own password, or whose app password, was proven to be known; `None` when
+    /// it is closed or gone.
     ///
     /// # Errors
     /// [`DirectoryError`]
-    pub async fn proven(&self, address: &Address) -> Result<Option<Admitted>, DirectoryError> {
-        self.mailbox_of(address, Means::Password, None).await
+    pub async fn proven(
+        &self,
+        address: &Address,
+        app: Option<&Identified>,
+    ) -> Result<Option<Admitted>, DirectoryError> {
+        let Some(app) = app else {
+            return self.mailbox_of(address, Means::Password, None).await;
+        };
+        let admitted = self.mailbox_of(address, app.means.clone(), app.until).await?;
+        Ok(admitted.map(|admitted| Admitted { scope: app.scope, network: app.network, ..admitted }))
     }
 
     /// The mailbox that the configuration gives to a certificate, which ends at `until`; `None`
@@ -69,7 +79,7 @@ impl Chain {
     ) -> Result<Option<Admitted>, DirectoryError> {
         let account = self.mailboxes.find(address).await?.filter(|account| !account.suspended);
         let source = Source::Local;
-        let scope = Scope::ALL;
-        Ok(account.map(|account| Admitted { account, source, means, scope, until }))
+        let (scope, network) = (Scope::ALL, None);
+        Ok(account.map(|account| Admitted { account, source, means, scope, network, until }))
     }
 }

@@ -278,6 +278,24 @@ async fn the_second_revision_is_spoken_once_it_is_enabled() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_somebody_deleted_can_be_closed() {
+    let house = House::new().await;
+    let mut other = house.login().await;
+    for qresync in [false, true] {
+        let mut client = house.login().await;
+        if qresync {
+            client.ok("a ENABLE QRESYNC").await;
+        }
+        client.ok("a CREATE Clients").await;
+        client.append("Clients", LETTER).await;
+        client.ok("a SELECT Clients").await;
+        other.ok("b DELETE Clients").await;
+        assert!(client.ok("a CLOSE").await.ends_with("a OK Closed\r\n"));
+        client.ok("a STATUS INBOX (MESSAGES)").await;
+    }
+}
+
+#[tokio::test]
 async fn odd_names_and_failed_deeds_are_answered_as_the_standard_says() {
     let house = House::new().await;
     let mut client = house.inbox(1).await;

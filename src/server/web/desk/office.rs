@@ -18,8 +18,11 @@ use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::SpecialUse;
 use crate::domain::folder::Uid;
+use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
+use crate::domain::mailbox::MailboxKind;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
@@ -29,7 +32,12 @@ use crate::flow::accept;
 use crate::flow::accept::Accepted;
 use crate::flow::accept::Caller;
 use crate::flow::accept::Credentials;
+use crate::flow::addressbook;
+use crate::flow::addressbook::Found;
+use crate::flow::addressbook::Reach;
+use crate::flow::addressbook::Wanted;
 use crate::flow::exchange;
+use crate::flow::life::Record;
 use crate::flow::login::Visitor;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
@@ -39,6 +47,8 @@ use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
+use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content;
@@ -54,6 +64,13 @@ use crate::server::web::desk::RelayState;
 use crate::server::web::desk::Row;
 use crate::server::web::desk::Rows;
 use crate::server::web::desk::Slice;
+use crate::server::web::desk::Sso;
+use crate::server::web::desk::lives;
+use crate::server::web::desk::lives::Found;
+use crate::server::web::desk::lives::Pressed;
+use crate::server::web::desk::lives::Seen;
+use crate::server::web::desk::lives::Waiting;
+use crate::server::web::desk::lives::Wanted;
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -88,6 +105,48 @@ impl Desk for OfficeDesk {
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
         Ok(self.0.logins.login(visitor, name, password).await?.account)
+    }
+
+    fn sso(&self) -> Option<Sso> {
+        let provider = self.0.openid.as_ref().filter(|provider| provider.has_pages())?;
+        let config = &self.0.config;
+        let named = || format!("https://{}", config.operator.hostname.as_str());
+        Some(Sso {
+            provider: Arc::clone(provider),
+            public_url: config.web.public_url.clone().unwrap_or_else(named),
+            session: config.login.token_session,
+        })
+    }
+
+    async fn held(&self, _ip: Option<IpAddr>, national_id: &str) -> Result<Vec<Account>, Refusal> {
+        let failed = |error: DirectoryError| {
+            tracing::error!(%error, "the directory did not answer");
+            Refusal::DependencyFailed
+        };
+        let mut held = Vec::new();
+        for address in self.0.accounts.held_by(national_id).await.map_err(failed)? {
+            held.extend(self.mailbox(&address).await?);
+        }
+        held.retain(|account| account.kind != MailboxKind::Citizen);
+        Ok(held)
+    }
+
+    async fn mailbox(&self, address: &Address) -> Result<Option<Account>, Refusal> {
+        let found = Mailboxes::find(self.0.accounts.as_ref(), address).await;
+        let account = found.map_err(|error| {
+            tracing::error!(%error, "the directory did not answer");
+            Refusal::DependencyFailed
+        })?;
+        Ok(account.filter(|account| !account.suspended))
+    }
+
+    async fn find(&self, words: &str) -> Result<Found, Refusal> {
+        match Wanted::typed(words) {
+            Some(wanted) => {
+                addressbook::find(&self.0, &wanted, limits::WEB_FOUND_MAX, |_| true).await
+            }
+            None => Ok(Found { cards: Vec::new(), reach: Reach::All }),
+        }
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
@@ -232,6 +291,38 @@ impl Desk for OfficeDesk {
         let flags = Flags { seen: true, ..Flags::default() };
         let message = NewMessage { content: letter, flags, internal_date: None };
         mailbox.append(sent.id, message).await.map(|_| ())
+    }
+
+    async fn mailboxes(&self, wanted: &Wanted) -> Result<Found, String> {
+        lives::find(&self.0, wanted).await
+    }
+
+    async fn life(&self, id: &MailboxId) -> Result<Option<(Seen, Vec<Record>)>, String> {
+        lives::one(&self.0, id).await
+    }
+
+    async fn press(
+        &self,
+        id: &MailboxId,
+        step: Step,
+        reason: &str,
+        administrator: &str,
+    ) -> Result<Pressed, String> {
+        lives::press(&self.0, id, step, reason, administrator).await
+    }
+
+    async fn petitions(&self) -> Result<Vec<Waiting>, String> {
+        lives::waiting(&self.0).await
+    }
+
+    async fn reply(
+        &self,
+        id: &uuid::Uuid,
+        is_approved: bool,
+        reason: &str,
+        administrator: &str,
+    ) -> Result<(), String> {
+        lives::reply(&self.0, id, is_approved, reason, administrator).await
     }
 
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError> {

@@ -291,6 +291,7 @@ fn status_of(refusal: Refusal) -> StatusCode {
         | Refusal::StoreFailed
         | Refusal::StoreFull
         | Refusal::DependencyFailed
+        | Refusal::DirectoryAway
         | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::FORBIDDEN,
     }

@@ -1,0 +1,423 @@
+//! Second factors of a mailbox's pages: one-time codes, passkeys, recovery codes.
+//!
+//! All of a mailbox's factors are one sealed row, so that each use is one commit at the version
+//! that was read: of two pages that show the same code at the same moment, one comes in.
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+use serde::Deserialize;
+use serde::Serialize;
+use totp_rs::Builder;
+use totp_rs::Totp;
+use zeroize::Zeroizing;
+
+use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::infra::clock::Clock;
+use crate::infra::directory::DirectoryError;
+use crate::infra::directory::KeyDesk;
+use crate::infra::directory::letters;
+use crate::infra::store;
+use crate::infra::store::Batch;
+use crate::infra::store::CommitError;
+use crate::infra::store::Store;
+use crate::infra::store::row;
+
+/// Rows `Af/<mailbox id>` -> sealed factors.
+const FACTORS: &[u8] = b"Af/";
+const FORMAT: u8 = 1;
+/// Octets of a one-time code's secret (RFC 4226 §4 recommends 160 bits).
+const SECRET_OCTETS: usize = 20;
+/// How often a change is built anew when another page changed the row under it.
+const ATTEMPTS_MAX: usize = 20;
+
+/// Who must show what besides a password, and what they may show.
+pub struct Factors {
+    store: Arc<dyn Store>,
+    desk: Arc<dyn KeyDesk>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What somebody has set up; no secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// One-time codes are on since then.
+    pub totp_since: Option<Timestamp>,
+    /// Passkeys, oldest first.
+    pub passkeys: Vec<PasskeyLine>,
+    /// Recovery codes that are left.
+    pub recovery_codes: usize,
+}
+
+impl Overview {
+    /// True when a second factor is asked for. Recovery codes alone are none.
+    pub fn is_set_up(&self) -> bool {
+        self.totp_since.is_some() || !self.passkeys.is_empty()
+    }
+}
+
+/// One passkey, as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasskeyLine {
+    /// The credential's identifier, as the browser says it.
+    pub id: Vec<u8>,
+    /// What its owner calls it.
+    pub name: String,
+    /// When it was added.
+    pub created: Timestamp,
+    /// When it was last used.
+    pub used: Option<Timestamp>,
+}
+
+/// A passkey with what the page's library needs to check it.
+#[derive(Debug)]
+pub struct Passkey {
+    /// The credential's identifier.
+    pub id: Vec<u8>,
+    /// The library's own form of public key, counter and flags; opaque here.
+    pub credential: Secret<Vec<u8>>,
+}
+
+/// A secret that an authenticator program is about to learn. Nothing is stored yet: that happens
+/// when a code proves that the program has it ([`Factors::confirm_totp`]).
+#[derive(Debug)]
+pub struct Proposal {
+    /// 160 random bits. The page keeps them in the session, not in the form.
+    pub secret: Secret<Vec<u8>>,
+    /// For typing: base32.
+    pub base32: Secret<String>,
+    /// `otpauth://totp/…`, for a link or a QR code.
+    pub address: Secret<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Row {
+    totp: Option<TotpRow>,
+    passkeys: Vec<PasskeyRow>,
+    /// Keyed digests; a used one is gone.
+    recovery: Vec<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TotpRow {
+    secret: Zeroizing<Vec<u8>>,
+    since: u64,
+    /// The last time step whose code was taken; no code of it or of an older one counts again.
+    used_step: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PasskeyRow {
+    id: Vec<u8>,
+    name: String,
+    credential: Vec<u8>,
+    created: u64,
+    used: Option<u64>,
+}
+
+impl Factors {
+    /// The second factors in this store.
+    pub fn new(store: Arc<dyn Store>, desk: Arc<dyn KeyDesk>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, desk, clock }
+    }
+
+    /// What is set up for a mailbox.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer or the row does not open. Then nobody
+    /// may be let in with a password alone.
+    pub async fn overview(&self, mailbox: &MailboxId) -> Result<Overview, DirectoryError> {
+        let (row, _) = self.load(mailbox).await?;
+        let line = |passkey: PasskeyRow| PasskeyLine {
+            id: passkey.id,
+            name: passkey.name,
+            created: Timestamp::from_millis(passkey.created),
+            used: passkey.used.map(Timestamp::from_millis),
+        };
+        Ok(Overview {
+            totp_since: row.totp.map(|totp| Timestamp::from_millis(totp.since)),
+            passkeys: row.passkeys.into_iter().map(line).collect(),
+            recovery_codes: row.recovery.len(),
+        })
+    }
+
+    /// A new secret for an authenticator program, to be shown once.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Keys`] when there is no randomness.
+    pub fn propose_totp(&self, issuer: &str, account: &str) -> Result<Proposal, DirectoryError> {
+        let mut secret = vec![0; SECRET_OCTETS];
+        aws_lc_rs::rand::fill(&mut secret)
+            .map_err(|_| DirectoryError::Keys("no randomness".to_owned()))?;
+        let secret = Secret::new(secret);
+        let failed = |error: totp_rs::TotpError| DirectoryError::Keys(error.to_string());
+        // A colon would end the issuer inside the address.
+        let plain = |text: &str| text.replace(':', " ");
+        let totp = Builder::new()
+            .with_secret(secret.expose().clone())
+            .with_issuer(Some(plain(issuer)))
+            .with_account_name(plain(account))
+            .build()
+            .map_err(failed)?;
+        let base32 = Secret::new(totp_rs::Secret::from(secret.expose().clone()).to_base32());
+        let address = Secret::new(totp.to_url().map_err(failed)?);
+        Ok(Proposal { secret, base32, address })
+    }
+
+    /// Turns one-time codes on, when `code` shows that the authenticator has the secret. False,
+    /// and nothing stored, when it does not. The code is used up.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn confirm_totp(
+        &self,
+        mailbox: &MailboxId,
+        secret: &Secret<Vec<u8>>,
+        code: &str,
+    ) -> Result<bool, DirectoryError> {
+        let now = self.clock.now();
+        let Some(step) = step_of(secret.expose(), code, now) else { return Ok(false) };
+        self.change(mailbox, |row| {
+            row.totp = Some(TotpRow {
+                secret: Zeroizing::new(secret.expose().clone()),
+                since: now.as_millis(),
+                used_step: step,
+            });
+            Some(true)
+        })
+        .await
+    }
+
+    /// True when the code is right now and was not used before, nor a later one (RFC 6238 §5.2).
+    /// Durable when this returns: a restart forgets no used code.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn check_totp(
+        &self,
+        mailbox: &MailboxId,
+        code: &str,
+    ) -> Result<bool, DirectoryError> {
+        let now = self.clock.now();
+        self.change(mailbox, |row| {
+            let totp = row.totp.as_mut()?;
+            let step = step_of(&totp.secret, code, now).filter(|step| *step > totp.used_step)?;
+            totp.used_step = step;
+            Some(true)
+        })
+        .await
+    }
+
+    /// Turns one-time codes off. False when they were off.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn remove_totp(&self, mailbox: &MailboxId) -> Result<bool, DirectoryError> {
+        self.change(mailbox, |row| row.totp.take().map(|_| true)).await
+    }
+
+    /// Keeps a passkey that the page's library has verified. False when the mailbox has it
+    /// already, has as many as it may, or when name or credential are too long.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn add_passkey(
+        &self,
+        mailbox: &MailboxId,
+        name: &str,
+        passkey: &Passkey,
+    ) -> Result<bool, DirectoryError> {
+        let now = self.clock.now();
+        let octets = passkey.credential.expose().len() + passkey.id.len();
+        let name = name.trim();
+        let is_named = (1..=limits::LOGIN_NAME_CHARACTERS_MAX).contains(&name.chars().count())
+            && !name.chars().any(char::is_control);
+        if !is_named || octets > limits::PASSKEY_OCTETS_MAX {
+            return Ok(false);
+        }
+        self.change(mailbox, |row| {
+            let is_there = row.passkeys.iter().any(|one| one.id == passkey.id);
+            if is_there || row.passkeys.len() >= limits::PASSKEYS_MAX {
+                return None;
+            }
+            row.passkeys.push(PasskeyRow {
+                id: passkey.id.clone(),
+                name: name.to_owned(),
+                credential: passkey.credential.expose().clone(),
+                created: now.as_millis(),
+                used: None,
+            });
+            Some(true)
+        })
+        .await
+    }
+
+    /// The passkeys of a mailbox, for the page's library to begin a login with.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn passkeys(&self, mailbox: &MailboxId) -> Result<Vec<Passkey>, DirectoryError> {
+        let (row, _) = self.load(mailbox).await?;
+        let passkey =
+            |one: PasskeyRow| Passkey { id: one.id, credential: Secret::new(one.credential) };
+        Ok(row.passkeys.into_iter().map(passkey).collect())
+    }
+
+    /// A passkey was used: `update` gets its stored form and gives the new one (with the higher
+    /// counter), or `None` when it does not accept what the browser showed. It may run again,
+    /// when another page used the passkey at the same time: a copied counter then does not fit.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn use_passkey(
+        &self,
+        mailbox: &MailboxId,
+        id: &[u8],
+        update: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<bool, DirectoryError> {
+        let now = self.clock.now();
+        self.change(mailbox, |row| {
+            let passkey = row.passkeys.iter_mut().find(|one| one.id == id)?;
+            let credential = update(&passkey.credential)?;
+            if credential.len() + passkey.id.len() > limits::PASSKEY_OCTETS_MAX {
+                return None;
+            }
+            passkey.credential = credential;
+            passkey.used = Some(now.as_millis());
+            Some(true)
+        })
+        .await
+    }
+
+    /// Forgets a passkey. False when there was none of this identifier.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn remove_passkey(
+        &self,
+        mailbox: &MailboxId,
+        id: &[u8],
+    ) -> Result<bool, DirectoryError> {
+        self.change(mailbox, |row| {
+            let place = row.passkeys.iter().position(|one| one.id == id)?;
+            row.passkeys.remove(place);
+            Some(true)
+        })
+        .await
+    }
+
+    /// New recovery codes, to be shown once. The ones before are void.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer or there is no randomness.
+    pub async fn new_recovery_codes(
+        &self,
+        mailbox: &MailboxId,
+    ) -> Result<Vec<Secret<String>>, DirectoryError> {
+        let mut codes = Vec::with_capacity(limits::RECOVERY_CODES);
+        for _ in 0..limits::RECOVERY_CODES {
+            codes.push(letters::random(limits::RECOVERY_CODE_LETTERS)?);
+        }
+        let digests: Vec<[u8; 32]> =
+            codes.iter().filter_map(|code| self.recovery_digest(mailbox, code.expose())).collect();
+        self.change(mailbox, |row| {
+            row.recovery = digests.clone();
+            Some(true)
+        })
+        .await?;
+        Ok(codes)
+    }
+
+    /// True when the code is one of the mailbox's; it is void from then on. Groups, spaces and
+    /// letter case do not matter.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn use_recovery_code(
+        &self,
+        mailbox: &MailboxId,
+        code: &str,
+    ) -> Result<bool, DirectoryError> {
+        let Some(digest) = self.recovery_digest(mailbox, code) else { return Ok(false) };
+        self.change(mailbox, |row| {
+            let before = row.recovery.len();
+            row.recovery
+                .retain(|one| constant_time::verify_slices_are_equal(one, &digest).is_err());
+            (row.recovery.len() < before).then_some(true)
+        })
+        .await
+    }
+
+    /// Forgets all factors: for an administrator, when somebody has lost all of them, and for a
+    /// mailbox that ends.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn clear(&self, mailbox: &MailboxId) -> Result<(), DirectoryError> {
+        let mut batch = Batch::new();
+        batch.delete(key(mailbox));
+        self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    }
+
+    fn recovery_digest(&self, mailbox: &MailboxId, code: &str) -> Option<[u8; 32]> {
+        let typed = letters::normal(code, limits::RECOVERY_CODE_LETTERS)?;
+        let context = [b"recovery code/".as_slice(), mailbox.as_bytes()].concat();
+        Some(self.desk.digest(&context, typed.expose().as_bytes()))
+    }
+
+    /// Edits the row until nobody was faster. `None` of the edit means no, and nothing written.
+    async fn change(
+        &self,
+        mailbox: &MailboxId,
+        edit: impl Fn(&mut Row) -> Option<bool>,
+    ) -> Result<bool, DirectoryError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (mut row, version) = self.load(mailbox).await?;
+            let Some(answer) = edit(&mut row) else { return Ok(false) };
+            let clear = Zeroizing::new(row::encode(FORMAT, &row));
+            let mut batch = Batch::new();
+            match version {
+                Some(version) => batch.require_at(key(mailbox), version),
+                None => batch.require_absent(key(mailbox)),
+            };
+            batch.put(key(mailbox), self.desk.seal(&key(mailbox), &clear));
+            match self.store.commit(batch).await {
+                Ok(()) => return Ok(answer),
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(DirectoryError::Store(error.to_string())),
+            }
+        }
+        Err(DirectoryError::Busy)
+    }
+
+    async fn load(
+        &self,
+        mailbox: &MailboxId,
+    ) -> Result<(Row, Option<store::Version>), DirectoryError> {
+        let stored = self.store.get(&key(mailbox)).await;
+        let Some(stored) = stored.map_err(|error| DirectoryError::Store(error.to_string()))? else {
+            return Ok((Row::default(), None));
+        };
+        let damaged = || DirectoryError::Damaged("second factors".to_owned());
+        let clear = self.desk.open(&key(mailbox), &stored.value).ok_or_else(damaged)?;
+        let row = row::decode(FORMAT, clear.expose()).ok_or_else(damaged)?;
+        Ok((row, Some(stored.version)))
+    }
+}
+
+fn key(mailbox: &MailboxId) -> Vec<u8> {
+    [FACTORS, mailbox.as_bytes()].concat()
+}
+
+/// The time step of a code that is right now, or was or will be in half a minute.
+fn step_of(secret: &[u8], code: &str, now: Timestamp) -> Option<u64> {
+    let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let totp: Totp = Builder::new().with_secret(secret.to_vec()).build().ok()?;
+    let is_code = code.len() == 6 && code.bytes().all(|c| c.is_ascii_digit());
+    is_code.then(|| totp.check(&code, now.as_seconds())).flatten()
+}
+
+#[cfg(test)]
+mod tests;
