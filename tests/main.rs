@@ -12,6 +12,7 @@ mod directory_ldap;
 mod exchange;
 mod house;
 mod imap;
+mod logins;
 mod mime;
 mod oidc;
 mod outbound;
