@@ -14,6 +14,7 @@ mod exchange;
 mod house;
 mod imap;
 mod life;
+mod logins;
 mod mime;
 mod oidc;
 mod outbound;
