@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::address::Address;
-use crate::domain::login::Source;
 use crate::domain::life::LastLogin;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;

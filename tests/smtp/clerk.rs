@@ -164,8 +164,10 @@ impl Directory for Book {
         Ok(Verdict::Known(Identified {
             mailboxes: vec![Address::parse(LUNE).unwrap()],
             national_id: None,
+            display_name: None,
             means: Means::Password,
             scope: Scope::ALL,
+            network: None,
             until: None,
         }))
     }

@@ -50,8 +50,10 @@ impl Fake {
             Some(account) => Verdict::Known(Identified {
                 mailboxes: vec![account.address.clone()],
                 national_id: None,
+                display_name: None,
                 means,
                 scope: Scope::ALL,
+                network: None,
                 until: None,
             }),
         })
@@ -77,9 +79,11 @@ impl Directory for Fake {
         let is_known = self.accounts.iter().any(|one| one.address.to_string() == name);
         let rounds = NonZeroU32::new(4_096).expect("not zero");
         let password = Secret::new(self.password.to_owned());
-        let Keys { salt, iterations, stored_key, server_key } =
+        let Keys { salt, iterations, stored_key, server_key, .. } =
             Keys::derive(&password, &[7; 16], rounds);
-        Ok(is_known.then_some(ScramKeys { salt, iterations, stored_key, server_key }))
+        let app_passwords = Vec::new();
+        let keys = ScramKeys { salt, iterations, stored_key, server_key, app_passwords };
+        Ok(is_known.then_some(keys))
     }
 
     async fn token(&self, name: &str, token: &Secret<String>) -> Result<Verdict, DirectoryError> {
