@@ -222,7 +222,10 @@ fn questions(random: &mut Random) -> Query {
     match random.below(8) {
         0 => {}
         1 => query.profession = random.of(&PROFESSIONS).0.to_owned(),
-        2 => query.speciality = typed(random, random_label(random), 4),
+        2 => {
+            let label = random.of(&SPECIALITIES).1;
+            query.speciality = typed(random, label, 4);
+        }
         3 => query.place = format!("{:02}", 1 + random.below(95)),
         4 => {
             query = Query {
@@ -244,10 +247,6 @@ fn questions(random: &mut Random) -> Query {
         _ => query = Query::of_words(&typed(random, &family, 1)),
     }
     query
-}
-
-fn random_label(random: &mut Random) -> &'static str {
-    random.of(&SPECIALITIES).1
 }
 
 fn percentile(times: &mut [Duration], percent: usize) -> Duration {

@@ -319,7 +319,7 @@ impl Builder {
         writer.finish()?;
         drop(self.people);
         let postings = &generation.postings;
-        let short = [postings.short[0].write(), postings.short[1].write()];
+        let short = std::array::from_fn(|letters| postings.short[letters].write());
         self.words.write(postings.words.write(), short)?;
         generation.database.insert(LABELS, encode(&self.labels)?)?;
         let rows = u64::from(self.good_rows) + self.bad_rows;

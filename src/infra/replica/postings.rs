@@ -14,7 +14,7 @@ const FEW: usize = 32;
 const LIST: u8 = 0;
 const BITMAP: u8 = 1;
 /// Words of a beginning as short as this are many: their union is kept, too.
-pub(super) const SHORT: usize = 2;
+pub(super) const SHORT: usize = 3;
 
 /// Where a word stands. The letter is the end of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -248,7 +248,11 @@ pub(super) struct Hits {
 impl Postings {
     pub(super) fn open(database: &sled::Db) -> Result<Self, ReplicaError> {
         let words = Table::open(database, "words")?;
-        let short = [Table::open(database, "short1")?, Table::open(database, "short2")?];
+        let short = [
+            Table::open(database, "short1")?,
+            Table::open(database, "short2")?,
+            Table::open(database, "short3")?,
+        ];
         Ok(Self { words, short })
     }
 
