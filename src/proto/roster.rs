@@ -89,7 +89,8 @@ impl<R: BufRead> Roster<R> {
     /// # Errors
     /// [`NoRoster`] when nothing of the file can be used.
     pub fn open(input: R) -> Result<Self, NoRoster> {
-        let mut input = Bounded { input, left: limits::ROSTER_OCTETS_MAX, is_over: false };
+        let mut input =
+            Bounded { input, left: limits::ROSTER_OCTETS_MAX, is_over: false, last: b'\n' };
         let header = header(&mut input)?;
         let separator = match header.matches(';').count() > header.matches(',').count() {
             true => b';',
@@ -198,7 +199,9 @@ impl<R: BufRead> Iterator for Roster<R> {
                 let most = format!("{} lines", limits::ROSTER_LINES_MAX);
                 return Some(Err(NoRoster::TooLarge(most)));
             }
-            let line = record.position().map_or(0, csv::Position::line) + self.offset;
+            let inside = record.as_slice().iter().filter(|octet| **octet == b'\n').count() as u64;
+            // The reader stands behind the line's end.
+            let line = (self.reader.position().line() + self.offset).saturating_sub(1 + inside);
             return Some(Ok(self.entry(line, &record)));
         }
     }
@@ -241,20 +244,39 @@ fn columns(header: &str, separator: u8) -> Result<Vec<Column>, NoRoster> {
     Ok(columns)
 }
 
-/// Input that ends after so many octets, and says so.
+/// Input that ends after so many octets, and says so; without CR, and with a last line end.
 struct Bounded<R> {
     input: R,
     left: u64,
     is_over: bool,
+    /// The last octet that was handed out.
+    last: u8,
 }
 
 impl<R: BufRead> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let count = ready.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&ready[..count]);
-        self.consume(count);
-        Ok(count)
+        loop {
+            let ready = self.fill_buf()?;
+            if ready.is_empty() {
+                // Every line has an end, so that lines can be counted by their ends.
+                if self.last == b'\n' || buffer.is_empty() {
+                    return Ok(0);
+                }
+                (self.last, buffer[0]) = (b'\n', b'\n');
+                return Ok(1);
+            }
+            let taken = ready.len().min(buffer.len());
+            let mut kept = 0;
+            for octet in ready[..taken].iter().filter(|octet| **octet != b'\r') {
+                buffer[kept] = *octet;
+                kept += 1;
+            }
+            self.consume(taken);
+            if kept > 0 {
+                self.last = buffer[kept - 1];
+                return Ok(kept);
+            }
+        }
     }
 }
 
