@@ -359,27 +359,6 @@ async fn bounded(
 ) -> Result<Vec<u8>, NetError> {
     let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
     unpacked(url, response)?;
-    Ok(())
-}
-
-/// The `filename` of a Content-Disposition, when it is letters, digits, `.`, `_` and `-` only:
-/// a server does not choose our folders.
-fn file_name(disposition: &str) -> Option<String> {
-    let value = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="))?;
-    let name = value.trim().trim_matches('"');
-    let is_plain = (1..=128).contains(&name.len())
-        && !name.starts_with('.')
-        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
-    is_plain.then(|| name.to_owned())
-}
-
-async fn body(
-    url: &str,
-    mut response: reqwest::Response,
-    octets_max: usize,
-) -> Result<Vec<u8>, NetError> {
-    let refused = |reason: String| NetError::Fetch { url: url.to_owned(), reason };
-    check(url, &response)?;
     let over = response.content_length().is_some_and(|length| length > octets_max as u64);
     if over {
         return Err(refused(format!("more than {octets_max} octets")));
@@ -392,6 +371,17 @@ async fn body(
         octets.extend_from_slice(&chunk);
     }
     Ok(octets)
+}
+
+/// The `filename` of a Content-Disposition, when it is letters, digits, `.`, `_` and `-` only:
+/// a server does not choose our folders.
+fn file_name(disposition: &str) -> Option<String> {
+    let value = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="))?;
+    let name = value.trim().trim_matches('"');
+    let is_plain = (1..=128).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet));
+    is_plain.then(|| name.to_owned())
 }
 
 /// With the causes behind it: "error sending request" alone helps nobody.
