@@ -405,3 +405,28 @@ fn failed(url: &str, error: reqwest::Error) -> NetError {
     }
     NetError::Fetch { url: url.to_owned(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_does_not_choose_our_folders() {
+        let file = "Extraction_Correspondance_MSSante_202611210730.zip";
+        for given in
+            [format!("attachment; filename={file}"), format!("attachment;filename=\"{file}\"")]
+        {
+            assert_eq!(file_name(&given).as_deref(), Some(file));
+        }
+        for bad in [
+            "attachment",
+            "filename=../../etc/passwd",
+            "filename=\"a/b\"",
+            "filename=.ssh",
+            "filename=",
+            "filename=é",
+        ] {
+            assert_eq!(file_name(bad), None, "{bad}");
+        }
+    }
+}
