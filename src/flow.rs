@@ -141,7 +141,7 @@ async fn finish_with(
     let by = sealed.cleared().authenticated();
     // RFC 5321 §4.5.5: a letter without a reverse path is never answered.
     let sender = by.account().filter(|_| by.reverse_path().address().is_some());
-    let writer = by.account().cloned();
+    let account = by.account().cloned();
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let heard = timeline::hear(office, &sealed).await;
     let writer = addressbook::writer(office, &sealed);
@@ -181,8 +181,8 @@ async fn finish_with(
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
         warn_sender(office, to, &warning).await;
     }
-    if let Some(writer) = writer {
-        directory::drift::note(office, writer);
+    if let Some(account) = account {
+        directory::drift::note(office, account);
     }
     Ok(queued)
 }

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::domain::address::Address;
 use crate::domain::login::Source;
+use crate::domain::life::LastLogin;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -40,6 +41,7 @@ use crate::infra::config::RevocationMode;
 use crate::infra::directory::Directory;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::accounts::Accounts;
+use crate::infra::directory::accounts::arrivals;
 use crate::infra::directory::chain::Chain;
 use crate::infra::directory::chain::Observer;
 use crate::infra::directory::factors::Factors;
@@ -272,6 +274,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         }
     };
     let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
+    let arrivals = Arc::new(Records(Arc::clone(&accounts)));
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
@@ -290,7 +293,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         directories,
         factors,
         openid,
-        arrivals: None,
+        arrivals: Some(arrivals),
         logins,
         trust: Arc::new(trust),
         replica,
@@ -362,6 +365,21 @@ fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
         connections: settings.connections,
     };
     Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+/// Lends the record of logins to the lives of mailboxes.
+struct Records(Arc<Accounts>);
+
+#[async_trait::async_trait]
+impl flow::life::Arrivals for Records {
+    async fn last_login(&self, id: &MailboxId) -> Result<LastLogin, String> {
+        let last = self.0.last_login(id).await.map_err(|error| error.to_string())?;
+        Ok(match last {
+            arrivals::LastLogin::Unknown => LastLogin::Unknown,
+            arrivals::LastLogin::Never => LastLogin::Never,
+            arrivals::LastLogin::At { at, .. } => LastLogin::At(at),
+        })
+    }
 }
 
 /// Lends the metrics to the directories.

@@ -9,9 +9,12 @@ mod cli;
 mod clients;
 #[path = "directory/ldap.rs"]
 mod directory_ldap;
+mod directory;
 mod exchange;
 mod house;
 mod imap;
+mod life;
+mod logins;
 mod mime;
 mod oidc;
 mod outbound;

@@ -9,13 +9,13 @@ use clap::ValueEnum;
 
 use crate::cli::approval::Approval;
 use crate::cli::certs::Certs;
+use crate::cli::directory::Directory;
+use crate::cli::dns::Dns;
 use crate::cli::holders::AppPassword;
 use crate::cli::holders::Holder;
-use crate::cli::dns::Dns;
 use crate::cli::life::Life;
-use crate::cli::directory::Directory;
-use crate::cli::queue::Queue;
 use crate::cli::publish::Publish;
+use crate::cli::queue::Queue;
 use crate::cli::session::Session;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;

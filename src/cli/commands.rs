@@ -18,15 +18,15 @@ use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
 use crate::cli::certs;
-use crate::cli::holders;
-use crate::cli::dns;
-use crate::cli::life;
 use crate::cli::directory;
+use crate::cli::dns;
+use crate::cli::holders;
+use crate::cli::life;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::password;
-use crate::cli::queue;
 use crate::cli::publish;
+use crate::cli::queue;
 use crate::cli::session;
 use crate::cli::team;
 use crate::cli::trace;
@@ -332,7 +332,8 @@ fn show_with_password(
 }
 
 fn mailbox_table(rows: &[MailboxRow]) -> Table {
-    let mut table = Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
+    let mut table =
+        Table::new(&["Kind", "Address", "Name", "Listing", "State", "Created", "Last login"]);
     for row in rows {
         table.row([
             &row.kind,

@@ -155,14 +155,8 @@ pub(super) async fn holder(command: Holder) -> Result<(), Failure> {
 pub(super) async fn app_password(command: AppPassword) -> Result<(), Failure> {
     let (request, config, format) = match command {
         AppPassword::Add { mailbox, name, scope, network, days, reason, config, format } => {
-            let add = holders::Request::AddAppPassword {
-                mailbox,
-                name,
-                scope,
-                network,
-                days,
-                reason,
-            };
+            let add =
+                holders::Request::AddAppPassword { mailbox, name, scope, network, days, reason };
             (add, config, format)
         }
         AppPassword::List { mailbox, config, format } => {
@@ -203,12 +197,16 @@ fn show(answer: &holders::Answer, format: Format) -> Result<(), Failure> {
             for line in lines {
                 table.row([&line.mailbox, &line.national_id, &line.since]);
             }
-            output::print_table(&table, "Nobody holds this mailbox: `mailbox holder add` does it.")?;
+            output::print_table(
+                &table,
+                "Nobody holds this mailbox: `mailbox holder add` does it.",
+            )?;
         }
         holders::Answer::AppPasswords(lines) if format.json => output::print_json(lines)?,
         holders::Answer::AppPasswords(lines) => {
-            let heading =
-                ["Name", "For", "From", "Made", "By", "Until", "State", "Last use", "At", "By door"];
+            let heading = [
+                "Name", "For", "From", "Made", "By", "Until", "State", "Last use", "At", "By door",
+            ];
             let mut table = Table::new(&heading);
             for line in lines {
                 let used = line.last_use.as_ref();

@@ -392,7 +392,8 @@ mod tests {
             for step in Step::ALL {
                 for by in Actor::ALL {
                     let found = standing(stage, MailboxKind::Personal).step(step, by, NOW, LATER);
-                    let listed = table.iter().find(|row| (row.0, row.1, row.2) == (stage, step, by));
+                    let listed =
+                        table.iter().find(|row| (row.0, row.1, row.2) == (stage, step, by));
                     let stages = (found.ok().map(|new| new.stage), listed.map(|row| row.3));
                     assert_eq!(stages.0, stages.1, "{stage:?} {step:?} {by:?}: {found:?}");
                 }
@@ -406,10 +407,7 @@ mod tests {
         let step = |step, by, now| closing.step(step, by, now, LATER).map(|new| new.stage);
         assert_eq!(step(Step::End, Actor::Clock, NOW), Err(NoStep::TooEarly(LATER)));
         assert_eq!(step(Step::End, Actor::Clock, LATER), Ok(Stage::Closed));
-        assert_eq!(
-            step(Step::UndoClose, Actor::Administrator, LATER),
-            Err(NoStep::TooLate(LATER))
-        );
+        assert_eq!(step(Step::UndoClose, Actor::Administrator, LATER), Err(NoStep::TooLate(LATER)));
         let suspended = standing(Stage::Suspended, MailboxKind::Personal);
         let closed = suspended.step(Step::Close, Actor::Administrator, NOW, LATER).unwrap();
         let back = closed.step(Step::UndoClose, Actor::Administrator, NOW, LATER).unwrap();

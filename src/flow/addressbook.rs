@@ -30,6 +30,8 @@ use crate::flow::addressbook::correspondents::Key;
 use crate::flow::office::Office;
 use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
+use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Mailboxes;
 use crate::infra::net::Stop;
 use crate::infra::replica::PublishedMailbox;
 use crate::infra::replica::Query;
@@ -330,7 +332,6 @@ async fn is_shown(office: &Office, address: &Address) -> Result<bool, Refusal> {
 }
 
 async fn account(office: &Office, address: &Address) -> Result<Option<Account>, Refusal> {
-    use crate::infra::directory::Mailboxes;
     if !office.hosts(address.domain()) {
         return Ok(None);
     }
@@ -342,7 +343,7 @@ fn may_show(account: &Account) -> bool {
     account.kind != MailboxKind::Citizen && account.listing == Listing::Public && !account.suspended
 }
 
-fn failed(error: crate::infra::directory::DirectoryError) -> Refusal {
+fn failed(error: DirectoryError) -> Refusal {
     tracing::error!(%error, "the accounts cannot be read");
     Refusal::DependencyFailed
 }

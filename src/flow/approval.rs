@@ -131,11 +131,7 @@ pub fn is_needed(office: &Office, action: Action) -> bool {
 ///
 /// # Errors
 /// A sentence: nothing was done, and why.
-pub async fn ask(
-    office: &Arc<Office>,
-    deed: Deed,
-    person: Person<'_>,
-) -> Result<Asked, String> {
+pub async fn ask(office: &Arc<Office>, deed: Deed, person: Person<'_>) -> Result<Asked, String> {
     if !is_needed(office, deed.action()) {
         return deed.carry_out(office, person.author).await.map(Asked::Done);
     }
@@ -186,8 +182,9 @@ pub async fn approve(
     let now = office.clock.now();
     let (petition, version) = open(office, id, now).await?;
     if is_same(&petition.person, person.name) {
-        return Err("whoever asks for something does not approve it: that takes somebody else"
-            .to_owned());
+        return Err(
+            "whoever asks for something does not approve it: that takes somebody else".to_owned()
+        );
     }
     let reply = Reply {
         person: person.name.to_owned(),

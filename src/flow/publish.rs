@@ -145,8 +145,7 @@ pub async fn status(office: &Office) -> Result<Vec<Line>, String> {
     Ok(tasks(office).await?.iter().map(line).collect())
 }
 
-/// Tells the directory what has changed; each line says how it ended. `only` says at most so
-/// many are told.
+/// Tells the directory what has changed; each line says how it ended, and what is left to tell.
 ///
 /// # Errors
 /// A sentence for the administrator.
@@ -256,7 +255,11 @@ async fn tasks(office: &Office) -> Result<Vec<Task>, String> {
         let row = at.map(|at| rows.swap_remove(at).1);
         let known = row.as_ref().map_or(Known::Nothing, |row| Known::of_number(row.known));
         let change = change(account, known);
-        let record = record(office, account, row.as_ref());
+        let holders = office.accounts.holders(&account.id).await;
+        let holders = holders.map_err(|error| error.to_string())?;
+        // Of several, the one who was named first: the directory hangs a mailbox on one.
+        let named = holders.first().map(|holder| holder.national_id.to_string());
+        let record = record(office, account, named, row.as_ref());
         tasks.push(Task { id: account.id, record, row, known, change });
     }
     // Whatever is not here any more.
@@ -285,11 +288,13 @@ fn change(account: &Account, known: Known) -> Option<Change> {
     }
 }
 
-fn record(office: &Office, account: &Account, row: Option<&Row>) -> Record {
+/// `named` is who holds it by what administrators said.
+fn record(office: &Office, account: &Account, named: Option<String>, row: Option<&Row>) -> Record {
     let replica = office.replica.as_ref();
     let found = replica.and_then(|replica| replica.find(&account.address).ok()?);
     let is_person = matches!(account.kind, MailboxKind::Personal | MailboxKind::Practice);
     let holder = match (&found, row) {
+        _ if is_person && named.is_some() => Holder::Professional(named.unwrap_or_default()),
         (Some(found), _) if is_person && !found.identity.is_empty() => {
             Holder::Professional(found.identity.clone())
         }

@@ -247,12 +247,7 @@ impl Metrics {
 
     /// What came of a login, in the words of `flow::login`:
     /// `vaguemestre_login_attempts_total{entrance,result,means}`.
-    pub fn login_attempt(
-        &self,
-        entrance: &'static str,
-        result: &'static str,
-        means: &'static str,
-    ) {
+    pub fn login_attempt(&self, entrance: &'static str, result: &'static str, means: &'static str) {
         self.login_attempts.get_or_create(&AttemptLabels { entrance, result, means }).inc();
     }
 

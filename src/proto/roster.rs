@@ -149,11 +149,17 @@ impl<R: BufRead> Roster<R> {
             }
             "" => None,
             // The national form has an 8 before the number.
-            text => match Rpps::parse(text.strip_prefix('8').filter(|n| n.len() == 11).unwrap_or(text))
-            {
-                Some(rpps) => Some(rpps),
-                None => return refuse("the holder's RPPS number is wrong; check its digits".to_owned()),
-            },
+            text => {
+                match Rpps::parse(text.strip_prefix('8').filter(|n| n.len() == 11).unwrap_or(text))
+                {
+                    Some(rpps) => Some(rpps),
+                    None => {
+                        return refuse(
+                            "the holder's RPPS number is wrong; check its digits".to_owned(),
+                        );
+                    }
+                }
+            }
         };
         if holder.is_some() && kind == MailboxKind::Citizen {
             return refuse("a patient's inbox has no holder".to_owned());

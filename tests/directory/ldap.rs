@@ -355,7 +355,7 @@ async fn people_of_a_directory_log_in_at_every_door_and_wait_politely_while_it_i
     let mut house = House::new();
     let space = Space::of(&[HOST]);
     let relay = space.relay(0).with(&format!(
-        "[login]\ndirectories = [\"ldap\", \"local\"]\ncache_seconds = 1\n\
+        "[revocation]\nmode = \"off\"\n[login]\ndirectories = [\"ldap\", \"local\"]\ncache_seconds = 1\n\
          [ldap]\nservers = [{:?}]\nanchors = [{:?}]\nbind_dn = {SERVICE:?}\n\
          bind_password_file = {:?}\nbase = \"ou=people,dc=hopital,dc=test\"\ntimeout_seconds = 2\n",
         house.slapd.tls(),
@@ -380,7 +380,10 @@ async fn people_of_a_directory_log_in_at_every_door_and_wait_politely_while_it_i
     assert!(refused(imap(HUGO, "wrong").await).contains("AUTHENTICATIONFAILED"));
     assert!(refused(imap("nobody", "wrong").await).contains("AUTHENTICATIONFAILED"));
     for (user, password) in [(HUGO, "wrong"), (HUGO, ""), ("*", "hugo's password")] {
-        assert!(refused(smtp(user, password).await).contains("got 535"), "{user} {password}");
+        let answer = refused(smtp(user, password).await);
+        // An empty password is not even PLAIN (RFC 4616 §2): a fault of syntax.
+        let code = if password.is_empty() { "got 5" } else { "got 535" };
+        assert!(answer.contains(code), "{user} {password} {answer}");
     }
 
     house.slapd.kill();

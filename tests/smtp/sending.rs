@@ -41,7 +41,7 @@ async fn a_clinician_sends_through_submissions_with_login_and_chunks() {
     let mut client = client.secure(Shows::Nothing).await.unwrap();
     client.expect("220 mx.hopital.mssante.test ESMTP").await;
     let ehlo = client.ask("EHLO [192.0.2.9]").await;
-    assert!(ehlo.contains("AUTH PLAIN LOGIN") && !ehlo.contains("STARTTLS"), "{ehlo}");
+    assert!(ehlo.contains(" PLAIN LOGIN") && !ehlo.contains("STARTTLS"), "{ehlo}");
     client.talk(&[("AUTH LOGIN", "334 VXNlcm5hbWU6")]).await;
     client.talk(&[("bHVuZUBob3BpdGFsLm1zc2FudGUudGVzdA==", "334 UGFzc3dvcmQ6")]).await;
     client.talk(&[("c2VjcmV0", "235 2.7.0"), (MAIL, "250"), (RCPT, "250")]).await;

@@ -1,4 +1,5 @@
 //! The directory replica: imported, searched, damaged, rebuilt.
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -6,7 +7,9 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use vaguemestre::domain::address::Address;
+use vaguemestre::domain::mailbox::MailboxKind;
 use vaguemestre::infra::replica::Imported;
+use vaguemestre::infra::replica::Kind;
 use vaguemestre::infra::replica::Query;
 use vaguemestre::infra::replica::Ranking;
 use vaguemestre::infra::replica::Replica;
@@ -181,7 +184,7 @@ fn a_file_that_is_no_extraction_or_shrank_is_refused_and_the_old_copy_stays() {
         (String::new(), "empty"),
         ("<html>503 Service Unavailable</html>\n".to_owned(), "not a mailbox extraction"),
         (header(), "no mailbox"),
-        (format!("{}\nrubbish\nmore", header()), "no mailbox"),
+        (format!("{}\nrubbish\nmore\n", header()), "no mailbox"),
         (format!("{}\n{three}", header()), "only 3 mailboxes where the last import had 8"),
     ] {
         let reason = refusal(replica.import(&file(&directory, text), &mut |_| {}));
@@ -301,6 +304,160 @@ fn what_an_import_left_half_done_is_removed() {
     let replica = Replica::open(directory.path()).unwrap();
     assert!(!root.join("generation-7").exists());
     replica.import(&sample("txt"), &mut |_| {}).unwrap();
+}
+
+fn people() -> PathBuf {
+    let name = "tests/vectors/annuaire/PS_LibreAcces_202611210733.zip";
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[test]
+fn a_file_cut_in_a_row_or_in_another_encoding_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    replica.import(&sample("txt"), &mut |_| {}).unwrap();
+    let text = sample_text();
+    let cut = &text[..text.trim_end().len() - 60];
+    let reason = refusal(replica.import(&file(&directory, cut), &mut |_| {}));
+    assert!(reason.contains("it is cut: row 9 has no end"), "{reason}");
+    // Latin-1: an accent in the header already.
+    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+    let reason = refusal(replica.import(&file(&directory, latin), &mut |_| {}));
+    assert!(reason.contains("not UTF-8"), "{reason}");
+    let mut mixed = format!("{}\n{}\n", header(), line(1)).into_bytes();
+    for _ in 0..3 {
+        mixed.extend(b"PER|\xe9\n");
+    }
+    let reason = refusal(replica.import_at_least(&file(&directory, mixed), 0, &mut |_| {}));
+    assert!(reason.contains("3 of 4 rows cannot be read"), "{reason}");
+    assert_eq!(replica.imported().unwrap().unwrap().addresses, 8);
+}
+
+#[test]
+fn each_part_of_a_query_is_looked_for_in_its_own_fields() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    replica.import(&sample("zip"), &mut |_| {}).unwrap();
+    let none = Query::default;
+    let text = str::to_owned;
+    for (query, expected) in [
+        (Query { name: text("lumi elo"), ..none() }, 2),
+        (Query { name: text("lumi"), kind: Some(MailboxKind::Organisational), ..none() }, 1),
+        (Query { profession: text("10"), ..none() }, 3),
+        (Query { profession: text("1"), ..none() }, 0),
+        (Query { profession: text("infirm"), ..none() }, 1),
+        (Query { speciality: text("SM44"), ..none() }, 1),
+        (Query { speciality: text("generale"), name: text("lum"), ..none() }, 2),
+        (Query { place: text("75"), profession: text("médecin"), ..none() }, 1),
+        (Query { place: text("valf"), ..none() }, 5),
+        (Query { structure: text("990000101"), ..none() }, 2),
+        (Query { structure: text("labo fictif"), ..none() }, 1),
+        (Query { profession: text("valfictif"), ..none() }, 0),
+        (Query::of_words("99900001019"), 2),
+        (Query::of_words("899900001019"), 2),
+        (none(), 0),
+    ] {
+        let found = replica.search(&query, &Ranking::default(), 20).unwrap();
+        assert_eq!(found.len(), expected, "{query:?}: {found:?}");
+    }
+    assert_eq!(replica.by_rpps("99900001019", 9).unwrap().len(), 2);
+    assert_eq!(replica.by_rpps("x", 9).unwrap().len(), 0);
+    let mut there = replica.by_structure("990000101", 9).unwrap();
+    there.sort_by(|one, other| one.address.cmp(&other.address));
+    assert_eq!(there.len(), 2);
+    assert_eq!(there[1].service, "Urgences");
+    assert_eq!(
+        (there[1].street.as_str(), there[1].department.as_str()),
+        ("1 RUE DE L'HOPITAL", "75")
+    );
+    assert_eq!(replica.by_domain("labo-fictif.exemple.mssante.fr", 9).unwrap().len(), 2);
+}
+
+#[test]
+fn letters_exchanged_then_paper_free_then_our_departments_come_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    let lines: Vec<String> = (0..1_000)
+        .map(|number| {
+            let mut fields: Vec<_> = line(number).split('|').map(str::to_owned).collect();
+            fields[17] = if number % 2 == 0 { "O" } else { "N" }.to_owned();
+            fields[28] = format!("{:02}000", number % 90);
+            fields[29] = format!("{:02}", number % 90);
+            fields[9] = "DUPONT".to_owned();
+            fields.join("|")
+        })
+        .collect();
+    let text = format!("{}\n{}\n", header(), lines.join("\n"));
+    replica.import(&file(&directory, text), &mut |_| {}).unwrap();
+    let far = "prenom.nom901@domaine901.mssante.fr";
+    let known = HashMap::from([(far.to_owned(), 3)]);
+    let departments = ["44".to_owned()];
+    let hidden = "prenom.nom44@domaine44.mssante.fr";
+    let ranking =
+        Ranking { departments: &departments, known: &known, hidden: &|address| address == hidden };
+    let query = Query { name: "dup".to_owned(), ..Query::default() };
+    let found = replica.search(&query, &ranking, 20).unwrap();
+    assert_eq!(found.len(), 20);
+    assert_eq!(found[0].address, far);
+    assert!(found[1..11].iter().all(|one| one.paper_free && one.department == "44"), "{found:?}");
+    assert!(found[11..].iter().all(|one| one.paper_free));
+}
+
+#[test]
+fn a_mailbox_that_is_hidden_never_appears_in_a_search() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    replica.import(&sample("txt"), &mut |_| {}).unwrap();
+    let hidden = "hugo.oreade@medecin.exemple.mssante.fr";
+    let ranking = Ranking { hidden: &|address| address == hidden, ..Ranking::default() };
+    for words in ["oreade", "hugo", "99900002025", "radio", "h", "hugo.oreade@medecin"] {
+        let found = replica.search(&Query::of_words(words), &ranking, 20).unwrap();
+        assert!(found.iter().all(|one| one.address != hidden), "{words}");
+    }
+}
+
+#[test]
+fn professionals_are_known_with_their_activities() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    assert_eq!(replica.professional("899900001019").unwrap(), None);
+    assert_eq!(Replica::kind_of(&people()).unwrap(), Kind::People);
+    assert_eq!(Replica::kind_of(&sample("zip")).unwrap(), Kind::Mailboxes);
+    let imported = replica.import_people(&people(), 90, &mut |_| {}).unwrap();
+    assert_eq!((imported.addresses, imported.bad_rows), (3, 0));
+    let known = replica.professional("899900001019").unwrap().unwrap();
+    assert_eq!((known.name.as_str(), known.active), ("LUMIER", true));
+    assert_eq!(known.professions, [("10".to_owned(), "Médecin".to_owned())]);
+    assert_eq!(known.specialities, ["SM26"]);
+    assert_eq!(known.structures, ["999000001", "990000101"]);
+    assert_eq!(replica.professional("899900009999").unwrap(), None);
+    // The extraction is no file of people, and diplomas alone would retire everybody.
+    assert!(replica.import_people(&sample("zip"), 0, &mut |_| {}).is_err());
+    let diplomas = "tests/vectors/annuaire/PS_LibreAcces_Dipl_AutExerc_202611210733.txt";
+    let diplomas = Path::new(env!("CARGO_MANIFEST_DIR")).join(diplomas);
+    let error = replica.import_people(&diplomas, 0, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("retired"), "{error}");
+    assert_eq!(replica.people_imported().unwrap().unwrap().addresses, 3);
+}
+
+#[test]
+fn a_copy_that_was_damaged_is_made_again_from_the_file_that_was_imported_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    replica.import(&sample("zip"), &mut |_| {}).unwrap();
+    replica.import_people(&people(), 0, &mut |_| {}).unwrap();
+    drop(replica);
+    for name in ["generation-1", "people-1"] {
+        fs::remove_dir_all(directory.path().join("replica").join(name)).unwrap();
+    }
+    let replica = Replica::open(directory.path()).unwrap();
+    assert_eq!(replica.imported().unwrap(), None);
+    assert!(replica.rebuild(&mut |_| {}).unwrap());
+    let imported = replica.imported().unwrap().unwrap();
+    assert_eq!(imported.addresses, 8);
+    assert!(imported.made().is_some(), "{}", imported.source);
+    assert!(replica.professional("899900003031").unwrap().is_some());
+    assert!(!replica.rebuild(&mut |_| {}).unwrap());
 }
 
 /// The size of the real one. Slow in a debug build, so only on demand:

@@ -69,9 +69,10 @@ struct Summary<'a> {
 pub(super) async fn run(import: Import) -> Result<(), Failure> {
     let reason = import.reason.clone().unwrap_or_else(|| "dry run".to_owned());
     let (entries, mut answers) = read(&import.file)?;
-    let parts: Vec<Vec<Line>> =
-        entries.chunks(limits::ROSTER_LINES_AT_ONCE).map(|part| part.iter().map(line).collect())
-            .collect();
+    let parts: Vec<Vec<Line>> = entries
+        .chunks(limits::ROSTER_LINES_AT_ONCE)
+        .map(|part| part.iter().map(line).collect())
+        .collect();
     let digests: Vec<String> =
         parts.iter().map(|part| life::digest_text(&life::part_digest(part))).collect();
     if !import.dry_run && !parts.is_empty() {

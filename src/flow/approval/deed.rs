@@ -76,7 +76,8 @@ impl Deed {
                 format!("destroy what is in {}", masked(office, address))
             }
             Self::Grant(one) => {
-                let until = one.until.map_or("without end".to_owned(), |end| format!("until {end}"));
+                let until =
+                    one.until.map_or("without end".to_owned(), |end| format!("until {end}"));
                 let (mailbox, reader) = (masked(office, &one.mailbox), masked(office, &one.reader));
                 format!("let {reader} do {} in {mailbox} {until}", one.rights)
             }

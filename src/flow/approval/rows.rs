@@ -31,27 +31,10 @@ struct Row {
 
 #[derive(Serialize, Deserialize)]
 enum DeedRow {
-    Close {
-        address: String,
-        reason: String,
-    },
-    Delete {
-        address: String,
-        reason: String,
-    },
-    Grant {
-        mailbox: String,
-        reader: String,
-        rights: u16,
-        until: Option<u64>,
-        reason: String,
-    },
-    Bulk {
-        file: String,
-        lines: u64,
-        digests: Vec<[u8; 32]>,
-        reason: String,
-    },
+    Close { address: String, reason: String },
+    Delete { address: String, reason: String },
+    Grant { mailbox: String, reader: String, rights: u16, until: Option<u64>, reason: String },
+    Bulk { file: String, lines: u64, digests: Vec<[u8; 32]>, reason: String },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn an_encoded_word_of_a_subject_is_short_enough() {
-        for text in ["Fermeture de votre boîte le 31/12/2027", " / your mailbox closes on 2027-12-31"] {
+        for text in
+            ["Fermeture de votre boîte le 31/12/2027", " / your mailbox closes on 2027-12-31"]
+        {
             assert!(encoded(text).len() <= 75, "{}", encoded(text));
         }
     }

@@ -159,12 +159,7 @@ async fn look_at(
     Ok(())
 }
 
-async fn due(
-    office: &Office,
-    account: &Account,
-    life: &Life,
-    days: &Days,
-) -> Result<Due, String> {
+async fn due(office: &Office, account: &Account, life: &Life, days: &Days) -> Result<Due, String> {
     let now = office.clock.now();
     match life.standing.stage {
         Stage::Closing => {

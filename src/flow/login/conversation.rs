@@ -246,7 +246,7 @@ impl Conversation<'_> {
         };
         let address = Address::parse(&full).ok();
         // What is one address is one name, however it is written.
-        let name = address.as_ref().map_or(full, Address::to_string);
+        let name = address.as_ref().map_or(full, Address::lookup_form);
         let kept = match self.logins.chain.scram(&name).await {
             Ok(kept) => kept,
             Err(error) => return Turn::Refused(unanswered(&error)),

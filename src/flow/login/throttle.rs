@@ -238,7 +238,8 @@ fn failures<K: Hash + Eq>(
     let failures = counters.entry(key).or_insert(fresh);
     let quiet = now.since(failures.last).as_secs() / FORGOTTEN_AFTER.as_secs();
     if quiet > 0 {
-        failures.count = failures.count.checked_shr(u32::try_from(quiet).unwrap_or(32)).unwrap_or(0);
+        failures.count =
+            failures.count.checked_shr(u32::try_from(quiet).unwrap_or(32)).unwrap_or(0);
         failures.turned_away = 0;
         failures.last = now;
     }
@@ -295,7 +296,9 @@ mod tests {
         let throttle = Throttle::new(3);
         let tried = throttle.tried([192, 0, 2, 1].into(), "hugo");
         for _ in 0..100 {
-            let Turn::In(wait, counted) = throttle.count(tried, false, NOW) else { panic!("heard") };
+            let Turn::In(wait, counted) = throttle.count(tried, false, NOW) else {
+                panic!("heard")
+            };
             assert_eq!(wait, Duration::ZERO);
             throttle.refund(tried, counted);
         }

@@ -133,11 +133,7 @@ impl Reader {
         let base = self.text_or("addressbook.base", "dc=mssante,dc=fr", named);
         let anonymous = self.truth("addressbook.anonymous", false);
         let results_max = self.count("addressbook.results_max", 100, 1, 1_000);
-        Some(AddressBook {
-            base: base?,
-            anonymous: anonymous?,
-            results_max: results_max?,
-        })
+        Some(AddressBook { base: base?, anonymous: anonymous?, results_max: results_max? })
     }
 
     pub(super) fn publish(&mut self) -> Option<Publish> {

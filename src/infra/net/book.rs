@@ -27,8 +27,18 @@ use crate::infra::net::people_tls_asking;
 use crate::infra::net::towards_operators_tls;
 
 /// The doors where people log in, by the names under which they ask for their TLS.
-const PEOPLE_DOORS: [&str; 8] =
-    ["submission", "submissions", "imap", "imaps", "pop3", "pop3s", "managesieve", "https"];
+const PEOPLE_DOORS: [&str; 10] = [
+    "submission",
+    "submissions",
+    "imap",
+    "imaps",
+    "pop3",
+    "pop3s",
+    "managesieve",
+    "ldap",
+    "ldaps",
+    "https",
+];
 /// What is spoken behind TLS at the door of pages. Mail doors name no protocol.
 const HTTPS: &str = "https";
 const HTTP_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -261,7 +271,9 @@ fn doors(
     software: &[CertificateDer<'static>],
 ) -> Result<BTreeMap<&'static str, Arc<ServerConfig>>, NetError> {
     let door = |name: &'static str| {
-        let asked_for = if name == HTTPS { &[] } else { software };
+        // Nobody logs in to the address book by certificate either.
+        let asks = ![HTTPS, "ldap", "ldaps"].contains(&name);
+        let asked_for = if asks { software } else { &[] };
         let mut config = people_tls_asking(identity.duplicate(), asked_for)?;
         if name == HTTPS {
             Arc::make_mut(&mut config).alpn_protocols = HTTP_PROTOCOLS.map(<[u8]>::to_vec).to_vec();

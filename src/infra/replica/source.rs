@@ -151,7 +151,9 @@ impl<'a> Lines<'a> {
             if end.is_none() && octets > 0 {
                 continue;
             }
-            self.was_ended = end.is_some();
+            if octets_sum > 0 {
+                self.was_ended = end.is_some();
+            }
             if octets_sum > extraction::LINE_OCTETS_MAX {
                 self.line.clear();
             }

@@ -285,3 +285,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_of_several_passwords_of_a_name_is_proven_and_said() {
+    let mut keys = pencil();
+    // The name's own password is another one; "pencil" is its second app password.
+    let Keys { stored_key, server_key, .. } = pencil();
+    let other = |text: &str| {
+        let salt = keys.salt.clone();
+        let rounds = NonZeroU32::new(keys.iterations).unwrap();
+        Keys::derive(&Secret::new(text.to_owned()), &salt, rounds)
+    };
+    let (own, tablet) = (other("own"), other("tablet"));
+    keys.stored_key = own.stored_key;
+    keys.server_key = own.server_key;
+    let tablet = scram::Pair { stored_key: tablet.stored_key, server_key: tablet.server_key };
+    keys.others = vec![tablet, scram::Pair { stored_key, server_key }];
+    let Step::Ask(Question::Keys(first)) =
+        Machine::Scram(scram::Offer::unbound(false)).respond(FIRST.as_bytes())
+    else {
+        panic!("a name is asked for");
+    };
+    let (waiting, _) = first.challenge(keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+    let proven = waiting.proof(LAST.as_bytes()).unwrap();
+    assert_eq!(proven.other, Some(1));
+    // RFC 7677 §3: the signature is made with the keys of that very password.
+    let last = String::from_utf8(proven.last.expose().clone()).unwrap();
+    assert_eq!(last, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+}

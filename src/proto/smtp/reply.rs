@@ -102,8 +102,7 @@ pub(crate) const BAD_CREDENTIALS: Reply =
     reply(501, (5, 5, 2), "The response does not have the form of the mechanism");
 pub(crate) const AUTH_CANCELLED: Reply = reply(501, (5, 7, 0), "Login cancelled");
 /// RFC 4954 §4 gives this case its own code.
-pub(crate) const AUTH_LINE_TOO_LONG: Reply =
-    reply(500, (5, 5, 6), "The response is too long");
+pub(crate) const AUTH_LINE_TOO_LONG: Reply = reply(500, (5, 5, 6), "The response is too long");
 
 // The end of a connection (RFC 5321 §3.8).
 pub(crate) const INJECTED: Reply =

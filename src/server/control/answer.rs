@@ -23,8 +23,8 @@ use crate::server::control::approval;
 use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
-use crate::server::control::life;
 use crate::server::control::holders;
+use crate::server::control::life;
 use crate::server::control::mask;
 use crate::server::control::publish;
 use crate::server::control::queue;
@@ -79,11 +79,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
     answer.unwrap_or_else(Response::Failed)
 }
 
-async fn add(
-    office: &Office,
-    new: NewAccount<'_>,
-    caller: &Caller,
-) -> Result<Response, String> {
+async fn add(office: &Office, new: NewAccount<'_>, caller: &Caller) -> Result<Response, String> {
     let operator = &office.config.operator;
     fits(operator, &new.address, new.kind)?;
     check_password(new.password)?;

@@ -271,7 +271,8 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 fn professional(text: &str) -> Result<NationalId, String> {
-    let wrong = "a national identity is 8 and the 11 digits of an RPPS number, the last one its key";
+    let wrong =
+        "a national identity is 8 and the 11 digits of an RPPS number, the last one its key";
     NationalId::parse(text.trim()).ok_or_else(|| wrong.to_owned())
 }
 

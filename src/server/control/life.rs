@@ -410,9 +410,10 @@ fn digest_of(text: &str) -> Result<[u8; 32], String> {
 }
 
 fn entry_of(line: &Line) -> Result<Entry, String> {
-    let holder = line.holder.as_deref().map(|text| {
-        Rpps::parse(text).ok_or_else(|| "a holder's RPPS number is wrong".to_owned())
-    });
+    let holder = line
+        .holder
+        .as_deref()
+        .map(|text| Rpps::parse(text).ok_or_else(|| "a holder's RPPS number is wrong".to_owned()));
     Ok(Entry {
         line: line.line,
         address: parse(&line.address)?,

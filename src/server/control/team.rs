@@ -160,9 +160,7 @@ pub async fn handle(
             let asked = approval::ask(office, Deed::Grant(delegation), caller.person()).await?;
             Ok(match asked {
                 Asked::Done(text) => Answer::Done(text),
-                Asked::Waits(petition) => {
-                    Answer::Waits(Box::new(petition_line(office, &petition)))
-                }
+                Asked::Waits(petition) => Answer::Waits(Box::new(petition_line(office, &petition))),
             })
         }
         Request::Revoke { mailbox, to, reason } => {

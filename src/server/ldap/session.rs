@@ -14,6 +14,7 @@ use crate::domain::login::Entrance;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::flow::login::Visitor;
+use crate::flow::login::live::Seat;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
 use crate::proto::ldap::Code;
@@ -73,6 +74,8 @@ pub(super) struct Session<'a> {
     peer: IpAddr,
     door: &'static str,
     who: Option<Account>,
+    /// Where the login's session stands in the book.
+    seat: Seat,
     failed_logins: usize,
     /// Searches so far; their numbers are the cookies of pages.
     searches: u64,
@@ -94,7 +97,18 @@ impl<'a> Session<'a> {
         door: &'static str,
     ) -> Self {
         let (failed_logins, searches) = (0, 0);
-        Self { office, base, safety, peer, door, who: None, failed_logins, searches, pages: None }
+        Self {
+            office,
+            base,
+            safety,
+            peer,
+            door,
+            who: None,
+            seat: office.logins.sessions().seat(),
+            failed_logins,
+            searches,
+            pages: None,
+        }
     }
 
     /// Serves until the connection ends or becomes TLS.
@@ -106,7 +120,13 @@ impl<'a> Session<'a> {
         loop {
             let idle_until = sleep(limits::LDAP_IDLE_TIMEOUT).deadline();
             let until = if self.may_search().is_ok() { idle_until } else { login_until };
-            let way = match wire.message(until).await {
+            let message = tokio::select! {
+                biased;
+                _ = self.seat.over() => Err(Gone::Over),
+                message = wire.message(until) => message,
+            };
+            self.seat.touch();
+            let way = match message {
                 Ok(message) => self.obey(&mut wire, &message).await,
                 Err(gone) => Err(gone),
             };
@@ -118,6 +138,7 @@ impl<'a> Session<'a> {
                 // RFC 4511 §4.4.1: nothing is known of a request that cannot be read, so it
                 // cannot be answered by its number.
                 Err(Gone::NotLdap(bad)) => answer::disconnection(Code::ProtocolError, bad.0),
+                Err(Gone::Over) => answer::disconnection(Code::Unavailable, "the login has ended"),
                 Err(Gone::Silent) => {
                     answer::disconnection(Code::Unavailable, "nothing was said for too long")
                 }
@@ -181,6 +202,7 @@ impl<'a> Session<'a> {
         // RFC 4513 §4: whoever binds anew is nobody until it succeeds.
         self.who = None;
         self.pages = None;
+        self.seat.leave();
         let (code, text) = match self.judge_bind(version, name, credentials).await {
             Ok(who) => {
                 self.who = who;
@@ -237,7 +259,11 @@ impl<'a> Session<'a> {
         let visitor = Visitor { entrance: Entrance::AddressBook, ip: Some(self.peer) };
         let logged_in = self.office.logins.login(visitor, name, password).await;
         self.office.metrics.login(self.door, logged_in.is_ok());
-        logged_in.map(|login| login.account).map_err(|refusal| {
+        let seated = logged_in.and_then(|login| {
+            self.seat.take(visitor, &login)?;
+            Ok(login.account)
+        });
+        seated.map_err(|refusal| {
             tracing::info!(peer = %self.peer, %refusal, "an LDAP login failed");
             match refusal {
                 Refusal::TooManyFromPeer => {

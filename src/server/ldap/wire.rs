@@ -32,6 +32,8 @@ pub(super) enum Gone {
     NotLdap(BadBer),
     /// The relay stops.
     Stopping,
+    /// The login is over.
+    Over,
 }
 
 /// One connection.

@@ -24,9 +24,9 @@ use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
-use crate::flow::life::Record;
 use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
+use crate::flow::life::Record;
 use crate::flow::login::live::Listed;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
@@ -40,11 +40,9 @@ use crate::infra::store::StoreError;
 use crate::proto::mime::content::Attachment;
 use crate::proto::mime::content::Readable;
 use crate::proto::mime::header::HeaderView;
-use crate::server::web::desk::lives::Found;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Waiting;
-use crate::server::web::desk::lives::Wanted;
 
 /// What the pages know of the house; fixed while the relay runs.
 #[derive(Clone, Debug)]
@@ -266,8 +264,8 @@ pub trait Desk: Send + Sync + 'static {
         letter: Secret<Vec<u8>>,
     ) -> Result<(), MailboxError>;
     /// A part of the list of mailboxes.
-    async fn mailboxes(&self, _wanted: &Wanted) -> Result<Found, String> {
-        Ok(Found::default())
+    async fn mailboxes(&self, _wanted: &lives::Wanted) -> Result<lives::Found, String> {
+        Ok(lives::Found::default())
     }
     /// One mailbox with its history.
     async fn life(&self, _id: &MailboxId) -> Result<Option<(Seen, Vec<Record>)>, String> {

@@ -6,6 +6,7 @@ use crate::domain::login::Scope;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
+use crate::domain::time::Timestamp;
 use crate::flow::login::fake;
 use crate::infra::directory::Account;
 

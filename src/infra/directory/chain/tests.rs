@@ -69,6 +69,7 @@ impl Directory for Book {
             national_id: None,
             display_name: Some("Hugo LE GALL".to_owned()),
             means: Means::Password,
+            network: None,
             scope: Scope::ALL,
             until: None,
         }))

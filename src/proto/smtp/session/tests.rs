@@ -190,7 +190,8 @@ fn ehlo_lists_what_this_client_may_use_now() {
         "CHUNKING",
     ];
     let clear = keywords(Session::clear(rules(Door::Submission)), "EHLO c");
-    let secured = keywords(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()), "EHLO c");
+    let secured =
+        keywords(Session::secured(rules(Door::Submission), MECHANISMS.to_vec()), "EHLO c");
     for keyword in always {
         assert!(clear.contains(keyword) && secured.contains(keyword), "{keyword}");
     }

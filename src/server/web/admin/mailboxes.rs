@@ -29,8 +29,8 @@ use crate::server::web::pages::MailboxRow;
 use crate::server::web::pages::MailboxStep;
 use crate::server::web::pages::MailboxesPage;
 use crate::server::web::pages::PetitionRow;
-use crate::server::web::pages::StageChoice;
 use crate::server::web::pages::SignedIn;
+use crate::server::web::pages::StageChoice;
 use crate::server::web::pages::page;
 use crate::server::web::session::Session;
 use crate::server::web::site::Site;
@@ -266,10 +266,13 @@ fn possible(seen: &Seen) -> Vec<Step> {
         Stage::Closed => return Vec::new(),
     };
     if seen.life.standing.kind != MailboxKind::Citizen {
-        steps.insert(1, match seen.life.standing.listing {
-            Listing::Public => Step::Hide,
-            Listing::RedList => Step::Show,
-        });
+        steps.insert(
+            1,
+            match seen.life.standing.listing {
+                Listing::Public => Step::Hide,
+                Listing::RedList => Step::Show,
+            },
+        );
     }
     steps
 }

@@ -23,8 +23,8 @@ use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
 use crate::domain::login::Means;
-use crate::domain::mailbox::MailboxKind;
 use crate::domain::mailbox::MailboxId;
+use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Day;
@@ -70,11 +70,9 @@ use crate::server::web::desk::Rows;
 use crate::server::web::desk::Slice;
 use crate::server::web::desk::Sso;
 use crate::server::web::desk::lives;
-use crate::server::web::desk::lives::Found;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Waiting;
-use crate::server::web::desk::lives::Wanted;
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -319,7 +317,7 @@ impl Desk for OfficeDesk {
         mailbox.append(sent.id, message).await.map(|_| ())
     }
 
-    async fn mailboxes(&self, wanted: &Wanted) -> Result<Found, String> {
+    async fn mailboxes(&self, wanted: &lives::Wanted) -> Result<lives::Found, String> {
         lives::find(&self.0, wanted).await
     }
 
