@@ -206,7 +206,9 @@ async fn in_a_year_the_clock_tells_then_closes_then_ends_and_leaves_the_others_a
     for name in &names {
         ids.push(add(lab.office(), name, MailboxKind::Personal).await.unwrap().id);
     }
-    let set = |id: usize, login| drop(known.0.lock().unwrap().insert(ids[id], login));
+    let set = |id: usize, login| {
+        known.0.lock().unwrap().insert(ids[id], login);
+    };
     set(0, LastLogin::Never);
     set(3, LastLogin::Never);
     // Accounts are dated by the machine's clock, a moment after the test's began.
