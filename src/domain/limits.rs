@@ -647,3 +647,10 @@ pub const SCRAM_ITERATIONS: u32 = 100_000;
 pub const LIVE_SESSIONS_MAX: usize = 100_000;
 /// How long a session that must end may take to say so before its connection is cut.
 pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
+/// Wrong one-time codes of one mailbox in [`SECOND_FACTOR_WINDOW`]. A guess is right three times
+/// in a million: two years of guessing for one chance in two.
+pub const SECOND_FACTOR_FAILURES_MAX: u32 = 10;
+/// The time in which wrong one-time codes are counted.
+pub const SECOND_FACTOR_WINDOW: Duration = Duration::from_secs(900);
+/// Time in which the second step of a login must follow the first one.
+pub const HALF_IN_MAX: Duration = Duration::from_secs(600);

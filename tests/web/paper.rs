@@ -25,6 +25,7 @@ use vaguemestre::domain::time::Day;
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::office::ClearPermit;
+use vaguemestre::infra::config::login::SecondFactor;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::ledger::StatRow;
 use vaguemestre::infra::store::StoreError;
@@ -104,6 +105,7 @@ pub(super) fn house() -> House {
         certificates: [PathBuf::from("/nowhere"), PathBuf::from("/nowhere")],
         trust_list: PathBuf::from("/nowhere"),
         setup: super::setup::setup(),
+        second_factor: SecondFactor::Optional,
     }
 }
 

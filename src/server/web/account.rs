@@ -2,6 +2,7 @@
 //!
 //! Letters are read in mail programs; here is what those cannot do.
 pub mod provider;
+pub mod second;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
+use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
 use crate::server::web::guard;
 use crate::server::web::login;
@@ -88,6 +90,7 @@ pub fn login_form(
         notice,
         open: true,
         provider: provider::button(site, visitor),
+        code: false,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -111,7 +114,16 @@ pub async fn log_in(
         }
         Ok(account) => {
             site.desk.count_login(true);
-            login::welcome(&site, &visitor, Person::Professional(Box::new(account)), HOME)
+            match second::stands_before(&site, &account).await {
+                Ok(true) => {
+                    let person = Person::HalfIn(Box::new(account));
+                    login::welcome(&site, &visitor, person, second::ASKED)
+                }
+                Ok(false) => {
+                    login::welcome(&site, &visitor, Person::Professional(Box::new(account)), HOME)
+                }
+                Err(_) => again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary),
+            }
         }
         Err(refusal) => {
             site.desk.count_login(false);
@@ -151,7 +163,7 @@ pub async fn log_out(
 }
 
 /// `GET /account`
-pub async fn overview(State(_site): State<Arc<Site>>, visitor: Visitor) -> Response {
+pub async fn overview(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
     let Some(person) = Professional::of(&visitor) else { return to_login(&visitor) };
     let t = visitor.lang.texts();
     let others = person.session.vouched.as_ref().is_some_and(|it| it.mailboxes.len() > 1);
@@ -166,6 +178,7 @@ pub async fn overview(State(_site): State<Arc<Site>>, visitor: Visitor) -> Respo
             Listing::RedList => t.account_red_list,
         },
         choice: others.then_some(CHOICE),
+        second: (site.house.second_factor != SecondFactor::Off).then_some(second::HOME),
     };
     page(StatusCode::OK, &template)
 }
@@ -237,7 +250,7 @@ impl<'a> Professional<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Professional(account) => Some(Self { account, session }),
-            Person::Citizen(_) | Person::Administrator => None,
+            Person::Citizen(_) | Person::HalfIn(_) | Person::Administrator => None,
         }
     }
 
