@@ -19,16 +19,23 @@ fn curl_fetches_what_programs_fetch_under_the_names_that_they_ask() {
         assert!(output.status.success(), "{url}: {said}");
         said
     };
-    let config = fetch(&format!("https://autoconfig.{DOMAIN}/mail/config-v1.1.xml?emailaddress={USER}"));
+    let config =
+        fetch(&format!("https://autoconfig.{DOMAIN}/mail/config-v1.1.xml?emailaddress={USER}"));
     let imaps = format!("<port>{}</port>", relay.port("imaps"));
     assert!(config.contains(&imaps) && config.contains("password-cleartext"), "{config}");
     assert!(!config.contains("OAuth2"), "there is no provider: {config}");
     let json = fetch(&format!(
         "https://autodiscover.{DOMAIN}/autodiscover/autodiscover.json?Email={USER}&Protocol=AutodiscoverV1"
     ));
-    assert!(json.contains(&format!("https://{DOMAIN}:{port}/autodiscover/autodiscover.xml")), "{json}");
+    assert!(
+        json.contains(&format!("https://{DOMAIN}:{port}/autodiscover/autodiscover.xml")),
+        "{json}"
+    );
     let policy = fetch(&format!("https://mta-sts.{DOMAIN}/.well-known/mta-sts.txt"));
-    assert!(policy.contains("mode: testing") && policy.contains(&format!("mx: {DOMAIN}")), "{policy}");
+    assert!(
+        policy.contains("mode: testing") && policy.contains(&format!("mx: {DOMAIN}")),
+        "{policy}"
+    );
     let profile = fetch(&format!("https://{DOMAIN}/setup/apple?address={USER}"));
     assert!(profile.contains("com.apple.mail.managed"), "{profile}");
 

@@ -85,7 +85,9 @@ pub(super) async fn run(command: Dns) -> Result<(), Failure> {
             }
             if bad > 0 {
                 let all = findings.len();
-                return Err(anyhow::anyhow!("{bad} of {all} records are not as they should be").into());
+                return Err(
+                    anyhow::anyhow!("{bad} of {all} records are not as they should be").into()
+                );
             }
             Ok(())
         }

@@ -70,7 +70,10 @@ async fn thunderbird_is_told_the_doors_of_a_domain_and_never_who_has_a_mailbox()
     let mut browser = browser("autoconfig.hopital.mssante.test");
     let path = "/mail/config-v1.1.xml?emailaddress=";
     let known = browser.get(&format!("{path}dr.martin%40hopital.mssante.test")).await;
-    assert_eq!((known.status, known.header("content-type")), (StatusCode::OK, "text/xml; charset=utf-8"));
+    assert_eq!(
+        (known.status, known.header("content-type")),
+        (StatusCode::OK, "text/xml; charset=utf-8")
+    );
     assert!(known.body.contains("<port>10993</port>"), "{}", known.body);
     let stranger = browser.get(&format!("{path}nobody%40hopital.mssante.test")).await;
     assert_eq!(known.body, stranger.body);
@@ -104,7 +107,8 @@ async fn outlook_is_told_the_same_whatever_capitals_it_asks_with() {
     let huge = browser.ask(Method::POST, path, "text/xml", vec![b' '; 100_000]).await;
     assert_eq!(huge.status, StatusCode::PAYLOAD_TOO_LARGE);
     let one = "/autodiscover/autodiscover.json/v1.0/a@hopital.mssante.test?Protocol=Autodiscoverv1";
-    let other = "/autodiscover/autodiscover.json?Email=b@hopital.mssante.test&Protocol=AutodiscoverV1";
+    let other =
+        "/autodiscover/autodiscover.json?Email=b@hopital.mssante.test&Protocol=AutodiscoverV1";
     for path in [one, other] {
         let reply = browser.get(path).await;
         assert_eq!(
@@ -113,7 +117,10 @@ async fn outlook_is_told_the_same_whatever_capitals_it_asks_with() {
         );
     }
     let reply = browser.get(&one.replace("Autodiscoverv1", "ActiveSync")).await;
-    assert_eq!((reply.status, reply.header("content-type")), (StatusCode::BAD_REQUEST, "application/json"));
+    assert_eq!(
+        (reply.status, reply.header("content-type")),
+        (StatusCode::BAD_REQUEST, "application/json")
+    );
     assert!(reply.body.contains("InvalidProtocol"), "{}", reply.body);
 }
 

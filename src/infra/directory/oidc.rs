@@ -159,6 +159,7 @@ impl Oidc {
             mailboxes: Vec::new(),
             national_id: Some(national_id),
             means: Means::Token,
+            network: None,
             scope: Scope::ALL,
             until,
         };

@@ -21,7 +21,8 @@ pub struct Answer {
 impl SystemDns {
     /// The records of a name: `MX`, `SRV`, `CNAME` or `TXT`. None when it has no such record.
     pub async fn look_up(&self, name: &str, kind: &str) -> Result<Vec<Answer>, DnsError> {
-        let kind: RecordType = kind.parse().map_err(|_| DnsError::Later(format!("no type {kind}")))?;
+        let kind: RecordType =
+            kind.parse().map_err(|_| DnsError::Later(format!("no type {kind}")))?;
         let records = match self.ask(system::name(name)?, kind).await {
             Ok(records) => records,
             Err(error) if system::is_empty(&error) => Vec::new(),
@@ -40,7 +41,8 @@ fn answer(record: &RData) -> Option<Answer> {
         RData::SRV(srv) => (Some(host(&srv.target)), Some(srv.port), record.to_string()),
         RData::CNAME(name) => (Some(host(&name.0)), None, record.to_string()),
         RData::TXT(txt) => {
-            let octets: Vec<u8> = txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
+            let octets: Vec<u8> =
+                txt.txt_data.iter().flat_map(|part| part.iter().copied()).collect();
             (None, None, String::from_utf8_lossy(&octets).into_owned())
         }
         _ => return None,

@@ -131,7 +131,9 @@ mod tests {
         assert_eq!(first, profile(&address));
         assert!(!first.contains("IncomingPassword</key>"), "{first}");
         assert!(!first.contains("OutgoingPassword</key>"), "{first}");
-        assert!(first.contains("<integer>993</integer>") && first.contains("<integer>465</integer>"));
+        assert!(
+            first.contains("<integer>993</integer>") && first.contains("<integer>465</integer>")
+        );
         assert!(first.contains("com.apple.ldap.account") && first.contains("dc=mssante,dc=fr"));
         let other = profile(&Address::parse("labo@hopital.mssante.fr").unwrap());
         let id = |text: &str| text.split("<key>PayloadUUID</key>").nth(1).map(str::to_owned);

@@ -119,9 +119,7 @@ pub fn settings(offer: &Offer, question: &Question) -> String {
             port = service.port,
         );
         if protocol == Protocol::Submission {
-            xml.push_str(
-                "        <UsePOPAuth>on</UsePOPAuth>\n        <SMTPLast>off</SMTPLast>\n",
-            );
+            xml.push_str("        <UsePOPAuth>on</UsePOPAuth>\n        <SMTPLast>off</SMTPLast>\n");
         }
         xml.push_str("      </Protocol>\n");
     }

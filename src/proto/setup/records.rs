@@ -140,7 +140,11 @@ pub fn records(offer: &Offer, domain: &Domain, facts: &Facts) -> Vec<Record> {
     }
     if let Some(port) = pages.filter(|_| facts.autoconfig) {
         let data = srv(0, Some(port), &host);
-        records.push(record(format!("_autodiscover._tcp.{domain}"), data, "Outlook sets itself up"));
+        records.push(record(
+            format!("_autodiscover._tcp.{domain}"),
+            data,
+            "Outlook sets itself up",
+        ));
     }
     // These names are asked for on the port of HTTPS, and on no other.
     let pages = pages.filter(|port| *port == HTTPS);

@@ -88,7 +88,9 @@ async fn thunderbird(
     let setup = &site.house.setup;
     // Thunderbird always names the address; others may ask with the host name alone.
     let domain = match &query.emailaddress {
-        Some(address) => address.rsplit_once('@').and_then(|(_, domain)| Domain::parse(domain).ok()),
+        Some(address) => {
+            address.rsplit_once('@').and_then(|(_, domain)| Domain::parse(domain).ok())
+        }
         None => host(&headers, &uri, "autoconfig."),
     };
     match domain.filter(|domain| setup.domains.contains(domain)) {
@@ -125,10 +127,7 @@ pub struct JsonQuery {
 }
 
 /// `GET /autodiscover/autodiscover.json?Email=…&Protocol=AutodiscoverV1`
-async fn outlook_json(
-    State(site): State<Arc<Site>>,
-    Query(query): Query<JsonQuery>,
-) -> Response {
+async fn outlook_json(State(site): State<Arc<Site>>, Query(query): Query<JsonQuery>) -> Response {
     where_xml_is(&site, query.email.as_deref(), query.protocol.as_deref())
 }
 

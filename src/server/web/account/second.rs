@@ -332,8 +332,11 @@ fn later(visitor: &Visitor) -> Response {
 
 /// In fours, as people read it to themselves.
 fn grouped(secret: &str) -> String {
-    let groups: Vec<String> =
-        secret.as_bytes().chunks(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect();
+    let groups: Vec<String> = secret
+        .as_bytes()
+        .chunks(4)
+        .map(|four| String::from_utf8_lossy(four).into_owned())
+        .collect();
     groups.join(" ")
 }
 

@@ -43,7 +43,6 @@ use crate::flow::timeline;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::factors::Overview;
-use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
