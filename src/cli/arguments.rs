@@ -304,6 +304,17 @@ Examples:
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Make the secret of the administrators' one-time codes, and show it once.
+    ///
+    /// Writes it, mode 600, beside the file of the password (FILE.totp). From then on the
+    /// dashboard asks for a code, unless `login.second_factor` is "off". A secret that was there
+    /// is replaced. Does not talk to the relay, which needs no restart.
+    Totp {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
     /// What administrators did, and why: youngest first.
     #[command(after_help = REACH)]
     Journal {

@@ -34,8 +34,10 @@ use crate::cli::trust;
 use crate::demo;
 use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
+use crate::domain::secret::Secret;
 use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
+use crate::infra::directory::factors::Proposal;
 use crate::infra::log;
 use crate::infra::store::StoreError;
 use crate::relay;
@@ -47,6 +49,7 @@ use crate::server::control::wire::JournalLine;
 use crate::server::control::wire::MailboxRow;
 use crate::server::control::wire::Response;
 use crate::server::control::wire::StatTable;
+use crate::server::web::admin::totp_file;
 
 /// A relay that has the store open and no control socket yet is starting: so long it may take.
 const STARTING_PATIENCE: Duration = Duration::from_secs(10);
@@ -100,6 +103,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
         }
+        Command::Admin(Admin::Totp { config, format }) => admin_totp(&config, format),
         Command::Admin(Admin::Passwd { file, password, config }) => {
             admin_password(file, &config, password)
         }
@@ -184,6 +188,25 @@ fn admin_password(
         output::print_line(chosen.password.expose())?;
     }
     output::tell(&format!("{} is written; restart the relay to use it.", file.display()));
+    Ok(())
+}
+
+fn admin_totp(config: &ConfigFile, format: Format) -> Result<(), Failure> {
+    let config = load(&config.file)?;
+    let file = config.admin.password_file.context("the configuration has no admin.password_file")?;
+    let file = totp_file(&file);
+    let proposal = Proposal::new(&config.operator.name, &config.admin.user)?;
+    let octets = proposal.secret.expose().iter();
+    let secret: String = octets.map(|octet| format!("{octet:02x}")).collect();
+    password::write_private(&file, &Secret::new(secret))?;
+    let (secret, address) = (proposal.base32.expose(), proposal.address.expose());
+    if format.json {
+        output::print_json(&serde_json::json!({ "secret": secret, "address": address }))?;
+    } else {
+        output::print_line(secret)?;
+        output::print_line(address)?;
+    }
+    output::tell(&format!("{} is written.", file.display()));
     Ok(())
 }
 

@@ -130,6 +130,11 @@ pub(super) fn write_hash(file: &Path, password: &Secret<String>) -> anyhow::Resu
     let hash = Argon2::default()
         .hash_password(password.expose().as_bytes())
         .map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
+    write_private(file, &Secret::new(hash.to_string()))
+}
+
+/// Writes one line for its owner alone, whole or not at all.
+pub(super) fn write_private(file: &Path, line: &Secret<String>) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let name = file.file_name().context("--file names no file")?.to_string_lossy();
@@ -142,7 +147,7 @@ pub(super) fn write_hash(file: &Path, password: &Secret<String>) -> anyhow::Resu
         .mode(0o600)
         .open(&new)
         .with_context(|| format!("cannot write in {}", folder.display()))?;
-    writeln!(paper, "{hash}")?;
+    writeln!(paper, "{}", line.expose())?;
     paper.sync_all()?;
     fs::rename(&new, file).with_context(|| format!("cannot replace {}", file.display()))?;
     fs::File::open(folder)?.sync_all()?;

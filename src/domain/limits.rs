@@ -768,3 +768,10 @@ pub const LOGINS_HELD_MAX: usize = 2_000;
 /// Logins from where nobody of that name came from lately, that directories look at together.
 /// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
 pub const STRANGERS_AT_ONCE: usize = 16;
+/// Wrong one-time codes of one mailbox in [`SECOND_FACTOR_WINDOW`]. A guess is right three times
+/// in a million: two years of guessing for one chance in two.
+pub const SECOND_FACTOR_FAILURES_MAX: u32 = 10;
+/// The time in which wrong one-time codes are counted.
+pub const SECOND_FACTOR_WINDOW: Duration = Duration::from_secs(900);
+/// Time in which the second step of a login must follow the first one.
+pub const HALF_IN_MAX: Duration = Duration::from_secs(600);

@@ -27,6 +27,7 @@ use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::login::live::Listed;
 use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::office::ClearPermit;
+use vaguemestre::infra::config::login::SecondFactor;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::ledger::StatRow;
 use vaguemestre::infra::store::StoreError;
@@ -117,6 +118,7 @@ pub(super) fn house() -> House {
         certificates: [PathBuf::from("/nowhere"), PathBuf::from("/nowhere")],
         trust_list: PathBuf::from("/nowhere"),
         setup: super::setup::setup(),
+        second_factor: SecondFactor::Optional,
     }
 }
 

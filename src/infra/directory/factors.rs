@@ -92,6 +92,42 @@ pub struct Proposal {
     pub address: Secret<String>,
 }
 
+impl Proposal {
+    /// A new secret: for a mailbox, or for administrators.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Keys`] when there is no randomness.
+    pub fn new(issuer: &str, account: &str) -> Result<Self, DirectoryError> {
+        let mut secret = vec![0; SECRET_OCTETS];
+        aws_lc_rs::rand::fill(&mut secret)
+            .map_err(|_| DirectoryError::Keys("no randomness".to_owned()))?;
+        Self::of(Secret::new(secret), issuer, account)
+    }
+
+    /// The same secret in its forms for people.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Keys`] when it is no secret that a program could learn.
+    pub fn of(
+        secret: Secret<Vec<u8>>,
+        issuer: &str,
+        account: &str,
+    ) -> Result<Self, DirectoryError> {
+        let failed = |error: totp_rs::TotpError| DirectoryError::Keys(error.to_string());
+        // A colon would end the issuer inside the address.
+        let plain = |text: &str| text.replace(':', " ");
+        let totp = Builder::new()
+            .with_secret(secret.expose().clone())
+            .with_issuer(Some(plain(issuer)))
+            .with_account_name(plain(account))
+            .build()
+            .map_err(failed)?;
+        let base32 = Secret::new(totp_rs::Secret::from(secret.expose().clone()).to_base32());
+        let address = Secret::new(totp.to_url().map_err(failed)?);
+        Ok(Self { secret, base32, address })
+    }
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Row {
     totp: Option<TotpRow>,
@@ -148,22 +184,7 @@ impl Factors {
     /// # Errors
     /// [`DirectoryError::Keys`] when there is no randomness.
     pub fn propose_totp(&self, issuer: &str, account: &str) -> Result<Proposal, DirectoryError> {
-        let mut secret = vec![0; SECRET_OCTETS];
-        aws_lc_rs::rand::fill(&mut secret)
-            .map_err(|_| DirectoryError::Keys("no randomness".to_owned()))?;
-        let secret = Secret::new(secret);
-        let failed = |error: totp_rs::TotpError| DirectoryError::Keys(error.to_string());
-        // A colon would end the issuer inside the address.
-        let plain = |text: &str| text.replace(':', " ");
-        let totp = Builder::new()
-            .with_secret(secret.expose().clone())
-            .with_issuer(Some(plain(issuer)))
-            .with_account_name(plain(account))
-            .build()
-            .map_err(failed)?;
-        let base32 = Secret::new(totp_rs::Secret::from(secret.expose().clone()).to_base32());
-        let address = Secret::new(totp.to_url().map_err(failed)?);
-        Ok(Proposal { secret, base32, address })
+        Proposal::new(issuer, account)
     }
 
     /// Turns one-time codes on, when `code` shows that the authenticator has the secret. False,
@@ -412,7 +433,7 @@ fn key(mailbox: &MailboxId) -> Vec<u8> {
 }
 
 /// The time step of a code that is right now, or was or will be in half a minute.
-fn step_of(secret: &[u8], code: &str, now: Timestamp) -> Option<u64> {
+pub fn step_of(secret: &[u8], code: &str, now: Timestamp) -> Option<u64> {
     let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     let totp: Totp = Builder::new().with_secret(secret.to_vec()).build().ok()?;
     let is_code = code.len() == 6 && code.bytes().all(|c| c.is_ascii_digit());

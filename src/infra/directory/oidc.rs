@@ -160,6 +160,7 @@ impl Oidc {
             national_id: Some(national_id),
             display_name: None,
             means: Means::Token,
+            network: None,
             scope: Scope::ALL,
             network: None,
             until,

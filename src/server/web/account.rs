@@ -2,6 +2,7 @@
 //!
 //! Letters are read in mail programs; here is what those cannot do.
 pub mod provider;
+pub mod second;
 pub mod sessions;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
+use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
 use crate::server::web::guard;
 use crate::server::web::login;
@@ -89,6 +91,7 @@ pub fn login_form(
         notice,
         open: true,
         provider: provider::button(site, visitor),
+        code: false,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -112,7 +115,16 @@ pub async fn log_in(
         }
         Ok(account) => {
             site.desk.count_login(true);
-            login::welcome(&site, &visitor, Person::Professional(Box::new(account)), HOME)
+            match second::stands_before(&site, &account).await {
+                Ok(true) => {
+                    let person = Person::HalfIn(Box::new(account));
+                    login::welcome(&site, &visitor, person, second::ASKED)
+                }
+                Ok(false) => {
+                    login::welcome(&site, &visitor, Person::Professional(Box::new(account)), HOME)
+                }
+                Err(_) => again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary),
+            }
         }
         Err(refusal) => {
             site.desk.count_login(false);
@@ -179,6 +191,7 @@ pub async fn overview(
             Listing::RedList => t.account_red_list,
         },
         choice: others.then_some(CHOICE),
+        second: (site.house.second_factor != SecondFactor::Off).then_some(second::HOME),
     };
     page(StatusCode::OK, &template)
 }
@@ -251,7 +264,7 @@ impl<'a> Professional<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Professional(account) => Some(Self { account, session }),
-            Person::Citizen(_) | Person::Administrator => None,
+            Person::Citizen(_) | Person::HalfIn(_) | Person::Administrator => None,
         }
     }
 

@@ -6,8 +6,10 @@ pub mod mailboxes;
 pub mod throttle;
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use argon2::Argon2;
@@ -29,6 +31,8 @@ use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::infra::config::login::SecondFactor;
+use crate::infra::directory::factors;
 use crate::infra::ledger::StatRow;
 use crate::server::web::desk::RelayState;
 use crate::server::web::guard;
@@ -87,6 +91,7 @@ fn login_form(
         notice: None,
         open,
         provider: None,
+        code: open && code_file(site).is_some_and(|file| file.exists()),
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -113,6 +118,12 @@ pub async fn log_in(
     let Some(right) = is_password(file, password).await else {
         return again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary);
     };
+    // Asked for together, so that nobody learns which of them was wrong.
+    let code = match is_code(&site, &form.code, right).await {
+        Ok(code) => code,
+        Err(text) => return again(StatusCode::SERVICE_UNAVAILABLE, text(t)),
+    };
+    let right = right && code;
     // The name is compared after the password, so that time does not tell which was wrong.
     let right = same_token(form.name.trim(), &site.house.admin_user) && right;
     site.desk.count_login(right);
@@ -147,6 +158,59 @@ async fn is_password(file: &Path, password: Secret<String>) -> Option<bool> {
         tracing::error!("admin.password_file holds no argon2id hash");
     }
     right
+}
+
+/// The file with the secret of one-time codes, beside the one of the password; `None` when nobody
+/// is asked for codes.
+fn code_file(site: &Site) -> Option<PathBuf> {
+    let asked = site.house.second_factor != SecondFactor::Off;
+    let file = site.house.admin_password_file.as_ref().filter(|_| asked)?;
+    Some(totp_file(file))
+}
+
+/// `FILE.totp`, as `vaguemestre admin totp` writes it: the secret in hexadecimal.
+pub fn totp_file(password_file: &Path) -> PathBuf {
+    let mut name = password_file.as_os_str().to_owned();
+    name.push(".totp");
+    name.into()
+}
+
+/// True when a code is right and new, or nobody needs one. A wrong password uses no code up.
+async fn is_code(
+    site: &Site,
+    code: &str,
+    is_password: bool,
+) -> Result<bool, fn(&'static Texts) -> &'static str> {
+    let Some(file) = code_file(site) else { return Ok(true) };
+    let secret = match tokio::fs::read_to_string(&file).await {
+        Ok(text) => Secret::new(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return match site.house.second_factor {
+                SecondFactor::Required => Err(|t| t.admin_needs_totp),
+                _ => Ok(true),
+            };
+        }
+        Err(error) => {
+            tracing::error!(%error, "the administrators' one-time secret cannot be read");
+            return Err(|t| t.login_temporary);
+        }
+    };
+    let Some(octets) = from_hex(secret.expose().trim()) else {
+        tracing::error!("the administrators' one-time secret is damaged");
+        return Err(|t| t.login_temporary);
+    };
+    let Some(step) = factors::step_of(octets.expose(), code, site.desk.now()) else {
+        return Ok(false);
+    };
+    // RFC 6238 §5.2: a code counts once, and no older one counts after it.
+    Ok(is_password && site.admin_step.fetch_max(step, Ordering::SeqCst) < step)
+}
+
+fn from_hex(text: &str) -> Option<Secret<Vec<u8>>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let is_even = text.len() >= 32 && text.len().is_multiple_of(2);
+    let octets: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
+    octets.filter(|_| is_even).map(Secret::new)
 }
 
 /// `POST /admin/logout`

@@ -33,7 +33,9 @@ use crate::flow::office::ClearPermit;
 use crate::flow::setup;
 use crate::flow::setup::Setup;
 use crate::infra::config::Config;
+use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
+use crate::infra::directory::factors::Overview;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
@@ -65,6 +67,8 @@ pub struct House {
     pub trust_list: PathBuf,
     /// How programs set themselves up.
     pub setup: Setup,
+    /// Whether more than a password is asked for.
+    pub second_factor: SecondFactor,
 }
 
 /// Logins of professionals by an OpenID provider.
@@ -199,6 +203,31 @@ pub trait Desk: Send + Sync + 'static {
     fn end_session(&self, _account: &Account, _id: &SessionId) -> bool {
         false
     }
+    /// Second factors of a mailbox. Without an answer nobody may come in by a password alone.
+    async fn factors(&self, _account: &Account) -> Result<Overview, Refusal> {
+        Ok(Overview::default())
+    }
+    /// Turns one-time codes on; false when the code does not belong to the secret.
+    async fn confirm_totp(
+        &self,
+        _account: &Account,
+        _secret: &Secret<Vec<u8>>,
+        _code: &str,
+    ) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    /// Takes a one-time code or a recovery code; each counts once.
+    async fn take_code(&self, _account: &Account, _code: &str) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    /// New recovery codes; the ones before are void.
+    async fn recovery_codes(&self, _account: &Account) -> Result<Vec<Secret<String>>, Refusal> {
+        Ok(Vec::new())
+    }
+    /// Turns second factors off.
+    async fn remove_factors(&self, _account: &Account) -> Result<(), Refusal> {
+        Ok(())
+    }
     /// The OpenID provider by which professionals log in, when there is one.
     fn sso(&self) -> Option<Sso> {
         None
@@ -314,6 +343,7 @@ impl House {
             certificates: [config.tls.certificate.clone(), config.mx.certificate.clone()],
             trust_list: config.storage.data_dir.join("trust-list.xml"),
             setup: setup::setup(config),
+            second_factor: config.login.second_factor,
         }
     }
 }

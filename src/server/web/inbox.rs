@@ -89,6 +89,7 @@ fn login_form(
         notice,
         open: true,
         provider: None,
+        code: false,
     };
     login::with_form_cookie(page(status, &template), &form_token)
 }
@@ -269,7 +270,7 @@ impl<'a> Patient<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Citizen(account) => Some(Self { account, session }),
-            Person::Professional(_) | Person::Administrator => None,
+            Person::Professional(_) | Person::HalfIn(_) | Person::Administrator => None,
         }
     }
 

@@ -39,6 +39,9 @@ pub struct LoginForm {
     /// Password.
     #[serde(default)]
     password: String,
+    /// One-time code, where the form asks for one.
+    #[serde(default)]
+    pub code: String,
 }
 
 impl LoginForm {

@@ -101,6 +101,49 @@ pub struct LoginPage {
     pub open: bool,
     /// The OpenID provider vouches for people here: where its button leads, and what it says.
     pub provider: Option<(&'static str, &'static str)>,
+    /// A one-time code is asked for in the same form.
+    pub code: bool,
+}
+
+/// Asks for a second factor.
+#[derive(Template)]
+#[template(path = "second.html")]
+pub struct SecondPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub error: Option<&'static str>,
+}
+
+/// Second factors of a mailbox.
+#[derive(Template)]
+#[template(path = "factors.html")]
+pub struct FactorsPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub error: Option<&'static str>,
+    /// What a change must carry: nobody has one yet, or the old one.
+    pub on: bool,
+    pub removable: bool,
+    pub codes_left: usize,
+    pub proposal: Option<ProposalView>,
+}
+
+/// A secret that is shown once.
+pub struct ProposalView {
+    pub intro: &'static str,
+    pub secret: String,
+    pub address: String,
+    pub side: usize,
+    /// The dark squares of the QR code, as an SVG path.
+    pub squares: String,
+}
+
+/// Recovery codes, shown once.
+#[derive(Template)]
+#[template(path = "codes.html")]
+pub struct CodesPage {
+    pub frame: Frame,
+    pub codes: Vec<String>,
 }
 
 /// A professional's own page.
@@ -115,6 +158,8 @@ pub struct AccountPage {
     pub listing: &'static str,
     /// Where another mailbox is chosen, when there is another.
     pub choice: Option<&'static str>,
+    /// Where second factors are set up.
+    pub second: Option<&'static str>,
     pub csrf: String,
     pub sessions: Vec<SessionRow>,
 }

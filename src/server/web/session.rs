@@ -10,6 +10,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
@@ -37,6 +38,9 @@ pub enum Person {
     Citizen(Box<Account>),
     /// A professional, to their own page.
     Professional(Box<Account>),
+    /// Whose password was right and whose second factor is still to come: to no page but the
+    /// one that asks for it.
+    HalfIn(Box<Account>),
     /// An administrator, to the dashboard.
     Administrator,
 }
@@ -78,6 +82,7 @@ pub struct Session {
     created: Timestamp,
     last_seen: AtomicU64,
     notice: Mutex<Option<Notice>>,
+    proposal: Mutex<Option<Secret<Vec<u8>>>>,
     used_tickets: Mutex<VecDeque<String>>,
 }
 
@@ -131,6 +136,7 @@ impl Sessions {
             created: now,
             last_seen: AtomicU64::new(now.as_millis()),
             notice: Mutex::new(None),
+            proposal: Mutex::new(None),
             used_tickets: Mutex::new(VecDeque::new()),
         };
         open.insert(name_of(token.expose()), Arc::new(session));
@@ -188,7 +194,9 @@ fn end_idlest(open: &mut HashMap<[u8; 32], Arc<Session>>, among: impl Fn(&Sessio
 impl Person {
     fn id(&self) -> Option<MailboxId> {
         match self {
-            Self::Citizen(account) | Self::Professional(account) => Some(account.id),
+            Self::Citizen(account) | Self::Professional(account) | Self::HalfIn(account) => {
+                Some(account.id)
+            }
             Self::Administrator => None,
         }
     }
@@ -210,6 +218,21 @@ impl Session {
     /// Takes what was left, once.
     pub fn notice(&self) -> Option<Notice> {
         lock(&self.notice).take()
+    }
+
+    /// How long ago it began.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(self.created)
+    }
+
+    /// Keeps the secret that an authenticator program is learning: in no form and no cookie.
+    pub fn propose(&self, secret: Secret<Vec<u8>>) {
+        *lock(&self.proposal) = Some(secret);
+    }
+
+    /// The secret that was proposed last.
+    pub fn proposed(&self) -> Option<Secret<Vec<u8>>> {
+        lock(&self.proposal).as_ref().map(|secret| Secret::new(secret.expose().clone()))
     }
 
     /// Takes a form's ticket; false when it was used before. So a letter is not sent twice when

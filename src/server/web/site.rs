@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::ConnectInfo;
 use axum::extract::FromRequestParts;
@@ -11,6 +12,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use crate::domain::secret::Secret;
+use crate::server::web::account::second::Attempts;
 use crate::server::web::admin::throttle::Throttle;
 use crate::server::web::desk::Desk;
 use crate::server::web::desk::House;
@@ -35,6 +37,10 @@ pub struct Site {
     pub throttle: Throttle,
     /// Who came from the OpenID provider with nothing that it knows.
     pub arrivals: Throttle,
+    /// Who showed a wrong second factor.
+    pub second: Attempts,
+    /// The time step of the last code by which an administrator came in.
+    pub admin_step: AtomicU64,
 }
 
 impl Site {
@@ -42,7 +48,15 @@ impl Site {
     pub fn new(house: House, desk: Arc<dyn Desk>) -> Self {
         let throttle = Throttle::new(house.logins_failed_per_minute);
         let arrivals = Throttle::new(house.logins_failed_per_minute.saturating_mul(ARRIVALS));
-        Self { house, desk, sessions: Sessions::default(), throttle, arrivals }
+        Self {
+            house,
+            desk,
+            sessions: Sessions::default(),
+            throttle,
+            arrivals,
+            second: Attempts::default(),
+            admin_step: AtomicU64::new(0),
+        }
     }
 }
 

@@ -114,6 +114,37 @@ texts! {
 
     landing_operator: "Opérateur :", "Operator:";
 
+    // Second factors.
+    second_title: "Double authentification", "Two-step login";
+    second_asked: "Deuxième étape", "Second step";
+    second_asked_text: "Votre mot de passe est correct. Saisissez maintenant le code de votre application d’authentification.",
+                       "Your password is correct. Now type the code of your authenticator.";
+    second_code: "Code à usage unique", "One-time code";
+    second_code_hint: "Six chiffres, ou l’un de vos codes de secours.", "Six digits, or one of your recovery codes.";
+    second_wrong: "Ce code n’est pas correct, ou il a déjà servi. Attendez le suivant.",
+                  "This code is not correct, or was used already. Wait for the next one.";
+    second_must: "Cet établissement demande une deuxième étape à chaque connexion. Configurez-la maintenant.",
+                 "This organisation asks for a second step at each login. Set it up now.";
+    second_may: "Un mot de passe se devine ou se vole ; un code de votre téléphone en plus protège vos messages.",
+                "A password can be guessed or stolen; a code of your telephone besides protects your messages.";
+    second_on: "La double authentification est active.", "Two-step login is on.";
+    second_codes_left: "Codes de secours restants :", "Recovery codes left:";
+    second_change_text: "Pour changer quelque chose, saisissez un code.", "To change something, type a code.";
+    second_new_codes: "Nouveaux codes de secours", "New recovery codes";
+    second_remove: "Désactiver", "Turn off";
+    second_step_scan: "Scannez ce code avec une application d’authentification.", "Scan this code with an authenticator program.";
+    second_qr: "Code QR du secret écrit ci-dessous", "QR code of the secret that is written below";
+    second_by_hand: "Ou saisissez ce secret :", "Or type this secret:";
+    second_open: "Ouvrir dans l’application de cet appareil", "Open in the program of this device";
+    second_step_code: "Saisissez le code qu’elle affiche.", "Type the code that it shows.";
+    second_turn_on: "Activer", "Turn on";
+    second_codes_title: "Vos codes de secours", "Your recovery codes";
+    second_codes_text: "Chacun remplace un code, une seule fois, si votre téléphone est perdu. Ils ne seront plus jamais affichés : imprimez-les.",
+                       "Each stands in for a code, once, should your telephone be lost. They are never shown again: print them.";
+    second_codes_kept: "Ils sont en lieu sûr", "They are in a safe place";
+    admin_needs_totp: "Un code à usage unique est exigé (login.second_factor). Créez-le avec « vaguemestre admin totp ».",
+                      "A one-time code is required (login.second_factor). Make it with “vaguemestre admin totp”.";
+
     // Setting programs up.
     setup_title: "Configurer un logiciel de messagerie", "Set up a mail program";
     setup_link: "Configurer mon logiciel de messagerie", "Set up my mail program";

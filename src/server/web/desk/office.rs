@@ -52,6 +52,7 @@ use crate::flow::timeline;
 use crate::infra::directory::Account;
 use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::factors::Overview;
 use crate::infra::directory::Mailboxes;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::StoreError;
@@ -106,7 +107,39 @@ impl Desk for OfficeDesk {
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
-        Ok(self.0.logins.login(visitor, name, password).await?.account)
+        let login = self.0.logins.login(visitor, name, password).await?;
+        // They are for programs that can do no better; here they would be a way around.
+        if matches!(login.means, Means::AppPassword(_)) {
+            return Err(Refusal::AuthFailed);
+        }
+        Ok(login.account)
+    }
+
+    async fn factors(&self, account: &Account) -> Result<Overview, Refusal> {
+        self.0.factors.overview(&account.id).await.map_err(unanswered)
+    }
+
+    async fn confirm_totp(
+        &self,
+        account: &Account,
+        secret: &Secret<Vec<u8>>,
+        code: &str,
+    ) -> Result<bool, Refusal> {
+        self.0.factors.confirm_totp(&account.id, secret, code).await.map_err(unanswered)
+    }
+
+    async fn take_code(&self, account: &Account, code: &str) -> Result<bool, Refusal> {
+        let factors = &self.0.factors;
+        Ok(factors.check_totp(&account.id, code).await.map_err(unanswered)?
+            || factors.use_recovery_code(&account.id, code).await.map_err(unanswered)?)
+    }
+
+    async fn recovery_codes(&self, account: &Account) -> Result<Vec<Secret<String>>, Refusal> {
+        self.0.factors.new_recovery_codes(&account.id).await.map_err(unanswered)
+    }
+
+    async fn remove_factors(&self, account: &Account) -> Result<(), Refusal> {
+        self.0.factors.clear(&account.id).await.map_err(unanswered)
     }
 
     fn sessions(&self, account: &Account) -> Vec<Listed> {
@@ -504,4 +537,10 @@ impl OfficeDesk {
     pub fn new(office: Arc<Office>) -> Self {
         Self(office)
     }
+}
+
+/// Nobody knows now, so nobody comes in.
+fn unanswered(error: DirectoryError) -> Refusal {
+    tracing::error!(%error, "second factors cannot be read or written");
+    Refusal::DependencyFailed
 }
