@@ -193,7 +193,8 @@ fn admin_password(
 
 fn admin_totp(config: &ConfigFile, format: Format) -> Result<(), Failure> {
     let config = load(&config.file)?;
-    let file = config.admin.password_file.context("the configuration has no admin.password_file")?;
+    let file =
+        config.admin.password_file.context("the configuration has no admin.password_file")?;
     let file = totp_file(&file);
     let proposal = Proposal::new(&config.operator.name, &config.admin.user)?;
     let octets = proposal.secret.expose().iter();

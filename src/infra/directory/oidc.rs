@@ -160,7 +160,6 @@ impl Oidc {
             national_id: Some(national_id),
             display_name: None,
             means: Means::Token,
-            network: None,
             scope: Scope::ALL,
             network: None,
             until,
