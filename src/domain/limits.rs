@@ -721,8 +721,9 @@ pub const LDAP_TEMPLATE_DEPTH_MAX: usize = 20;
 /// has some thousand.
 pub const SASL_RESPONSE_OCTETS_MAX: usize = 16_384;
 /// Octets of a line that carries one in base64, at the doors whose protocol has no limit of its
-/// own; SMTP has [`SMTP_AUTH_LINE_OCTETS_MAX`].
-pub const SASL_LINE_OCTETS_MAX: usize = 24_576;
+/// own; SMTP has [`SMTP_AUTH_LINE_OCTETS_MAX`]. It is all that a stranger may send at once: a token
+/// of Pro Santé Connect has less than 2,000 octets.
+pub const SASL_LINE_OCTETS_MAX: usize = 8_192;
 /// Octets of a login name in a SASL exchange: an address has at most 254.
 pub const SASL_NAME_OCTETS_MAX: usize = 512;
 /// Octets of a client's nonce in SCRAM; clients send 18 to 64.

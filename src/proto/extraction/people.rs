@@ -186,7 +186,7 @@ mod tests {
         let cabinet = activities[0];
         assert_eq!((cabinet.rpps, cabinet.name), ("99900001019", "LUMIER"));
         assert_eq!((cabinet.profession_code, cabinet.speciality_code), ("10", "SM26"));
-        assert_eq!(cabinet.structure, "999000001");
+        assert_eq!(cabinet.structure, "99900000100019");
         assert_eq!((activities[1].structure, activities[1].department), ("990000101", "75"));
         let skills = rows(SKILL_FILE);
         assert_eq!((skills[1].name, skills[1].speciality_code), ("ORÉADE", "SM44"));

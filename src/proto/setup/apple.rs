@@ -129,8 +129,8 @@ mod tests {
         let profile = |address: &Address| super::profile(&offer(), address).unwrap();
         let first = profile(&address);
         assert_eq!(first, profile(&address));
-        assert!(!first.contains("IncomingPassword</key>"), "{first}");
-        assert!(!first.contains("OutgoingPassword</key>"), "{first}");
+        assert!(!first.contains("<key>IncomingPassword</key>"), "{first}");
+        assert!(!first.contains("<key>OutgoingPassword</key>"), "{first}");
         assert!(
             first.contains("<integer>993</integer>") && first.contains("<integer>465</integer>")
         );

@@ -119,13 +119,14 @@ async fn a_login_is_remembered_while_it_is_used_and_as_long_as_the_password_is_t
     assert!(!knows(HUGO, &first).await, "another password");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_password_that_waits_too_long_for_its_turn_is_put_off() {
     let (accounts, _clock, _address) = with_hugo().await;
     let first = secret("first password");
     assert!(is_known(accounts.password(HUGO, &first).await));
     let turns = u32::try_from(accounts.hashing.turns.available_permits()).unwrap();
     let _all = accounts.hashing.turns.acquire_many(turns).await.unwrap();
+    tokio::time::pause();
     let answer = accounts.password(HUGO, &secret("guess")).await;
     assert!(matches!(answer, Err(DirectoryError::Busy)));
     // Who was right a moment ago needs no turn.

@@ -66,7 +66,7 @@ async fn who_unauthenticates_is_a_stranger_with_nothing_switched_on() {
     let mut client = house.inbox(1).await;
     client.ok("a ENABLE QRESYNC").await;
     let answer = client.ok("b UNAUTHENTICATE").await;
-    assert!(answer.contains("b OK [CAPABILITY IMAP4rev1 ") && answer.contains(" AUTH=PLAIN]"));
+    assert!(answer.contains("b OK [CAPABILITY IMAP4rev1 ") && answer.contains(" AUTH=PLAIN"));
     assert!(!answer.contains("UNAUTHENTICATE ") && !answer.contains("COMPRESS"), "{answer}");
     check(&mut client, "c UNAUTHENTICATE", "c BAD Log in first\n").await;
     check(&mut client, "c SELECT INBOX", "c BAD Log in first\n").await;
