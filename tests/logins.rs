@@ -11,6 +11,8 @@ use crate::support::serving::Serving;
 use crate::support::serving::Space;
 
 const HOST: &str = "hopital.mssante.test";
+/// No authority of these tests publishes revocations.
+const ALONE: &str = "[revocation]\nmode = \"off\"\n";
 const EVA: &str = "eva.lune@hopital.mssante.test";
 const DPI: &str = "dpi@hopital.mssante.test";
 
@@ -35,7 +37,7 @@ fn gsasl(relay: &Serving<'_>, door: &str, protocol: &str, mechanism: &str, passw
 #[test]
 fn gsasl_proves_its_password_and_trusts_our_proof() {
     let space = Space::of(&[HOST]);
-    let relay = space.relay(0).start(&[EVA]);
+    let relay = space.relay(0).with(ALONE).start(&[EVA]);
     for (door, protocol) in [("submission", "--smtp"), ("imap", "--imap")] {
         for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"] {
             let is_in = gsasl(&relay, door, protocol, mechanism, PASSWORD);
@@ -111,7 +113,7 @@ fn software_shows_its_certificate_and_a_stranger_is_not_even_offered_it() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
     let section = format!(
-        "[login]\nclient_anchors = [{:?}]\n[login.certificates]\n\"O=CHU lune, CN=DPI\" = {DPI:?}\n",
+        "{ALONE}[login]\nclient_anchors = [{:?}]\n[login.certificates]\n\"O=CHU lune, CN=DPI\" = {DPI:?}\n",
         folder.path().join("ca.pem")
     );
     let relay = space.relay(0).with(&section).start(&[DPI]);
@@ -168,7 +170,7 @@ print("closed", flush=True)
 #[test]
 fn a_session_that_is_ended_hears_so_at_once_while_it_idles() {
     let space = Space::of(&[HOST]);
-    let relay = space.relay(0).start(&[EVA]);
+    let relay = space.relay(0).with(ALONE).start(&[EVA]);
     let imaps = relay.port("imaps").to_string();
     let ca = relay.ca_file();
     let mut client = Command::new("python3")

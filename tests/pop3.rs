@@ -130,7 +130,7 @@ fn whoever_talks_nonsense_or_without_end_is_told_and_left() {
     assert_eq!(answer(&mut reader), "");
 
     let mut reader = connect();
-    reader.get_mut().write_all(&[b'A'; 4_000]).unwrap();
+    reader.get_mut().write_all(&[b'A'; 9_000]).unwrap();
     assert_eq!(answer(&mut reader), "-ERR The line is too long\r\n");
 
     let mut reader = connect();

@@ -173,7 +173,15 @@ impl Lab {
     pub(crate) async fn letter_of_sender(&self, to: &[&str]) -> QueueId {
         let account = self.sender().await;
         let from = ReversePath::Address(account.address.clone());
-        self.letter_from(Credentials::Login(account), from, to).await
+        let letter = self.letter_from(Credentials::Login(account), from, to).await;
+        // What is noted beside a letter holds the office for a moment longer.
+        for _ in 0..100 {
+            if Arc::strong_count(self.office()) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        letter
     }
 
     async fn letter_from(

@@ -33,7 +33,11 @@ async fn managesieve_does_all_that_the_standard_says_and_nothing_in_clear() {
     assert!(injected.answer().await.contains("<closed>"));
 
     let mut client = Client::under_tls(&running, 0).await;
-    assert!(client.greeting.contains("\"SASL\" \"PLAIN\""), "{}", client.greeting);
+    assert!(
+        client.greeting.contains("\"SASL\" \"SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\""),
+        "{}",
+        client.greeting
+    );
     assert!(!client.greeting.contains("STARTTLS") && !client.greeting.contains("OWNER"));
     assert!(client.say("STARTTLS").await.starts_with("NO "));
     // Without an initial response, cancelled, and then done.

@@ -172,7 +172,11 @@ async fn resynchronise<M: Shelf, S: Stream>(
     let mut uids = UidSet::new();
     match &known.known_uids {
         Some(set) => set.resolve(view.last_uid()).into_iter().for_each(|r| uids.insert_range(r)),
-        None => uids.insert_range(1..=folder.uid_next.0.saturating_sub(1).max(1)),
+        // What came while the mailbox was opened is in the view, with a number of its own.
+        None => {
+            let before = folder.uid_next.0.saturating_sub(1);
+            uids.insert_range(1..=before.max(view.last_uid()).max(1));
+        }
     }
     // What is in the view has not vanished yet, whatever happened since it was opened.
     let mut gone = changes.gone.intersection(&uids).difference(view.uids());
