@@ -279,6 +279,7 @@ impl OpenMailbox {
             let clear = own.open_index(&context, &summary).ok();
             let clear = clear.as_ref().map_or(&[][..], |clear| clear.expose());
             entry.thread = ids::thread(theirs, clear, &entry.blob);
+            entry.named = target.named(clear);
             let summary = match clear.is_empty() {
                 true => Vec::new(),
                 false => theirs.seal_index(&context, clear),
