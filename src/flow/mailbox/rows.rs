@@ -516,6 +516,12 @@ pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
     Some(FolderId(u32::from_be_bytes(*folder)))
 }
 
+/// Whose such a row is.
+pub(super) fn seen_reader(mailbox: &MailboxId, key: &[u8]) -> Option<MailboxId> {
+    let rest = key.strip_prefix(seen_prefix(mailbox).as_slice())?;
+    Some(MailboxId::from_bytes(*rest.first_chunk()?))
+}
+
 /// The folder of such a row, and the last message number that it may tell of; `None` for rows of
 /// other tables.
 pub(super) fn seen_run(mailbox: &MailboxId, key: &[u8]) -> Option<(FolderId, u32)> {
@@ -528,6 +534,18 @@ pub(super) fn seen_run(mailbox: &MailboxId, key: &[u8]) -> Option<(FolderId, u32
 
 pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
     key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
+}
+
+/// Annotations of all folders, everybody's.
+pub(super) fn annotations_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'n', &[])
+}
+
+/// The folder and the reader in such a key.
+pub(super) fn annotated(key: &[u8]) -> Option<(FolderId, MailboxId)> {
+    let (rest, who) = key.split_last_chunk::<16>()?;
+    let (_, folder) = rest.split_last_chunk::<4>()?;
+    Some((FolderId(u32::from_be_bytes(*folder)), MailboxId::from_bytes(*who)))
 }
 
 /// Annotations of a folder, everybody's.
