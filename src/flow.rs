@@ -145,6 +145,8 @@ async fn finish_with(
     let warning = documents::warning(office, sealed.documents(), sender, sealed.header());
     let heard = timeline::hear(office, &sealed).await;
     let writer = addressbook::writer(office, &sealed);
+    // What a filter or the relay itself writes answers nobody's letter.
+    let answers = by.account().map(|_| sealed.header().answers.clone()).unwrap_or_default();
     let (mut facts, mut has_promised) = (Vec::new(), false);
     let prepared = queue::prepare(office, sealed).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
@@ -182,6 +184,7 @@ async fn finish_with(
         warn_sender(office, to, &warning).await;
     }
     if let Some(account) = account {
+        team::answered::note(office, &account, &answers);
         directory::drift::note(office, account);
     }
     Ok(queued)

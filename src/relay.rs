@@ -285,6 +285,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         lanes,
         alerts: Alerts::default(),
         promise_bell: Notify::new(),
+        answers: Default::default(),
         filters: Filters::default(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),

@@ -777,3 +777,10 @@ pub const SECOND_FACTOR_FAILURES_MAX: u32 = 10;
 pub const SECOND_FACTOR_WINDOW: Duration = Duration::from_secs(900);
 /// Time in which the second step of a login must follow the first one.
 pub const HALF_IN_MAX: Duration = Duration::from_secs(600);
+/// Letters that one letter answers, at most, for the mark of who answered.
+pub const ANSWERS_MAX: usize = 4;
+/// Places in one team mailbox that are marked as answered for one letter: copies of it lie in a few
+/// folders, and whoever sends thousands under one Message-ID has a few of them marked.
+pub const ANSWERED_PLACES_MAX: usize = 16;
+/// Answers whose marks are set at the same time; those of later letters are left out.
+pub const ANSWERED_AT_ONCE: usize = 256;

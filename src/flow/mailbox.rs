@@ -3,6 +3,7 @@
 //!
 //! Deliveries only append, so they never wait for each other's disk sync (see `slot`). Whoever
 //! reads rows in order to change them passes the mailbox's gate one at a time.
+mod answered;
 mod append;
 mod contents;
 mod deposit;
@@ -58,6 +59,7 @@ pub use contents::Contents;
 pub use deposit::Deposit;
 pub use deposit::Letter;
 pub use deposit::Placed;
+pub use ids::Named;
 pub use messages::COPIED_AT_ONCE;
 pub use rules::Room;
 pub use rules::Rules;
@@ -186,6 +188,8 @@ pub struct Entry {
     pub blob: BlobId,
     /// The content's key, sealed for this mailbox.
     pub sealed_key: Bytes,
+    /// In a team's mailbox, a keyed digest of the Message-ID: see `ids::named`.
+    pub named: Option<Named>,
 }
 
 /// What happened in a folder since some [`ModSeq`].

@@ -27,6 +27,7 @@ use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
+use crate::flow::team::answered;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -117,6 +118,8 @@ pub struct Office {
     pub alerts: Alerts,
     /// Rung when a sender waits for a report of success.
     pub promise_bell: Notify,
+    /// Answers whose marks are being set.
+    pub answers: answered::Turns,
     /// Filters that were run lately.
     pub filters: Filters,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.

@@ -5,6 +5,7 @@
 //! the hourly tidying removes it and writes its end into the ledger.
 //!
 //! Rows `G/<mailbox><keyed reader>` -> sealed delegation: a reason may name a patient.
+pub mod answered; // whose answer a letter has got
 mod absence; // somebody is away, a named substitute stands in
 
 use std::sync::Arc;

@@ -90,22 +90,26 @@ async fn receive(
         ImapDoor::Imaps => stream,
         ImapDoor::Imap => {
             let channel = Channel::clear();
-            match converse(office, stream, peer, door, channel, Greeting::Said, &stop).await {
+            let talk = converse(office, stream, peer, door, channel, Greeting::Said, &stop);
+            match Box::pin(talk).await {
                 Ending::Closed => return,
                 Ending::StartTls(stream) => stream,
             }
         }
     };
     let tls = office.tls.people(door.name());
-    let Some(stream) = gate::secure(tls, stream, &stop).await else { return };
-    let channel = gate::channel(office, &stream).await;
+    // In boxes, each step: who waits for news for hours holds no room for a handshake, and the
+    // connection's keys lie in one place, however often what they are in is handed on.
+    let Some(stream) = Box::pin(gate::secure(tls, stream, &stop)).await else { return };
+    let stream = Box::new(stream);
+    let channel = Box::pin(gate::channel(office, &stream)).await;
     let greeting = match door {
         ImapDoor::Imaps => Greeting::Said,
         // RFC 3501 §6.2.1: after STARTTLS the client speaks first, and everything that was
         // said in clear is forgotten: this is a new session.
         ImapDoor::Imap => Greeting::Left,
     };
-    converse(office, stream, peer, door, channel, greeting, &stop).await;
+    Box::pin(converse(office, stream, peer, door, channel, greeting, &stop)).await;
 }
 
 /// Whether a session begins with a greeting.
@@ -126,7 +130,8 @@ async fn converse<S: Stream>(
     let line = Line::new(stream, stop.clone(), office.times());
     let count_login = |succeeded| office.metrics.login(door.name(), succeeded);
     let safety = if channel.is_tls() { Safety::Tls } else { Safety::Clear };
-    let mut session = Session::new(office, line, safety, Some(peer.ip()), &count_login);
+    let session = Session::new(office, line, safety, Some(peer.ip()), &count_login);
+    let mut session = Box::new(session);
     session.channel = channel;
     if matches!(greeting, Greeting::Said) {
         session.greet();

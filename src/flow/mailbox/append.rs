@@ -102,6 +102,7 @@ impl OpenMailbox {
             modseq: ModSeq(0),
             blob,
             sealed_key: keys.wrap(&sealed.content_key).into(),
+            named: self.named(&summary),
         };
         let sealed_summary = keys.seal_index(&messages::summary_context(&entry), &summary);
         let staged = self.shelf.blobs.stage(blob, sealed.ciphertext.into()).await?;

@@ -106,6 +106,7 @@ impl Deposit {
             modseq: ModSeq(0),
             blob: letter.blob,
             sealed_key: keys.wrap(letter.content_key).into(),
+            named: mailbox.named(letter.summary),
         };
         let sealed_summary = keys.seal_index(&messages::summary_context(&entry), letter.summary);
         let digest = identity.map(|octets| keys.digest(octets));

@@ -11,6 +11,9 @@ use crate::infra::keys::MailboxKeys;
 use crate::proto::mime::summary;
 use crate::proto::mime::thread;
 
+/// A Message-ID as a mailbox looks for it: keyed, so that it says nothing to whoever reads the disk.
+pub type Named = [u8; 16];
+
 /// Octets of a digest that a name keeps: two names are never the same by chance.
 const NAME_OCTETS: usize = 16;
 
@@ -48,6 +51,20 @@ pub(super) fn thread(keys: &MailboxKeys, summary: &[u8], blob: &BlobId) -> Threa
     };
     let digest = keys.digest(&named);
     ThreadId(*digest.first_chunk().expect("a digest has 32 octets"))
+}
+
+/// Under which name a letter is found by its Message-ID, from its stored summary; `None` when it
+/// has none.
+pub(super) fn named(keys: &MailboxKeys, summary: &[u8]) -> Option<Named> {
+    let envelope = summary::decode(summary)?.envelope;
+    let id = thread::message_ids(envelope.message_id.as_deref()?).next()?;
+    Some(named_by(keys, &id))
+}
+
+/// The same of a Message-ID that another letter names.
+pub(super) fn named_by(keys: &MailboxKeys, id: &[u8]) -> Named {
+    let digest = keys.digest(&[b"message id/".as_slice(), id].concat());
+    *digest.first_chunk().expect("a digest has 32 octets")
 }
 
 fn name(kind: char, octets: &[u8]) -> String {

@@ -150,6 +150,9 @@ impl OpenMailbox {
             counters.unseen = counters.unseen.saturating_sub(u32::from(!entry.flags.seen));
             counters.octets = counters.octets.saturating_sub(entry.size);
             batch.delete(rows::message_key(&self.slot.id, folder, entry.uid));
+            if let Some(named) = &entry.named {
+                batch.delete(rows::named_key(&self.slot.id, named, folder, entry.uid));
+            }
             for chunk in 0..summary_chunks() {
                 batch.delete(rows::summary_key(&self.slot.id, folder, entry.uid, chunk));
             }
@@ -187,6 +190,9 @@ impl OpenMailbox {
         let key = rows::message_key(&self.slot.id, to, entry.uid);
         batch.require_absent(key.clone());
         batch.put(key, rows::encode_message(&self.slot.keys, &entry));
+        if let Some(named) = &entry.named {
+            batch.put(rows::named_key(&self.slot.id, named, to, entry.uid), rows::encode(&()));
+        }
         for (number, chunk) in sealed_summary.chunks(rows::SUMMARY_CHUNK_OCTETS).enumerate() {
             let number = u8::try_from(number).unwrap_or(u8::MAX);
             let key = rows::summary_key(&self.slot.id, to, entry.uid, number);

@@ -14,6 +14,7 @@
 //! | `M/<mailbox>/n/<folder><reader>` | sealed annotations; reader 0: everybody's |
 //! | `M/<mailbox>/e/<reader><folder><chunk>` | what a reader has seen, see `readers::seen` |
 //! | `M/<mailbox>/b` | sealed subscriptions to folders of others, and to names without a folder |
+//! | `M/<mailbox>/r/<keyed Message-ID><folder><uid>` | where a letter lies that may be answered; in mailboxes of teams |
 //! | `M/<mailbox>/d/<keyed digest>` | letters already here, by content, against double delivery |
 //! | `held/<due><mailbox><folder><uid><chunk>` | expunged messages that a rule holds: row, then summary |
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ use crate::domain::folder::Uid;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::Entry;
+use crate::flow::mailbox::Named;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store;
 use crate::infra::store::row;
@@ -218,13 +220,17 @@ impl MessageRow {
             modseq: ModSeq(self.modseq),
             blob,
             sealed_key: self.sealed_key.into(),
+            named: None,
         }
     }
 }
 
-/// A message's row.
+/// A message's row. The name by which it is found stands behind it: rows without one are as they
+/// always were.
 pub(super) fn encode_message(keys: &MailboxKeys, entry: &Entry) -> Vec<u8> {
-    encode(&MessageRow::new(keys, entry))
+    let mut row = encode(&MessageRow::new(keys, entry));
+    row.extend(entry.named.iter().flatten());
+    row
 }
 
 /// The message of a row. A damaged row becomes a message without content, so that people see
@@ -236,8 +242,10 @@ pub(super) fn decode_message(
     uid: Uid,
     value: &Bytes,
 ) -> Entry {
-    if let Some(row) = decode::<MessageRow>(value) {
-        return row.into_entry(keys, uid);
+    let whole = value.strip_prefix(&[FORMAT]).and_then(|row| postcard::take_from_bytes(row).ok());
+    if let Some((row, rest)) = whole {
+        let row: MessageRow = row;
+        return Entry { named: rest.try_into().ok(), ..row.into_entry(keys, uid) };
     }
     tracing::error!(folder = folder.0, uid = uid.0, "a message row is damaged");
     Entry {
@@ -250,6 +258,7 @@ pub(super) fn decode_message(
         modseq: ModSeq(0),
         blob: NO_CONTENT,
         sealed_key: value.slice(..value.len().min(DAMAGED_OCTETS_KEPT)),
+        named: None,
     }
 }
 
@@ -391,6 +400,20 @@ pub(super) fn changes_end(mailbox: &MailboxId) -> Vec<u8> {
     key(mailbox, b'c' + 1, &[])
 }
 
+/// Where a letter of that name lies.
+pub(super) fn named_key(
+    mailbox: &MailboxId,
+    named: &Named,
+    folder: FolderId,
+    uid: Uid,
+) -> Vec<u8> {
+    key(mailbox, b'r', &[named, &folder.0.to_be_bytes(), &uid.0.to_be_bytes()])
+}
+
+pub(super) fn named_prefix(mailbox: &MailboxId, named: &Named) -> Vec<u8> {
+    key(mailbox, b'r', &[named])
+}
+
 pub(super) fn duplicates_prefix(mailbox: &MailboxId) -> Vec<u8> {
     key(mailbox, b'd', &[])
 }
@@ -493,6 +516,12 @@ pub(super) fn seen_folder(key: &[u8]) -> Option<FolderId> {
     Some(FolderId(u32::from_be_bytes(*folder)))
 }
 
+/// Whose such a row is.
+pub(super) fn seen_reader(mailbox: &MailboxId, key: &[u8]) -> Option<MailboxId> {
+    let rest = key.strip_prefix(seen_prefix(mailbox).as_slice())?;
+    Some(MailboxId::from_bytes(*rest.first_chunk()?))
+}
+
 /// The folder of such a row, and the last message number that it may tell of; `None` for rows of
 /// other tables.
 pub(super) fn seen_run(mailbox: &MailboxId, key: &[u8]) -> Option<(FolderId, u32)> {
@@ -505,6 +534,18 @@ pub(super) fn seen_run(mailbox: &MailboxId, key: &[u8]) -> Option<(FolderId, u32
 
 pub(super) fn annotations_key(mailbox: &MailboxId, folder: FolderId, who: &MailboxId) -> Vec<u8> {
     key(mailbox, b'n', &[&folder.0.to_be_bytes(), who.as_bytes()])
+}
+
+/// Annotations of all folders, everybody's.
+pub(super) fn annotations_prefix(mailbox: &MailboxId) -> Vec<u8> {
+    key(mailbox, b'n', &[])
+}
+
+/// The folder and the reader in such a key.
+pub(super) fn annotated(key: &[u8]) -> Option<(FolderId, MailboxId)> {
+    let (rest, who) = key.split_last_chunk::<16>()?;
+    let (_, folder) = rest.split_last_chunk::<4>()?;
+    Some((FolderId(u32::from_be_bytes(*folder)), MailboxId::from_bytes(*who)))
 }
 
 /// Annotations of a folder, everybody's.

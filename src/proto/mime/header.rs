@@ -12,6 +12,7 @@ use crate::proto::mime::address::AddressList;
 use crate::proto::mime::address::Item;
 use crate::proto::mime::content;
 use crate::proto::mime::parameters;
+use crate::proto::mime::thread;
 
 /// Octets of one text that the view keeps (a Message-ID, a product name).
 const TEXT_OCTETS_MAX: usize = 998;
@@ -47,6 +48,9 @@ pub struct HeaderView {
     pub has_date: bool,
     /// Message-IDs of In-Reply-To and References, with their angle brackets.
     pub references: Vec<String>,
+    /// Which letters this one answers, as [`thread::message_ids`] writes them: those of
+    /// In-Reply-To, else the last one of References.
+    pub answers: Vec<Vec<u8>>,
     /// MSSanté fields.
     pub mss: MssHeaders,
     /// Subject is exactly `[FIN]`: closes the exchange with a patient.
@@ -139,6 +143,7 @@ pub(super) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
 pub fn view(header_section: &[u8]) -> HeaderView {
     let mut view = HeaderView::default();
     let mut subject_seen = false;
+    let mut last_reference = None;
     for (place, field) in fields(header_section).enumerate() {
         let mut name = [0; 16];
         let name = match name.get_mut(..field.name.len()) {
@@ -167,7 +172,15 @@ pub fn view(header_section: &[u8]) -> HeaderView {
             }
             b"message-id" if view.message_id.is_none() => view.message_id = text(&field),
             b"date" => view.has_date = true,
-            b"in-reply-to" | b"references" => read_references(&field, &mut view.references),
+            b"in-reply-to" => {
+                read_references(&field, &mut view.references);
+                view.answers =
+                    thread::message_ids(&field.unfolded()).take(limits::ANSWERS_MAX).collect();
+            }
+            b"references" => {
+                read_references(&field, &mut view.references);
+                last_reference = thread::message_ids(&field.unfolded()).last();
+            }
             b"subject" if !std::mem::replace(&mut subject_seen, true) => {
                 view.subject_is_fin = content::decoded_header(&field.unfolded()) == "[FIN]";
             }
@@ -189,6 +202,9 @@ pub fn view(header_section: &[u8]) -> HeaderView {
             b"" => view.unreadable_sender |= hides_a_sender(field.raw),
             _ => {}
         }
+    }
+    if view.answers.is_empty() {
+        view.answers.extend(last_reference);
     }
     // Readers that show one author show the first or the last: nobody can be both.
     view.unreadable_sender |= view.from.len() > 1 || view.sender.len() > 1;

@@ -368,6 +368,9 @@ struct Facts {
     deleted_octets: u64,
 }
 
+/// Rows of messages marked `\Deleted` that are read at once to count their octets.
+const DELETED_AT_ONCE: u32 = 500;
+
 impl Facts {
     async fn of<D: Desk>(
         desk: &D,
@@ -385,15 +388,23 @@ impl Facts {
         if !items.iter().any(|item| counts.contains(item)) {
             return Ok(facts);
         }
-        let mut next = Some(1);
-        while let Some(first) = next {
-            let rows = crate::domain::limits::SCAN_ROWS_MAX;
-            let page = shelf.entries(folder.id, first..=u32::MAX, rows).await?;
-            next = page.last().and_then(|row| row.uid.0.checked_add(1));
-            for row in page.iter().filter(|row| row.flags.deleted) {
-                facts.deleted += 1;
-                facts.deleted_octets += row.size;
+        let deleted = &shelf.contents(folder.id).await?.deleted;
+        facts.deleted = u64::from(deleted.len());
+        if !items.contains(&StatusItem::DeletedStorage) {
+            return Ok(facts);
+        }
+        // Only the rows that count are read, a run of neighbours at a time.
+        let mut uids = deleted.iter().peekable();
+        while let Some(first) = uids.next() {
+            let mut last = first;
+            while let Some(uid) = uids.next_if(|uid| *uid == last.saturating_add(1)) {
+                last = uid;
+                if last - first >= DELETED_AT_ONCE {
+                    break;
+                }
             }
+            let page = shelf.entries(folder.id, first..=last, usize::MAX).await?;
+            facts.deleted_octets += page.iter().map(|row| row.size).sum::<u64>();
         }
         Ok(facts)
     }

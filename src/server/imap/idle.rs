@@ -6,6 +6,7 @@ use crate::server::imap::answer::Halt;
 use crate::server::imap::line::Event;
 use crate::server::imap::line::Stream;
 use crate::server::imap::notify::Moment;
+use crate::server::imap::notify::Own;
 use crate::server::imap::session::Session;
 use crate::server::imap::shelf::Desk;
 use crate::server::imap::view::Numbers;
@@ -19,7 +20,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         self.line.out().extend_from_slice(b"+ idling\r\n");
         self.line.expect_line();
         loop {
-            match self.tell_news(moment, &[]).await {
+            match self.tell_news(moment, &Own::default()).await {
                 // The log cannot be read now: the next bell, or DONE, tries again.
                 Ok(()) | Err(Halt::Refused(_)) => {}
                 Err(Halt::Gone(gone)) => return Err(gone.into()),

@@ -164,7 +164,7 @@ fn scoped<'a>(
         .collect()
 }
 
-fn prefix(scope: Scope) -> &'static str {
+pub(super) fn prefix(scope: Scope) -> &'static str {
     match scope {
         Scope::Private => "/private",
         Scope::Shared => "/shared",

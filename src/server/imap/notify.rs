@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::future::poll_fn;
+use std::hash::DefaultHasher;
+use std::hash::Hasher;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -16,6 +18,8 @@ use crate::domain::limits;
 use crate::domain::rights::Right;
 use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
+use crate::flow::mailbox::readers::EVERY_FOLDER;
+use crate::flow::mailbox::readers::Scope;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::EventGroup;
 use crate::proto::imap::command::Fetch;
@@ -23,6 +27,7 @@ use crate::proto::imap::command::Notify;
 use crate::proto::imap::command::NotifyEvent;
 use crate::proto::imap::command::NotifyMailboxes;
 use crate::proto::imap::command::Numbering;
+use crate::proto::imap::feature::Feature;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::name::DELIMITER;
 use crate::proto::imap::name::MailboxName;
@@ -37,6 +42,7 @@ use crate::server::imap::line::Event;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
+use crate::server::imap::metadata;
 use crate::server::imap::session::Session;
 use crate::server::imap::session::State;
 use crate::server::imap::shelf::Bell;
@@ -46,8 +52,9 @@ use crate::server::imap::shelf::Shelf;
 use crate::server::imap::view::Numbers;
 use crate::server::imap::view::View;
 
-/// What BADEVENT lists: all that is told here (RFC 5465 §8).
+/// What BADEVENT lists: all that is told here (RFC 5465 §8), annotations where there are any.
 const EVENTS: &str = "MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange";
+const ANNOTATION_EVENTS: &str = "MailboxMetadataChange ServerMetadataChange";
 
 /// What a session is told unasked, from its first NOTIFY on.
 pub(super) struct Notices<M: Shelf> {
@@ -80,6 +87,17 @@ struct Book<M: Shelf> {
     rang: bool,
     /// What the client was told of each folder.
     known: BTreeMap<FolderId, Known>,
+    /// Annotations as they were last; `None` when nobody wants to hear of them.
+    notes: Option<Notes>,
+}
+
+/// What a session has just changed itself: it is no news to it (RFC 5465 §5).
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// Names of mailboxes.
+    names: Vec<String>,
+    /// A mailbox, empty for the server, and its annotations.
+    annotated: Option<(String, Vec<String>)>,
 }
 
 /// A folder as the client was told of it.
@@ -104,6 +122,7 @@ struct Wanted {
     flags: bool,
     names: bool,
     subscriptions: bool,
+    annotations: bool,
 }
 
 /// When news are told.
@@ -124,7 +143,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             // RFC 5465 §3.1: no event of any kind, the selected mailbox's included.
             None => Notify { status: false, groups: Vec::new() },
         };
-        let selected = check(&wish.groups)?;
+        let selected = check(&wish.groups, self.offer.has(Feature::Metadata))?;
         // RFC 5465 §3.1: a successful NOTIFY SET implies a NOOP, and what has gathered is told
         // whatever is wanted from now on. The tagged line comes after it.
         let before = self.notices.take();
@@ -181,7 +200,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
     pub(super) async fn tell_news(
         &mut self,
         moment: Moment,
-        own_names: &[String],
+        own: &Own,
     ) -> Result<(), Halt> {
         let Self { desk, line, state, notices, .. } = self;
         if let State::Selected(_, view) = state {
@@ -207,11 +226,11 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
                 }
             }
         }
-        self.tell_others(own_names).await
+        self.tell_others(own).await
     }
 
     /// News of mailboxes that are not selected.
-    async fn tell_others(&mut self, own_names: &[String]) -> Result<(), Halt> {
+    async fn tell_others(&mut self, own: &Own) -> Result<(), Halt> {
         let (condstore, dialect) = (self.knows_modseq(), self.line.dialect);
         let shown = self.selected().ok().map(|view| (view.shelf.id(), view.folder));
         let Self { line, notices, .. } = self;
@@ -222,18 +241,35 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
                 continue;
             }
             let now = book.read().await?;
+            let noted = book.read_notes().await?;
             // Not before it was read: what cannot be read now is tried again at the next bell.
             book.rang = false;
             let before = std::mem::replace(&mut book.known, now);
             // What is above and below goes with it: parents are made, children are renamed.
             let is_own = |name: &str| {
-                own_names.iter().any(|own| is_or_is_below(own, name) || is_below(name, own))
+                own.names.iter().any(|own| is_or_is_below(own, name) || is_below(name, own))
             };
             for line_of in names_changed(book, &before, |known| wanted(groups, book, known)) {
                 if !is_own(&line_of.name) {
                     line_of.write(line.out(), dialect);
                     line.relieve().await?;
                 }
+            }
+            for (folder, mut entries) in noted {
+                let name = match book.known.get(&folder) {
+                    Some(known) if known.readable => {
+                        wanted(groups, book, known).annotations.then(|| book.name_of(known))
+                    }
+                    // RFC 5465 §5.7: the server's are those of the mailbox without a name.
+                    None if folder == EVERY_FOLDER => {
+                        (book.is_own() && wants_of_server(groups)).then(String::new)
+                    }
+                    _ => None,
+                };
+                let Some(name) = name else { continue };
+                entries.retain(|entry| !own.has_annotated(&name, entry));
+                write_annotated(line.out(), dialect, &name, &entries);
+                line.relieve().await?;
             }
             for (id, known) in &book.known {
                 let Some(old) = before.get(id).filter(|old| old.readable) else { continue };
@@ -276,6 +312,12 @@ impl<M: Shelf> Notices<M> {
                 self.books.push(Book::open(other.shelf, prefix).await?);
             }
         }
+        if self.groups.iter().flat_map(|group| &group.events).any(is_of_annotations) {
+            for book in &mut self.books {
+                book.notes = Some(Notes::new());
+                book.read_notes().await?;
+            }
+        }
         let folders: usize = self.books.iter().map(|book| book.known.len()).sum();
         if folders > limits::IMAP_NOTIFY_FOLDERS_MAX {
             return Err(Answer::no("NOTIFICATIONOVERFLOW", "Too many mailboxes to watch").into());
@@ -292,7 +334,7 @@ impl<M: Shelf> Book<M> {
     async fn open(shelf: M, prefix: String) -> Result<Self, MailboxError> {
         // The bell first: what happens while the folders are read rings it.
         let bell = shelf.watch();
-        let mut book = Self { shelf, prefix, bell, rang: false, known: BTreeMap::new() };
+        let mut book = Self { shelf, prefix, bell, rang: false, known: BTreeMap::new(), notes: None };
         book.known = book.read().await?;
         Ok(book)
     }
@@ -307,6 +349,39 @@ impl<M: Shelf> Book<M> {
             }
         }
         Ok(known)
+    }
+
+    /// Names of annotations that are others than when they were last read, folder by folder. Only
+    /// rows that were written since are opened.
+    async fn read_notes(&mut self) -> Result<Vec<(FolderId, Vec<String>)>, MailboxError> {
+        let Some(notes) = &mut self.notes else { return Ok(Vec::new()) };
+        let marks = self.shelf.annotation_marks().await?;
+        let places: BTreeSet<Place> = notes.keys().chain(marks.keys()).copied().collect();
+        let mut changed: BTreeMap<FolderId, Vec<String>> = BTreeMap::new();
+        for place in places {
+            let mark = marks.get(&place).copied();
+            if notes.get(&place).map(|note| note.mark) == mark {
+                continue;
+            }
+            let (folder, scope) = place;
+            let entries: BTreeMap<String, u64> = match mark {
+                None => BTreeMap::new(),
+                Some(_) => {
+                    let now = self.shelf.annotations(folder, scope).await?;
+                    now.iter().map(|(name, value)| (name.clone(), hash(value))).collect()
+                }
+            };
+            let before = notes.remove(&place).map(|note| note.entries).unwrap_or_default();
+            let names: BTreeSet<&String> = before.keys().chain(entries.keys()).collect();
+            let others = names.into_iter().filter(|name| before.get(*name) != entries.get(*name));
+            let prefix = metadata::prefix(scope);
+            changed.entry(folder).or_default().extend(others.map(|name| format!("{prefix}{name}")));
+            if let Some(mark) = mark {
+                notes.insert(place, Note { mark, entries });
+            }
+        }
+        changed.retain(|_, entries| !entries.is_empty());
+        Ok(changed.into_iter().collect())
     }
 
     /// True when the mailbox has changed since it was read.
@@ -351,6 +426,45 @@ impl Known {
     }
 }
 
+/// Where annotations lie.
+type Place = (FolderId, Scope);
+/// Annotations by their place.
+type Notes = BTreeMap<Place, Note>;
+
+/// The annotations of one place, as far as it takes to see that they have changed.
+#[derive(Debug)]
+struct Note {
+    /// Of all of them as they lie there, sealed.
+    mark: u64,
+    /// Of each value.
+    entries: BTreeMap<String, u64>,
+}
+
+fn hash(octets: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(octets);
+    hasher.finish()
+}
+
+impl Own {
+    /// What a command changes.
+    pub(super) fn of(body: &Body) -> Self {
+        let annotated = match body {
+            Body::SetMetadata { mailbox, entries } => {
+                let name = mailbox.as_ref().map(|mailbox| mailbox.as_str().to_owned());
+                let entries = entries.iter().map(|(entry, _)| entry.to_ascii_lowercase());
+                Some((name.unwrap_or_default(), entries.collect()))
+            }
+            _ => None,
+        };
+        Self { names: names_of(body), annotated }
+    }
+
+    fn has_annotated(&self, name: &str, entry: &String) -> bool {
+        self.annotated.as_ref().is_some_and(|(own, entries)| own == name && entries.contains(entry))
+    }
+}
+
 /// Of the selected mailbox and of all others.
 struct Bells<'a, M: Shelf> {
     view: Option<&'a mut M::Bell>,
@@ -381,7 +495,7 @@ impl<M: Shelf> Bell for Bells<'_, M> {
 }
 
 /// What the rules of RFC 5465 §5 and §6.1 leave of a wish for the selected mailbox.
-fn check(groups: &[EventGroup]) -> Result<Selected, Halt> {
+fn check(groups: &[EventGroup], has_annotations: bool) -> Result<Selected, Halt> {
     let mut selected = None;
     for group in groups {
         let has = |wanted: fn(&NotifyEvent) -> bool| group.events.iter().any(wanted);
@@ -392,9 +506,17 @@ fn check(groups: &[EventGroup]) -> Result<Selected, Halt> {
         if new != expunge || (marks && !new) {
             return Err(Answer::bad("MessageNew and MessageExpunge come together").into());
         }
+        let is_unknown = |event: &NotifyEvent| match event {
+            NotifyEvent::AnnotationChange => true,
+            event => is_of_annotations(event) && !has_annotations,
+        };
         if group.events.iter().any(is_unknown) {
             let refused = Answer::no("BADEVENT", "An event is not known here");
-            return Err(refused.code(format!("BADEVENT ({EVENTS})")).into());
+            let known = match has_annotations {
+                true => format!("BADEVENT ({EVENTS} {ANNOTATION_EVENTS})"),
+                false => format!("BADEVENT ({EVENTS})"),
+            };
+            return Err(refused.code(known).into());
         }
         if !is_selected(&group.mailboxes) {
             let items = |event: &NotifyEvent| match event {
@@ -437,13 +559,13 @@ fn is_of_messages(event: &NotifyEvent) -> bool {
     )
 }
 
-fn is_unknown(event: &NotifyEvent) -> bool {
-    matches!(
-        event,
-        NotifyEvent::AnnotationChange
-            | NotifyEvent::MailboxMetadataChange
-            | NotifyEvent::ServerMetadataChange
-    )
+fn is_of_annotations(event: &NotifyEvent) -> bool {
+    matches!(event, NotifyEvent::MailboxMetadataChange | NotifyEvent::ServerMetadataChange)
+}
+
+fn wants_of_server(groups: &[EventGroup]) -> bool {
+    let mut events = groups.iter().flat_map(|group| &group.events);
+    events.any(|event| *event == NotifyEvent::ServerMetadataChange)
 }
 
 /// What all groups together want of a folder that is not selected.
@@ -468,6 +590,7 @@ fn wanted<M: Shelf>(groups: &[EventGroup], book: &Book<M>, known: &Known) -> Wan
                 NotifyEvent::FlagChange => wanted.flags = true,
                 NotifyEvent::MailboxName => wanted.names = true,
                 NotifyEvent::SubscriptionChange => wanted.subscriptions = true,
+                NotifyEvent::MailboxMetadataChange => wanted.annotations = true,
                 _ => {}
             }
         }
@@ -621,6 +744,23 @@ fn write_status(out: &mut Vec<u8>, dialect: Dialect, name: &str, known: &Known, 
     out.extend_from_slice(b")\r\n");
 }
 
+/// RFC 5465 §5.6, RFC 5464 §4.4.2: which annotations have changed, not what they say.
+fn write_annotated(out: &mut Vec<u8>, dialect: Dialect, name: &str, entries: &[String]) {
+    if entries.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b"* METADATA ");
+    dialect.write_name(out, name);
+    for entry in entries {
+        out.push(b' ');
+        match entry.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"/-_.".contains(&octet)) {
+            true => out.extend_from_slice(entry.as_bytes()),
+            false => write::string(out, entry.as_bytes()),
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 fn write_no_access(out: &mut Vec<u8>, dialect: Dialect, name: &str) {
     write::text(out, format_args!("* LIST (\\NoAccess) \"{DELIMITER}\" "));
     dialect.write_name(out, name);
@@ -656,7 +796,7 @@ async fn tell_new<D: Desk, S: Stream>(
 }
 
 /// The names that a command changes.
-pub(super) fn names_of(body: &Body) -> Vec<String> {
+fn names_of(body: &Body) -> Vec<String> {
     let names: &[&MailboxName] = match body {
         Body::Create { mailbox, .. }
         | Body::Delete(mailbox)

@@ -6,6 +6,7 @@ use crate::flow::login::conversation::Channel;
 use crate::flow::login::live::Seat;
 use crate::proto::imap::command::Body;
 use crate::proto::imap::command::Command;
+use crate::proto::imap::command::StatusItem;
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::feature::Feature;
 use crate::proto::imap::reader::Next;
@@ -26,9 +27,9 @@ use crate::server::imap::line::Stream;
 use crate::server::imap::messages;
 use crate::server::imap::messages::Transfer;
 use crate::server::imap::metadata;
-use crate::server::imap::notify;
 use crate::server::imap::notify::Moment;
 use crate::server::imap::notify::Notices;
+use crate::server::imap::notify::Own;
 use crate::server::imap::quota;
 use crate::server::imap::rights;
 use crate::server::imap::search;
@@ -135,11 +136,11 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     }
 
     /// Serves until the connection ends or becomes TLS.
-    pub(super) async fn run(mut self) -> Ending<S> {
+    pub(super) async fn run(mut self: Box<Self>) -> Ending<S> {
         loop {
             let way = match self.wait(Moment::Between).await {
                 Ok(Event::Step(step)) => self.take(step).await,
-                Ok(Event::Rung) => match self.tell_news(Moment::Between, &[]).await {
+                Ok(Event::Rung) => match self.tell_news(Moment::Between, &Own::default()).await {
                     // What cannot be read now is told later.
                     Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
                     Err(Halt::Gone(gone)) => Err(gone),
@@ -212,12 +213,17 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
             refusal.write(self.line.out(), Some(&tag));
             return Ok(self.after_bad());
         }
+        if self.line.dialect.rev2 && asks_recent(&body) {
+            // RFC 9051 §6.3.11: there is no such item any more.
+            Answer::bad("unknown STATUS item").write(self.line.out(), Some(&tag));
+            return Ok(self.after_bad());
+        }
         // Each letter has a deadline, and there may be a million of them.
         let is_bounded = !matches!(body, Body::Fetch(_));
         self.line.obey(&tag, is_bounded);
         self.notice_condstore(&body);
         let numbers = numbers_after(&body);
-        let own_names = notify::names_of(&body);
+        let own = Own::of(&body);
         // What a command needs lies in a box of its own: sessions that wait, in IDLE too, are
         // thousands, and each would hold room for the largest command.
         let done = match body {
@@ -239,7 +245,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
             Ok(answer) if !answer.is_bad() => {
-                self.tell_news(Moment::Command(numbers), &own_names).await
+                self.tell_news(Moment::Command(numbers), &own).await
             }
             _ => Ok(()),
         };
@@ -423,6 +429,16 @@ fn numbers_after(body: &Body) -> Numbers {
         }
         _ => Numbers::MayChange,
     }
+}
+
+/// True when a STATUS asks for RECENT, which IMAP4rev2 has not (RFC 9051 appendix E).
+fn asks_recent(body: &Body) -> bool {
+    let items = match body {
+        Body::Status { items, .. } => items.as_slice(),
+        Body::List(list) => list.returns.as_ref().map_or(&[][..], |returns| &returns.status),
+        _ => &[],
+    };
+    items.contains(&StatusItem::Recent)
 }
 
 pub(super) fn log_in_first() -> Halt {

@@ -1,5 +1,6 @@
 //! What a session asks of the flow: one narrow trait for the office and one for an open
 //! mailbox, so that sessions can be tested over memory.
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -246,6 +247,9 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         scope: Scope,
     ) -> impl Future<Output = Result<Annotations, MailboxError>> + Send;
+    fn annotation_marks(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<(FolderId, Scope), u64>, MailboxError>> + Send;
     fn annotate(
         &self,
         folder: FolderId,
@@ -519,6 +523,9 @@ impl Shelf for OpenMailbox {
         scope: Scope,
     ) -> Result<Annotations, MailboxError> {
         self.annotations(folder, scope).await
+    }
+    async fn annotation_marks(&self) -> Result<BTreeMap<(FolderId, Scope), u64>, MailboxError> {
+        self.annotation_marks().await
     }
     async fn annotate(
         &self,

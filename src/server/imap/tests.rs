@@ -170,7 +170,7 @@ impl House {
         tokio::spawn(async move {
             let line = Line::new(far, stop, desk.times());
             let count = |_: bool| {};
-            let mut session = Session::new(&*desk, line, safety, None, &count);
+            let mut session = Box::new(Session::new(&*desk, line, safety, None, &count));
             session.greet();
             if let Ending::StartTls(mut stream) = session.run().await {
                 let _ = stream.write_all(b"<TLS>").await;

@@ -156,6 +156,14 @@ impl OpenMailbox {
             let mut sealed = self.next_moved(from, &mut rest).await?;
             let unmarked = sealed.clone();
             seen.extend(self.take_marks(to, &mut sealed).await?);
+            if self.own_seen_of().is_some() {
+                // Who moves letters within a mailbox marks them for nobody: the owner's mark
+                // stays, and each reader's is carried along below.
+                seen.clear();
+                for ((entry, _), (before, _)) in sealed.iter_mut().zip(&unmarked) {
+                    entry.flags.seen = before.flags.seen;
+                }
+            }
             let moved = self.change(|head, batch| {
                 // First gone, then placed: a move within one folder gives new UIDs.
                 self.take_away(from, unmarked.iter().map(|(entry, _)| entry), head, batch)?;
@@ -165,6 +173,7 @@ impl OpenMailbox {
             uid_validity = validity;
             pairs.extend(more);
         }
+        self.carry_marks(from, to, &pairs).await;
         drop(gate);
         let placed = (uid_validity, pairs);
         self.mark_placed(to, new_numbers(&placed, &seen)).await;
@@ -279,6 +288,7 @@ impl OpenMailbox {
             let clear = own.open_index(&context, &summary).ok();
             let clear = clear.as_ref().map_or(&[][..], |clear| clear.expose());
             entry.thread = ids::thread(theirs, clear, &entry.blob);
+            entry.named = target.named(clear);
             let summary = match clear.is_empty() {
                 true => Vec::new(),
                 false => theirs.seal_index(&context, clear),

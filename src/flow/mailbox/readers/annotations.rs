@@ -1,6 +1,8 @@
 //! Annotations of folders and of the mailbox itself (RFC 5464): small texts that mail programs keep
 //! for all readers (`/shared`) or for one (`/private`). Sealed, for they may say anything.
 use std::collections::BTreeMap;
+use std::hash::DefaultHasher;
+use std::hash::Hasher;
 
 use crate::domain::folder::FolderId;
 use crate::domain::limits;
@@ -8,6 +10,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::rows;
+use crate::infra::store;
 
 /// What does not fit: a value.
 pub const VALUE_TOO_LONG: &str = "octets of an annotation";
@@ -15,7 +18,7 @@ pub const VALUE_TOO_LONG: &str = "octets of an annotation";
 pub const TOO_MANY: &str = "annotations";
 
 /// Whose annotations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Everybody's who may see the folder.
     Shared,
@@ -43,6 +46,32 @@ impl OpenMailbox {
             tracing::error!(folder = folder.0, "annotations are damaged; they are gone");
             Annotations::new()
         }))
+    }
+
+    /// For each place with annotations that whoever opened the mailbox may have, a number that is
+    /// another one after every change. Nothing is opened.
+    pub async fn annotation_marks(&self) -> Result<BTreeMap<(FolderId, Scope), u64>, MailboxError> {
+        let own = self.whose(Scope::Private);
+        let mut marks = BTreeMap::new();
+        let mut range = store::prefix(&rows::annotations_prefix(&self.slot.id));
+        loop {
+            let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
+            for (key, row) in &page.rows {
+                let Some((folder, who)) = rows::annotated(key) else { continue };
+                let scope = match who {
+                    NOBODY => Scope::Shared,
+                    who if who == own => Scope::Private,
+                    _ => continue,
+                };
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&row.value);
+                marks.insert((folder, scope), hasher.finish());
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+                _ => return Ok(marks),
+            }
+        }
     }
 
     /// Sets annotations, or removes those without a value; all or nothing, durably.

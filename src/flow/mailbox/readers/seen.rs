@@ -6,6 +6,7 @@
 //! to this reader and to nobody else. A row of a message that is gone does no harm, because
 //! numbers never come back; it goes when its chunk is written again.
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::btree_map;
 use std::ops::RangeInclusive;
@@ -33,6 +34,7 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::contents::Contents;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
+use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::SEEN_CHUNK as CHUNK;
 use crate::infra::store;
 
@@ -194,6 +196,67 @@ impl OpenMailbox {
             if let Err(error) = self.mark_seen(folder, some).await {
                 tracing::warn!(mailbox = ?self.id(), %error, "what was filed stays unread");
                 return;
+            }
+        }
+    }
+
+    /// What each reader had seen of messages that were moved within the mailbox, they have seen at
+    /// the new place as well. The gate is held. The messages lie there already: a mark that cannot
+    /// be written is left out, and somebody finds a letter unread that they knew.
+    pub(in crate::flow::mailbox) async fn carry_marks(
+        &self,
+        from: FolderId,
+        to: FolderId,
+        pairs: &[(Uid, Uid)],
+    ) {
+        if self.shelf.rules.shared_seen || pairs.is_empty() {
+            return;
+        }
+        if let Err(error) = self.carry_all_marks(from, to, pairs).await {
+            tracing::warn!(mailbox = ?self.id(), %error, "what was moved is unread for some");
+        }
+    }
+
+    async fn carry_all_marks(
+        &self,
+        from: FolderId,
+        to: FolderId,
+        pairs: &[(Uid, Uid)],
+    ) -> Result<(), MailboxError> {
+        for reader in self.readers_with_marks(from).await? {
+            let mut wanted = Vec::new();
+            for some in pairs.chunks(CHUNK as usize) {
+                let (Some(first), Some(last)) = (some.first(), some.last()) else { continue };
+                let marks = self.marks(reader, from, first.0.0..=last.0.0).await?;
+                let is_seen = |uid: &Uid| marks.get(&uid.0).is_some_and(|mark| mark.seen);
+                wanted.extend(some.iter().filter(|(old, _)| is_seen(old)).map(|(_, new)| *new));
+            }
+            // In their name, for what they did themselves.
+            let named = Reader { id: reader, address: String::new() };
+            let theirs = Self { reader: Some(Arc::new(named)), ..self.clone() };
+            for some in wanted.chunks(CHUNK as usize) {
+                let some: Vec<(Uid, bool)> = some.iter().map(|uid| (*uid, true)).collect();
+                theirs.mark_seen(to, &some).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has marked something in a folder.
+    async fn readers_with_marks(
+        &self,
+        folder: FolderId,
+    ) -> Result<BTreeSet<MailboxId>, MailboxError> {
+        let mut readers = BTreeSet::new();
+        let mut range = store::prefix(&rows::seen_prefix(&self.slot.id));
+        loop {
+            let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
+            let of_folder =
+                page.rows.iter().filter(|(key, _)| rows::seen_folder(key) == Some(folder));
+            readers.extend(of_folder.filter_map(|(key, _)| rows::seen_reader(&self.slot.id, key)));
+            match page.rows.last() {
+                Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+                _ => return Ok(readers),
             }
         }
     }
