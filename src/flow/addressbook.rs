@@ -310,7 +310,7 @@ fn rank(office: &Office, cards: &mut [Card]) {
         card.answers = office.addressbook.correspondents.letters(&key) > 0;
     }
     cards.sort_by_cached_key(|card| {
-        let is_near = departments.iter().any(|department| *department == card.department);
+        let is_near = departments.contains(&card.department);
         let letters = match card.answers {
             true => office.addressbook.correspondents.letters(&key(office, &card.address)),
             false => 0,

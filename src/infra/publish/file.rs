@@ -116,7 +116,7 @@ impl Publisher for FilePublisher {
 /// `made` is the moment in RFC 3339.
 fn write(folder: &Path, made: &str, changes: &[(Record, Change)]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut text = String::from(COLUMNS.join("|"));
+    let mut text = COLUMNS.join("|");
     text.push('\n');
     for (record, change) in changes {
         text.push_str(&row(record, *change).join("|"));

@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element.
-    pub fn next(&mut self) -> Result<(u8, &'a [u8]), BadBer> {
+    pub fn element(&mut self) -> Result<(u8, &'a [u8]), BadBer> {
         let Some(Head { tag, octets, length }) = head(self.0)? else {
             return Err(BadBer("an element is cut off"));
         };
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
 
     /// The content of the next element, which must have this tag.
     pub fn expect(&mut self, wanted: u8) -> Result<&'a [u8], BadBer> {
-        match self.next()? {
+        match self.element()? {
             (tag, content) if tag == wanted => Ok(content),
             _ => Err(BadBer("an element of another kind was expected")),
         }
@@ -278,7 +278,7 @@ mod tests {
         fn no_octets_make_it_panic(octets in proptest::collection::vec(0_u8.., 0..64)) {
             let _ = message_octets(&octets, 1_000);
             let mut reader = Reader::new(&octets);
-            while !reader.is_empty() && reader.next().is_ok() {}
+            while !reader.is_empty() && reader.element().is_ok() {}
             let _ = Reader::new(&octets).number();
         }
     }

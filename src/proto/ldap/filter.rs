@@ -218,7 +218,7 @@ fn read(reader: &mut Reader<'_>, depth: usize, terms: &mut usize) -> Result<Filt
     if depth > limits::LDAP_FILTER_DEPTH_MAX {
         return Err(BadBer("the filter is nested too deeply"));
     }
-    let (tag, content) = reader.next()?;
+    let (tag, content) = reader.element()?;
     let mut inside = Reader::new(content);
     let filter = match tag {
         0xa0 | 0xa1 => {
@@ -279,7 +279,7 @@ fn substrings(inside: &mut Reader<'_>, terms: &mut usize) -> Result<Filter, BadB
         if *terms > limits::LDAP_FILTER_TERMS_MAX {
             return Err(BadBer("the filter has too many terms"));
         }
-        let (tag, content) = parts.next()?;
+        let (tag, content) = parts.element()?;
         let part = value(content);
         is_text &= part.is_some();
         let part = part.unwrap_or_default();

@@ -132,7 +132,7 @@ impl Request {
         if id == 0 {
             return Err(BadBer("a request without a number"));
         }
-        let (tag, content) = inside.next()?;
+        let (tag, content) = inside.element()?;
         let operation = operation(tag, content)?;
         let controls = match inside.optional(0xa0)? {
             Some(controls) => read_controls(controls)?,
@@ -149,7 +149,7 @@ fn operation(tag: u8, content: &[u8]) -> Result<Operation, BadBer> {
         0x60 => {
             let version = inside.number()?;
             let name = inside.text()?.to_owned();
-            let credentials = match inside.next()? {
+            let credentials = match inside.element()? {
                 (0x80, password) => {
                     let password = std::str::from_utf8(password).ok();
                     Credentials::Simple(password.map(|text| Secret::new(text.to_owned())))
@@ -260,7 +260,7 @@ mod tests {
             writer.number(INTEGER, 100).number(INTEGER, 5).octets(BOOLEAN, &[0]);
             let filter = written("(sn=a*)");
             let mut reader = Reader::new(&filter);
-            let (tag, content) = reader.next().unwrap();
+            let (tag, content) = reader.element().unwrap();
             writer.octets(tag, content);
             writer.nested(SEQUENCE, |writer| {
                 writer.octets(OCTETS, b"mail");

@@ -78,7 +78,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// What is there.
-    Status(Status),
+    Status(Box<Status>),
     /// What was imported.
     Imported(Vec<ImportRow>),
     /// Mailboxes, the best first.
@@ -271,7 +271,7 @@ pub(super) async fn handle(
     caller: &Caller,
 ) -> Result<Answer, String> {
     match request {
-        Request::Status {} => status(office).await.map(Answer::Status),
+        Request::Status {} => status(office).await.map(Box::new).map(Answer::Status),
         Request::Import { file, any_size } => {
             let shown = file.display().to_string();
             let outcome = directory::import(office, file, any_size).await;

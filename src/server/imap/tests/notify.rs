@@ -189,6 +189,5 @@ async fn a_session_that_waits_takes_a_few_kilobytes() {
     let session = Box::new(Session::new(&*house.desk, line, Safety::Tls, None, &count));
     let kept = size_of_val(&*session);
     let task = size_of_val(&session.run());
-    println!("session {kept}, task {task}");
     assert!(kept + task < 4_096, "{kept} and {task} octets");
 }
