@@ -27,6 +27,8 @@ use crate::infra::store::row;
 
 /// Rows `Af/<mailbox id>` -> sealed factors.
 const FACTORS: &[u8] = b"Af/";
+/// Rows `Ag/<keyed digest of a name>` -> the last time step of an administrator, sealed.
+const ADMINISTRATORS: &[u8] = b"Ag/";
 const FORMAT: u8 = 1;
 /// Octets of a one-time code's secret (RFC 4226 §4 recommends 160 bits).
 const SECRET_OCTETS: usize = 20;
@@ -188,7 +190,8 @@ impl Factors {
     }
 
     /// Turns one-time codes on, when `code` shows that the authenticator has the secret. False,
-    /// and nothing stored, when it does not. The code is used up.
+    /// and nothing stored, when it does not, or when the mailbox has a second factor already: a
+    /// stranger's secret would take its place. The code is used up.
     ///
     /// # Errors
     /// [`DirectoryError`] when the store does not answer.
@@ -201,6 +204,9 @@ impl Factors {
         let now = self.clock.now();
         let Some(step) = step_of(secret.expose(), code, now) else { return Ok(false) };
         self.change(mailbox, |row| {
+            if row.totp.is_some() || !row.passkeys.is_empty() {
+                return None;
+            }
             row.totp = Some(TotpRow {
                 secret: Zeroizing::new(secret.expose().clone()),
                 since: now.as_millis(),
@@ -380,6 +386,56 @@ impl Factors {
         let mut batch = Batch::new();
         batch.delete(key(mailbox));
         self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    }
+
+    /// [`Factors::clear`] by an administrator: `along`, the journal's line, is committed with it.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn reset(&self, mailbox: &MailboxId, along: &Batch) -> Result<(), DirectoryError> {
+        let mut batch = Batch::new();
+        batch.delete(key(mailbox));
+        batch.extend(along.clone());
+        self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    }
+
+    /// True when no code of this time step or a later one was taken from this administrator of
+    /// the dashboard; it is taken now, and durably. Their secrets lie in a file, not here.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn take_administrators_step(
+        &self,
+        administrator: &str,
+        step: u64,
+    ) -> Result<bool, DirectoryError> {
+        let digest = self.desk.digest(b"administrator/", administrator.as_bytes());
+        let key = [ADMINISTRATORS, digest.as_slice()].concat();
+        let failed = |error: store::StoreError| DirectoryError::Store(error.to_string());
+        for _ in 0..ATTEMPTS_MAX {
+            let mut batch = Batch::new();
+            match self.store.get(&key).await.map_err(failed)? {
+                Some(stored) => {
+                    let damaged = || DirectoryError::Damaged("an administrator's step".to_owned());
+                    let clear = self.desk.open(&key, &stored.value).ok_or_else(damaged)?;
+                    let used: u64 = row::decode(FORMAT, clear.expose()).ok_or_else(damaged)?;
+                    if step <= used {
+                        return Ok(false);
+                    }
+                    batch.require_at(key.clone(), stored.version);
+                }
+                None => {
+                    batch.require_absent(key.clone());
+                }
+            }
+            batch.put(key.clone(), self.desk.seal(&key, &row::encode(FORMAT, &step)));
+            match self.store.commit(batch).await {
+                Ok(()) => return Ok(true),
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(DirectoryError::Store(error.to_string())),
+            }
+        }
+        Err(DirectoryError::Busy)
     }
 
     fn recovery_digest(&self, mailbox: &MailboxId, code: &str) -> Option<[u8; 32]> {

@@ -132,3 +132,34 @@ async fn passkeys_are_named_bounded_and_remember_their_last_use() {
     factors.clear(&MAILBOX).await.unwrap();
     assert_eq!(factors.overview(&MAILBOX).await.unwrap(), Overview::default());
 }
+
+#[tokio::test]
+async fn a_strangers_secret_takes_the_place_of_no_other() {
+    let Case { factors, clock, .. } = case();
+    let own = factors.propose_totp("test", "claire").unwrap();
+    let strangers = factors.propose_totp("test", "claire").unwrap();
+    // Both show a right code for their own secret at the same moment; one of them is enrolled.
+    let (first, other) =
+        (code(&own.secret, clock.now()), code(&strangers.secret, clock.now()));
+    assert!(factors.confirm_totp(&MAILBOX, &own.secret, &first).await.unwrap());
+    assert!(!factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap());
+    clock.set(clock.now().after(std::time::Duration::from_secs(30)));
+    let other = code(&strangers.secret, clock.now());
+    assert!(!factors.check_totp(&MAILBOX, &other).await.unwrap());
+    let next = code(&own.secret, clock.now());
+    assert!(factors.check_totp(&MAILBOX, &next).await.unwrap(), "the owner's still counts");
+    factors.reset(&MAILBOX, &Batch::new()).await.unwrap();
+    assert!(factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap(), "lost");
+}
+
+#[tokio::test]
+async fn an_administrators_code_counts_once_even_after_a_restart() {
+    let Case { factors, clock, store } = case();
+    assert!(factors.take_administrators_step("marie", 10).await.unwrap());
+    assert!(!factors.take_administrators_step("marie", 10).await.unwrap(), "a replay");
+    assert!(!factors.take_administrators_step("marie", 9).await.unwrap(), "an older one");
+    assert!(factors.take_administrators_step("paul", 10).await.unwrap(), "somebody else");
+    let again = Factors::new(Arc::clone(&store) as _, Arc::new(NoKeys), Arc::clone(&clock) as _);
+    assert!(!again.take_administrators_step("marie", 10).await.unwrap(), "after a restart");
+    assert!(again.take_administrators_step("marie", 11).await.unwrap());
+}
