@@ -1,4 +1,4 @@
-//! Second factors of a mailbox's pages: one-time codes, passkeys, recovery codes.
+//! Second factors of a mailbox's pages: one-time codes and recovery codes.
 //!
 //! All of a mailbox's factors are one sealed row, so that each use is one commit at the version
 //! that was read: of two pages that show the same code at the same moment, one comes in.
@@ -47,8 +47,6 @@ pub struct Factors {
 pub struct Overview {
     /// One-time codes are on since then.
     pub totp_since: Option<Timestamp>,
-    /// Passkeys, oldest first.
-    pub passkeys: Vec<PasskeyLine>,
     /// Recovery codes that are left.
     pub recovery_codes: usize,
 }
@@ -56,30 +54,8 @@ pub struct Overview {
 impl Overview {
     /// True when a second factor is asked for. Recovery codes alone are none.
     pub fn is_set_up(&self) -> bool {
-        self.totp_since.is_some() || !self.passkeys.is_empty()
+        self.totp_since.is_some()
     }
-}
-
-/// One passkey, as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasskeyLine {
-    /// The credential's identifier, as the browser says it.
-    pub id: Vec<u8>,
-    /// What its owner calls it.
-    pub name: String,
-    /// When it was added.
-    pub created: Timestamp,
-    /// When it was last used.
-    pub used: Option<Timestamp>,
-}
-
-/// A passkey with what the page's library needs to check it.
-#[derive(Debug)]
-pub struct Passkey {
-    /// The credential's identifier.
-    pub id: Vec<u8>,
-    /// The library's own form of public key, counter and flags; opaque here.
-    pub credential: Secret<Vec<u8>>,
 }
 
 /// A secret that an authenticator program is about to learn. Nothing is stored yet: that happens
@@ -133,7 +109,6 @@ impl Proposal {
 #[derive(Default, Serialize, Deserialize)]
 struct Row {
     totp: Option<TotpRow>,
-    passkeys: Vec<PasskeyRow>,
     /// Keyed digests; a used one is gone.
     recovery: Vec<[u8; 32]>,
 }
@@ -144,15 +119,6 @@ struct TotpRow {
     since: u64,
     /// The last time step whose code was taken; no code of it or of an older one counts again.
     used_step: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PasskeyRow {
-    id: Vec<u8>,
-    name: String,
-    credential: Vec<u8>,
-    created: u64,
-    used: Option<u64>,
 }
 
 impl Factors {
@@ -168,15 +134,8 @@ impl Factors {
     /// may be let in with a password alone.
     pub async fn overview(&self, mailbox: &MailboxId) -> Result<Overview, DirectoryError> {
         let (row, _) = self.load(mailbox).await?;
-        let line = |passkey: PasskeyRow| PasskeyLine {
-            id: passkey.id,
-            name: passkey.name,
-            created: Timestamp::from_millis(passkey.created),
-            used: passkey.used.map(Timestamp::from_millis),
-        };
         Ok(Overview {
             totp_since: row.totp.map(|totp| Timestamp::from_millis(totp.since)),
-            passkeys: row.passkeys.into_iter().map(line).collect(),
             recovery_codes: row.recovery.len(),
         })
     }
@@ -204,7 +163,7 @@ impl Factors {
         let now = self.clock.now();
         let Some(step) = step_of(secret.expose(), code, now) else { return Ok(false) };
         self.change(mailbox, |row| {
-            if row.totp.is_some() || !row.passkeys.is_empty() {
+            if row.totp.is_some() {
                 return None;
             }
             row.totp = Some(TotpRow {
@@ -243,96 +202,6 @@ impl Factors {
     /// [`DirectoryError`] when the store does not answer.
     pub async fn remove_totp(&self, mailbox: &MailboxId) -> Result<bool, DirectoryError> {
         self.change(mailbox, |row| row.totp.take().map(|_| true)).await
-    }
-
-    /// Keeps a passkey that the page's library has verified. False when the mailbox has it
-    /// already, has as many as it may, or when name or credential are too long.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn add_passkey(
-        &self,
-        mailbox: &MailboxId,
-        name: &str,
-        passkey: &Passkey,
-    ) -> Result<bool, DirectoryError> {
-        let now = self.clock.now();
-        let octets = passkey.credential.expose().len() + passkey.id.len();
-        let name = name.trim();
-        let is_named = (1..=limits::LOGIN_NAME_CHARACTERS_MAX).contains(&name.chars().count())
-            && !name.chars().any(char::is_control);
-        if !is_named || octets > limits::PASSKEY_OCTETS_MAX {
-            return Ok(false);
-        }
-        self.change(mailbox, |row| {
-            let is_there = row.passkeys.iter().any(|one| one.id == passkey.id);
-            if is_there || row.passkeys.len() >= limits::PASSKEYS_MAX {
-                return None;
-            }
-            row.passkeys.push(PasskeyRow {
-                id: passkey.id.clone(),
-                name: name.to_owned(),
-                credential: passkey.credential.expose().clone(),
-                created: now.as_millis(),
-                used: None,
-            });
-            Some(true)
-        })
-        .await
-    }
-
-    /// The passkeys of a mailbox, for the page's library to begin a login with.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn passkeys(&self, mailbox: &MailboxId) -> Result<Vec<Passkey>, DirectoryError> {
-        let (row, _) = self.load(mailbox).await?;
-        let passkey =
-            |one: PasskeyRow| Passkey { id: one.id, credential: Secret::new(one.credential) };
-        Ok(row.passkeys.into_iter().map(passkey).collect())
-    }
-
-    /// A passkey was used: `update` gets its stored form and gives the new one (with the higher
-    /// counter), or `None` when it does not accept what the browser showed. It may run again,
-    /// when another page used the passkey at the same time: a copied counter then does not fit.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn use_passkey(
-        &self,
-        mailbox: &MailboxId,
-        id: &[u8],
-        update: impl Fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Result<bool, DirectoryError> {
-        let now = self.clock.now();
-        self.change(mailbox, |row| {
-            let passkey = row.passkeys.iter_mut().find(|one| one.id == id)?;
-            let credential = update(&passkey.credential)?;
-            if credential.len() + passkey.id.len() > limits::PASSKEY_OCTETS_MAX {
-                return None;
-            }
-            passkey.credential = credential;
-            passkey.used = Some(now.as_millis());
-            Some(true)
-        })
-        .await
-    }
-
-    /// Forgets a passkey. False when there was none of this identifier.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn remove_passkey(
-        &self,
-        mailbox: &MailboxId,
-        id: &[u8],
-    ) -> Result<bool, DirectoryError> {
-        self.change(mailbox, |row| {
-            let place = row.passkeys.iter().position(|one| one.id == id)?;
-            row.passkeys.remove(place);
-            Some(true)
-        })
-        .await
     }
 
     /// New recovery codes, to be shown once. The ones before are void.

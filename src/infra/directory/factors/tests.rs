@@ -102,38 +102,6 @@ async fn a_recovery_code_opens_once_and_only_its_own_mailbox() {
 }
 
 #[tokio::test]
-async fn passkeys_are_named_bounded_and_remember_their_last_use() {
-    let Case { factors, clock, .. } = case();
-    let passkey = |id: u8| Passkey { id: vec![id; 16], credential: Secret::new(vec![id; 100]) };
-    assert!(factors.add_passkey(&MAILBOX, "telephone", &passkey(1)).await.unwrap());
-    assert!(!factors.add_passkey(&MAILBOX, "again", &passkey(1)).await.unwrap());
-    assert!(!factors.add_passkey(&MAILBOX, " ", &passkey(2)).await.unwrap());
-    let large = Passkey { id: vec![3], credential: Secret::new(vec![0; 5_000]) };
-    assert!(!factors.add_passkey(&MAILBOX, "large", &large).await.unwrap());
-
-    let refused = factors.use_passkey(&MAILBOX, &[1; 16], |_| None).await.unwrap();
-    assert!(!refused && factors.overview(&MAILBOX).await.unwrap().passkeys[0].used.is_none());
-    let update = |stored: &[u8]| (stored == [1; 100]).then(|| vec![9; 100]);
-    assert!(factors.use_passkey(&MAILBOX, &[1; 16], update).await.unwrap());
-    assert!(
-        !factors.use_passkey(&MAILBOX, &[1; 16], update).await.unwrap(),
-        "the counter moved on"
-    );
-    let kept = factors.passkeys(&MAILBOX).await.unwrap();
-    assert_eq!(kept[0].credential.expose(), &vec![9; 100]);
-    assert_eq!(factors.overview(&MAILBOX).await.unwrap().passkeys[0].used, Some(clock.now()));
-
-    for id in 2..20 {
-        factors.add_passkey(&MAILBOX, "more", &passkey(id)).await.unwrap();
-    }
-    assert_eq!(factors.passkeys(&MAILBOX).await.unwrap().len(), limits::PASSKEYS_MAX);
-    assert!(factors.remove_passkey(&MAILBOX, &[1; 16]).await.unwrap());
-    assert!(!factors.remove_passkey(&MAILBOX, &[1; 16]).await.unwrap());
-    factors.clear(&MAILBOX).await.unwrap();
-    assert_eq!(factors.overview(&MAILBOX).await.unwrap(), Overview::default());
-}
-
-#[tokio::test]
 async fn a_strangers_secret_takes_the_place_of_no_other() {
     let Case { factors, clock, .. } = case();
     let own = factors.propose_totp("test", "claire").unwrap();

@@ -113,12 +113,7 @@ impl Desk for OfficeDesk {
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
-        let login = self.0.logins.login(visitor, name, password).await?;
-        // They are for programs that can do no better; here they would be a way around.
-        if matches!(login.means, Means::AppPassword(_)) {
-            return Err(Refusal::AuthFailed);
-        }
-        Ok(login.account)
+        Ok(self.0.logins.login(visitor, name, password).await?.account)
     }
 
     async fn factors(&self, account: &Account) -> Result<Overview, Refusal> {
