@@ -10,4 +10,5 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
+mod second;
 mod setup;

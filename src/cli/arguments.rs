@@ -12,6 +12,7 @@ use crate::cli::certs::Certs;
 use crate::cli::directory::Directory;
 use crate::cli::dns::Dns;
 use crate::cli::holders::AppPassword;
+use crate::cli::holders::Factors;
 use crate::cli::holders::Holder;
 use crate::cli::life::Life;
 use crate::cli::publish::Publish;
@@ -23,6 +24,7 @@ use crate::cli::trace::Trace;
 use crate::cli::trust::Trust;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Day;
+use crate::server::web::admin::people;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -243,6 +245,18 @@ Examples:
     /// Passwords for single programs: named, limited, revocable.
     #[command(subcommand)]
     AppPassword(AppPassword),
+    /// Which second factors the mailbox's pages ask for; with --reset, forget lost ones.
+    ///
+    /// Make sure that it is the person who asks: afterwards a password alone opens the page, or
+    /// sets a new factor up.
+    #[command(after_help = REACH, after_long_help = format!("\
+{REACH}
+
+Examples:
+  vaguemestre mailbox factors dr.martin@hopital.mssante.fr
+  vaguemestre mailbox factors dr.martin@hopital.mssante.fr --reset \\
+    --reason \"telephone stolen, called back\""))]
+    Factors(Factors),
     /// Set a new password. What is sealed stays readable: keys do not hang on passwords.
     #[command(after_help = REACH)]
     Passwd {
@@ -286,16 +300,24 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
-    /// Set the password of the administrators' dashboard.
+    /// Set an administrator's password of the dashboard.
     ///
     /// Writes an argon2id hash, mode 600, to the file that `admin.password_file` names (or
-    /// `--file`), whole or not at all. Does not talk to the relay: it reads the file at its next
-    /// start.
+    /// `--file`), whole or not at all. Other administrators' lines stay as they are. Does not talk
+    /// to the relay, which reads the file at each login.
     #[command(after_help = "\
 Examples:
   vaguemestre admin passwd --config /etc/vaguemestre/vaguemestre.toml
+  vaguemestre admin passwd --user marie.martin --generate
+  vaguemestre admin passwd --user marie.martin --remove
   vaguemestre admin passwd --file admin.passwd --generate")]
     Passwd {
+        /// Whose password. Default: the one that `admin.user` names.
+        #[arg(long, value_name = "NAME", value_parser = administrator)]
+        user: Option<String>,
+        /// Take the administrator out of the file, with their one-time secret.
+        #[arg(long, requires = "user", conflicts_with_all = ["generate", "password_stdin"])]
+        remove: bool,
         /// Write here instead of asking the configuration.
         #[arg(long, value_name = "FILE", conflicts_with = "config")]
         file: Option<PathBuf>,
@@ -304,12 +326,15 @@ Examples:
         #[command(flatten)]
         config: ConfigFile,
     },
-    /// Make the secret of the administrators' one-time codes, and show it once.
+    /// Make the secret of an administrator's one-time codes, and show it once.
     ///
-    /// Writes it, mode 600, beside the file of the password (FILE.totp). From then on the
-    /// dashboard asks for a code, unless `login.second_factor` is "off". A secret that was there
-    /// is replaced. Does not talk to the relay, which needs no restart.
+    /// Writes it, mode 600, beside the file of the passwords (FILE.totp). From then on the
+    /// dashboard asks them for a code, unless `login.second_factor` is "off". A secret that was
+    /// there is replaced. Does not talk to the relay, which needs no restart.
     Totp {
+        /// Whose codes. Default: the one that `admin.user` names.
+        #[arg(long, value_name = "NAME", value_parser = administrator)]
+        user: Option<String>,
         #[command(flatten)]
         config: ConfigFile,
         #[command(flatten)]
@@ -412,6 +437,13 @@ impl From<Kind> for MailboxKind {
 
 fn day(text: &str) -> Result<Day, String> {
     Day::parse(text).ok_or_else(|| "a day is written YYYY-MM-DD".to_owned())
+}
+
+fn administrator(text: &str) -> Result<String, String> {
+    match people::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has 1 to 64 characters without spaces and colons".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ use crate::server::control::wire::JournalLine;
 use crate::server::control::wire::MailboxRow;
 use crate::server::control::wire::Response;
 use crate::server::control::wire::StatTable;
+use crate::server::web::admin::people;
 use crate::server::web::admin::totp_file;
 
 /// A relay that has the store open and no control socket yet is starting: so long it may take.
@@ -103,9 +104,14 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Admin(Admin::Journal { last, config, format }) => {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
         }
-        Command::Admin(Admin::Totp { config, format }) => admin_totp(&config, format),
-        Command::Admin(Admin::Passwd { file, password, config }) => {
-            admin_password(file, &config, password)
+        Command::Admin(Admin::Totp { user, config, format }) => admin_totp(user, &config, format),
+        Command::Admin(Admin::Passwd { user, remove, file, password, config }) => {
+            let (file, first) = administrators(file, &config)?;
+            let name = user.unwrap_or_else(|| first.clone());
+            match remove {
+                true => remove_administrator(&file, &name, &first),
+                false => admin_password(&file, &name, &first, password),
+            }
         }
         Command::Demo(demo) => run_demo(demo).await,
         Command::Version { format } => version(format),
@@ -156,6 +162,7 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
         Mailbox::Life(command) => life::run(command).await,
         Mailbox::Holder(command) => holders::holder(command).await,
         Mailbox::AppPassword(command) => holders::app_password(command).await,
+        Mailbox::Factors(command) => holders::factors(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
         Mailbox::Passwd { address, password, config, format } => {
             let file = load(&config.file)?;
@@ -169,37 +176,85 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
     }
 }
 
-fn admin_password(
+/// The file of the administrators, and the name of the first one.
+fn administrators(
     file: Option<PathBuf>,
     config: &ConfigFile,
+) -> Result<(PathBuf, String), Failure> {
+    if let Some(file) = file {
+        return Ok((file, "admin".to_owned()));
+    }
+    let admin = Config::load_before_first_password(&config.file)
+        .map_err(Failure::Configuration)?
+        .admin;
+    let file = admin
+        .password_file
+        .context("the configuration has no admin.password_file; add it, or use --file")?;
+    Ok((file, admin.user))
+}
+
+fn admin_password(
+    file: &Path,
+    name: &str,
+    first: &str,
     source: PasswordSource,
 ) -> Result<(), Failure> {
-    let file = match file {
-        Some(file) => file,
-        None => Config::load_before_first_password(&config.file)
-            .map_err(Failure::Configuration)?
-            .admin
-            .password_file
-            .context("the configuration has no admin.password_file; add it, or use --file")?,
-    };
     let chosen = password::choose(source)?;
-    password::write_hash(&file, &chosen.password)?;
+    let hash = password::hash(&chosen.password)?;
+    let text = password::read_private(file)?;
+    let text = people::with(text.expose(), name, first, Some(&hash));
+    password::write_private(file, &Secret::new(text))?;
     if chosen.made {
         output::print_line(chosen.password.expose())?;
     }
-    output::tell(&format!("{} is written; restart the relay to use it.", file.display()));
+    output::tell(&format!(
+        "{} is written for {name}. A relay that started without this file must start again.",
+        file.display()
+    ));
     Ok(())
 }
 
-fn admin_totp(config: &ConfigFile, format: Format) -> Result<(), Failure> {
+fn remove_administrator(file: &Path, name: &str, first: &str) -> Result<(), Failure> {
+    let text = password::read_private(file)?;
+    if people::find(text.expose(), name, first).is_none() {
+        return Err(anyhow::anyhow!("{} names no administrator {name}", file.display()).into());
+    }
+    let left = people::with(text.expose(), name, first, None);
+    if people::any(&left).is_none() {
+        let last = "this is the last administrator: take admin.password_file out of the \
+                    configuration to close the dashboard";
+        return Err(anyhow::anyhow!(last).into());
+    }
+    password::write_private(file, &Secret::new(left))?;
+    let secrets = totp_file(file);
+    let text = password::read_private(&secrets)?;
+    if people::find(text.expose(), name, first).is_some() {
+        let left = people::with(text.expose(), name, first, None);
+        password::write_private(&secrets, &Secret::new(left))?;
+    }
+    output::tell(&format!(
+        "{name} is taken out of {}. Sessions that are open end when the relay starts again.",
+        file.display()
+    ));
+    Ok(())
+}
+
+fn admin_totp(user: Option<String>, config: &ConfigFile, format: Format) -> Result<(), Failure> {
     let config = load(&config.file)?;
     let file =
         config.admin.password_file.context("the configuration has no admin.password_file")?;
+    let first = config.admin.user;
+    let name = user.unwrap_or_else(|| first.clone());
+    if people::find(password::read_private(&file)?.expose(), &name, &first).is_none() {
+        return Err(anyhow::anyhow!("{} names no administrator {name}", file.display()).into());
+    }
     let file = totp_file(&file);
-    let proposal = Proposal::new(&config.operator.name, &config.admin.user)?;
+    let proposal = Proposal::new(&config.operator.name, &name)?;
     let octets = proposal.secret.expose().iter();
     let secret: String = octets.map(|octet| format!("{octet:02x}")).collect();
-    password::write_private(&file, &Secret::new(secret))?;
+    let text = password::read_private(&file)?;
+    let text = people::with(text.expose(), &name, &first, Some(&secret));
+    password::write_private(&file, &Secret::new(text))?;
     let (secret, address) = (proposal.base32.expose(), proposal.address.expose());
     if format.json {
         output::print_json(&serde_json::json!({ "secret": secret, "address": address }))?;

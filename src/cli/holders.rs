@@ -1,4 +1,5 @@
-//! `vaguemestre mailbox holder` and `mailbox app-password`.
+//! `vaguemestre mailbox holder`, `mailbox app-password` and `mailbox factors`.
+use clap::Args;
 use clap::Subcommand;
 
 use crate::cli::arguments::ConfigFile;
@@ -135,6 +136,34 @@ Examples:
     },
 }
 
+/// `vaguemestre mailbox factors`.
+#[derive(Debug, Args)]
+pub(super) struct Factors {
+    /// The mailbox.
+    #[arg(value_name = "ADDRESS")]
+    mailbox: String,
+    /// Forget them all: telephone and recovery codes are lost.
+    #[arg(long, requires = "reason")]
+    reset: bool,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT", requires = "reset")]
+    reason: Option<String>,
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Asks the relay about second factors and shows its answer.
+pub(super) async fn factors(command: Factors) -> Result<(), Failure> {
+    let Factors { mailbox, reset, reason, config, format } = command;
+    let request = match reason.filter(|_| reset) {
+        Some(reason) => holders::Request::ResetFactors { mailbox, reason },
+        None => holders::Request::Factors { mailbox },
+    };
+    ask(request, &config, format).await
+}
+
 /// Asks the relay about holders and shows its answer.
 pub(super) async fn holder(command: Holder) -> Result<(), Failure> {
     let (request, config, format) = match command {
@@ -191,6 +220,14 @@ fn show(answer: &holders::Answer, format: Format) -> Result<(), Failure> {
             output::print_line(&made.password)?;
             output::tell("It is shown this once; groups and letter case do not matter.");
         }
+        holders::Answer::Factors(line) if format.json => output::print_json(line)?,
+        holders::Answer::Factors(line) => match &line.codes_since {
+            Some(since) => output::print_line(&format!(
+                "{}: one-time codes since {since}; {} recovery codes are left.",
+                line.mailbox, line.recovery_codes
+            ))?,
+            None => output::print_line(&format!("{}: no second factor.", line.mailbox))?,
+        },
         holders::Answer::Holders(lines) if format.json => output::print_json(lines)?,
         holders::Answer::Holders(lines) => {
             let mut table = Table::new(&["Mailbox", "Holder", "Since"]);

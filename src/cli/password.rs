@@ -117,8 +117,8 @@ pub(super) fn generate() -> anyhow::Result<Secret<String>> {
     Ok(Secret::new(password))
 }
 
-/// Writes the hash of `password` to `file`, mode 600, whole or not at all.
-pub(super) fn write_hash(file: &Path, password: &Secret<String>) -> anyhow::Result<()> {
+/// The hash of an administrator's password.
+pub(super) fn hash(password: &Secret<String>) -> anyhow::Result<String> {
     let length = password.expose().chars().count();
     if !(limits::PASSWORD_CHARACTERS_MIN..=limits::PASSWORD_CHARACTERS_MAX).contains(&length) {
         bail!(
@@ -130,10 +130,19 @@ pub(super) fn write_hash(file: &Path, password: &Secret<String>) -> anyhow::Resu
     let hash = Argon2::default()
         .hash_password(password.expose().as_bytes())
         .map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
-    write_private(file, &Secret::new(hash.to_string()))
+    Ok(hash.to_string())
 }
 
-/// Writes one line for its owner alone, whole or not at all.
+/// What a file of lines holds; nothing when there is none yet.
+pub(super) fn read_private(file: &Path) -> anyhow::Result<Secret<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Secret::new(String::new())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Writes lines for their owner alone, whole or not at all.
 pub(super) fn write_private(file: &Path, line: &Secret<String>) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -174,8 +183,11 @@ mod tests {
     fn the_administrators_password_is_kept_as_an_argon2id_hash_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("admin.passwd");
-        write_hash(&file, &Secret::new("first password".to_owned())).unwrap();
-        write_hash(&file, &Secret::new("second password".to_owned())).unwrap();
+        assert!(read_private(&file).unwrap().expose().is_empty());
+        for password in ["first password", "second password"] {
+            let hash = hash(&Secret::new(password.to_owned())).unwrap();
+            write_private(&file, &Secret::new(hash)).unwrap();
+        }
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("$argon2id$"), "{text}");
         let hash = PasswordHash::new(text.trim()).unwrap();

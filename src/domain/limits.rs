@@ -595,7 +595,7 @@ pub const OIDC_LOGIN_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// App passwords of one mailbox: every program of every device of a person, and some forgotten.
 pub const APP_PASSWORDS_MAX: usize = 50;
-/// Characters of the name of an app password or a passkey.
+/// Characters of the name of an app password.
 pub const LOGIN_NAME_CHARACTERS_MAX: usize = 64;
 /// Letters and digits of an app password, five bits each: nobody guesses 100 bits, so that a
 /// keyed hash is enough to keep it.
@@ -613,10 +613,6 @@ pub const LAST_LOGIN_EVERY: Duration = Duration::from_secs(3_600);
 pub const LAST_LOGINS_KEPT: usize = 100_000;
 /// Networks that a mailbox is used from and that are remembered: home, work, telephone, and some.
 pub const USUAL_NETWORKS_MAX: usize = 8;
-/// Passkeys of one mailbox.
-pub const PASSKEYS_MAX: usize = 10;
-/// Octets of one passkey, as the page's library writes it.
-pub const PASSKEY_OCTETS_MAX: usize = 4_096;
 /// Recovery codes that are made together.
 pub const RECOVERY_CODES: usize = 10;
 /// Letters and digits of a recovery code, five bits each: 80 bits, and typed by hand.

@@ -291,7 +291,13 @@ impl Logins {
         let is_page = visitor.entrance == Entrance::Pages;
         // A patient reads and answers on the inbox page, and nowhere else.
         let is_at_home = account.kind != MailboxKind::Citizen || is_page;
-        let may_show = is_page || self.settings.passwords_on_clients || means != Means::Password;
+        // App passwords are for programs that can do no better; on the pages they would be a way
+        // around a second factor.
+        let may_show = match means {
+            Means::AppPassword(_) => !is_page,
+            Means::Password => is_page || self.settings.passwords_on_clients,
+            Means::Token | Means::Certificate => true,
+        };
         // Without an address somebody calls from this machine.
         let is_near = network.zip(visitor.ip).is_none_or(|(network, ip)| network.contains(ip));
         if !is_at_home || !is_near || !may_show || !scope.covers(visitor.entrance.needs()) {

@@ -173,6 +173,8 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/account/login", get(account::login_page).post(account::log_in))
         .route("/account/logout", post(account::log_out))
         .route("/account/session/end", post(account::sessions::end))
+        .route(account::programs::HOME, get(account::programs::list).post(account::programs::add))
+        .route("/account/app-passwords/revoke", post(account::programs::revoke))
         .route(finder::FINDER, get(finder::find))
         .route("/account/second", get(account::second::ask).post(account::second::answer))
         .route("/account/factors", get(account::second::factors))

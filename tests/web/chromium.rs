@@ -2,6 +2,12 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use vaguemestre::domain::login::Scope;
+use vaguemestre::domain::mailbox::MailboxKind;
+use vaguemestre::domain::time::Timestamp;
+use vaguemestre::infra::directory::accounts::app_passwords::AppPassword;
+use vaguemestre::infra::directory::accounts::app_passwords::Use;
+use vaguemestre::infra::directory::factors::Overview;
 
 use super::admin;
 use super::door;
@@ -96,6 +102,102 @@ async fn pages_fit_a_small_screen_and_large_print() {
         browser.log_in("admin", "tableau");
         browser.wait_for("document.querySelector('svg')");
         fits(&mut browser, "/admin?days=30", "document.querySelector('svg')");
+    };
+    tokio::task::spawn_blocking(drive).await.unwrap();
+}
+
+fn program(name: &str, used: bool, until: Option<u64>) -> AppPassword {
+    AppPassword {
+        name: name.to_owned(),
+        scope: Scope { send: used, read: true },
+        network: None,
+        created: Timestamp::from_millis(paper::NOW - 86_400_000 * 40),
+        author: "claire".to_owned(),
+        until: until.map(Timestamp::from_millis),
+        used: used.then(|| Use {
+            at: Timestamp::from_millis(paper::NOW - 3_600_000),
+            ip: Some("2001:db8:85a3::8a2e:370:7334".parse().unwrap()),
+            door: "imap".to_owned(),
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_professionals_and_administrators_fit_a_telephone_in_both_languages() {
+    let paper = Arc::new(Paper::default());
+    *paper.kind.lock().unwrap() = MailboxKind::Personal;
+    *paper.programs.lock().unwrap() = vec![
+        program("Thunderbird du cabinet", true, None),
+        program("téléphone", false, Some(paper::NOW + 86_400_000)),
+        program("un-nom-très-long-sans-espaces-que-quelqu-un-a-collé", true, Some(paper::NOW)),
+    ];
+    let file = admin::password_file();
+    let door = door::open_for(door::ROOMY, &paper, admin::house(&file)).await;
+    let site = format!("https://localhost:{}", door.address.port());
+    let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    std::fs::create_dir_all(&pictures).unwrap();
+
+    let drive = move || {
+        let mut browser = Chromium::open();
+        let look = |browser: &mut Chromium, path: &str| {
+            for lang in ["fr", "en"] {
+                browser.go(&format!("{site}{path}?lang={lang}"));
+                browser.wait_for(&format!(
+                    "location.pathname == '{path}' && document.documentElement.lang == '{lang}'"
+                ));
+                // What a screen reader says: one title, and a name for every field.
+                assert_eq!(browser.value("document.querySelectorAll('h1').length"), 1, "{path}");
+                let fields = "input:not([type=hidden]), select, textarea";
+                let nameless = format!(
+                    "[...document.querySelectorAll('{fields}')]
+                     .filter(f => !f.labels.length && !f.ariaLabel).length"
+                );
+                assert_eq!(browser.value(&nameless), 0, "{path}");
+                assert_eq!(browser.value("document.querySelectorAll('script').length"), 0);
+                for width in [1_000, 320] {
+                    let screen = json!({"width": width, "height": 1_100, "deviceScaleFactor": 1,
+                                        "mobile": false});
+                    browser.call("Emulation.setDeviceMetricsOverride", screen);
+                    let wide = browser.value("document.documentElement.scrollWidth");
+                    let name = path.trim_start_matches('/').replace('/', "-");
+                    browser.photograph(&pictures.join(format!("{name}-{lang}-{width}.png")));
+                    assert!(wide.as_u64().unwrap() <= width, "{path}: {wide} px of {width}");
+                }
+            }
+        };
+        let name = format!("{}@patient.mssante.test", paper::INS);
+        browser.go(&format!("{site}/account/login"));
+        browser.wait_for("document.querySelector('#name')");
+        browser.log_in(&name, paper::PASSWORD);
+        browser.wait_for("location.pathname == '/account'");
+        for path in ["/account", "/account/app-passwords", "/account/factors", "/account/directory"]
+        {
+            look(&mut browser, path);
+        }
+        let codes = Overview {
+            totp_since: Some(Timestamp::from_millis(paper::NOW)),
+            recovery_codes: 9,
+            ..Overview::default()
+        };
+        *paper.factors.lock().unwrap() = codes;
+        browser.value("document.querySelector('.tools form button').click()");
+        browser.wait_for("location.search == '?out=1'");
+        browser.log_in(&name, paper::PASSWORD);
+        browser.wait_for("location.pathname == '/account/second'");
+        look(&mut browser, "/account/second");
+        browser.value(
+            "document.querySelector('#code').value = '123456';
+             document.querySelector('main form button').click()",
+        );
+        browser.wait_for("location.pathname == '/account'");
+        browser.go(&format!("{site}/admin"));
+        browser.wait_for("location.pathname == '/admin/login'");
+        browser.log_in("admin", "tableau");
+        browser.wait_for("location.pathname == '/admin'");
+        look(&mut browser, "/admin/mailboxes");
+        let broken: Vec<_> =
+            browser.complaints.iter().filter(|text| text.contains("Content Security")).collect();
+        assert!(broken.is_empty(), "{broken:?}");
     };
     tokio::task::spawn_blocking(drive).await.unwrap();
 }

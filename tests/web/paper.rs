@@ -1,4 +1,5 @@
 //! A relay made of paper: it keeps what it is given and answers what it is told.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use vaguemestre::domain::folder::FlagChange;
 use vaguemestre::domain::folder::Flags;
 use vaguemestre::domain::folder::FolderId;
 use vaguemestre::domain::folder::Uid;
+use vaguemestre::domain::life::Step;
 use vaguemestre::domain::limits;
 use vaguemestre::domain::mailbox::Listing;
 use vaguemestre::domain::mailbox::MailboxId;
@@ -29,6 +31,10 @@ use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::office::ClearPermit;
 use vaguemestre::infra::config::login::SecondFactor;
 use vaguemestre::infra::directory::Account;
+use vaguemestre::infra::directory::accounts::app_passwords::AppPassword;
+use vaguemestre::infra::directory::accounts::app_passwords::NewAppPassword;
+use vaguemestre::infra::directory::accounts::app_passwords::NoAppPassword;
+use vaguemestre::infra::directory::factors::Overview;
 use vaguemestre::infra::ledger::StatRow;
 use vaguemestre::infra::store::StoreError;
 use vaguemestre::proto::mime::content::Attachment;
@@ -44,6 +50,7 @@ use vaguemestre::server::web::desk::Row;
 use vaguemestre::server::web::desk::Rows;
 use vaguemestre::server::web::desk::Slice;
 use vaguemestre::server::web::desk::Sso;
+use vaguemestre::server::web::desk::lives::Pressed;
 
 /// 2026-11-22T14:40:00Z
 pub(super) const NOW: u64 = 1_795_358_400_000;
@@ -86,6 +93,12 @@ pub(super) struct Paper {
     pub(super) held: Mutex<Vec<&'static str>>,
     /// Programs that are in the mailbox.
     pub(super) sessions: Mutex<Vec<Listed>>,
+    pub(super) programs: Mutex<Vec<AppPassword>>,
+    pub(super) factors: Mutex<Overview>,
+    /// The last step of each administrator's codes.
+    pub(super) steps: Mutex<BTreeMap<String, u64>>,
+    /// What the dashboard asked for, and in whose name.
+    pub(super) pressed: Mutex<Vec<String>>,
     tokens: AtomicU64,
 }
 
@@ -102,6 +115,10 @@ impl Default for Paper {
             sso: Mutex::default(),
             held: Mutex::default(),
             sessions: Mutex::default(),
+            programs: Mutex::default(),
+            factors: Mutex::default(),
+            steps: Mutex::default(),
+            pressed: Mutex::default(),
             tokens: AtomicU64::new(0),
         }
     }
@@ -236,6 +253,60 @@ impl Desk for Paper {
         self.sso.lock().unwrap().clone()
     }
 
+    async fn app_passwords(&self, _account: &Account) -> Result<Vec<AppPassword>, Refusal> {
+        Ok(self.programs.lock().unwrap().clone())
+    }
+
+    async fn add_app_password(
+        &self,
+        _account: &Account,
+        new: NewAppPassword,
+    ) -> Result<Secret<String>, NoAppPassword> {
+        let mut programs = self.programs.lock().unwrap();
+        if programs.iter().any(|one| one.name == new.name) {
+            return Err(NoAppPassword::NameTaken);
+        }
+        programs.push(AppPassword {
+            name: new.name,
+            scope: new.scope,
+            network: new.network,
+            created: self.now(),
+            author: new.author,
+            until: new.until,
+            used: None,
+        });
+        Ok(Secret::new("abcd-efgh-ijkm-npqr-stuv".to_owned()))
+    }
+
+    async fn revoke_app_password(
+        &self,
+        _account: &Account,
+        name: &str,
+    ) -> Result<(), NoAppPassword> {
+        self.programs.lock().unwrap().retain(|one| one.name != name);
+        Ok(())
+    }
+
+    async fn take_administrators_step(
+        &self,
+        administrator: &str,
+        step: u64,
+    ) -> Result<bool, Refusal> {
+        let mut steps = self.steps.lock().unwrap();
+        let used = steps.entry(administrator.to_owned()).or_default();
+        let is_new = *used < step;
+        *used = step.max(*used);
+        Ok(is_new)
+    }
+
+    async fn take_code(&self, _account: &Account, code: &str) -> Result<bool, Refusal> {
+        Ok(code == "123456")
+    }
+
+    async fn factors(&self, _account: &Account) -> Result<Overview, Refusal> {
+        Ok(self.factors.lock().unwrap().clone())
+    }
+
     fn sessions(&self, _account: &Account) -> Vec<Listed> {
         self.sessions.lock().unwrap().clone()
     }
@@ -360,6 +431,28 @@ impl Desk for Paper {
         _letter: Secret<Vec<u8>>,
     ) -> Result<(), MailboxError> {
         self.filed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn press(
+        &self,
+        _id: &MailboxId,
+        _step: Step,
+        _reason: &str,
+        administrator: &str,
+    ) -> Result<Pressed, String> {
+        self.pressed.lock().unwrap().push(format!("press {administrator}"));
+        Ok(Pressed::Waits)
+    }
+
+    async fn reply(
+        &self,
+        _id: &uuid::Uuid,
+        _is_approved: bool,
+        _reason: &str,
+        administrator: &str,
+    ) -> Result<(), String> {
+        self.pressed.lock().unwrap().push(format!("reply {administrator}"));
         Ok(())
     }
 

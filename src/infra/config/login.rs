@@ -39,7 +39,7 @@ pub struct Login {
     pub certificates: BTreeMap<String, Address>,
 }
 
-/// Whether the pages ask for a second factor (a code, or a passkey) behind a password.
+/// Whether the pages ask for a second factor (a code) behind a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecondFactor {
     /// Nobody can set one up.

@@ -1,4 +1,4 @@
-//! Second factors of a mailbox's pages: one-time codes, passkeys, recovery codes.
+//! Second factors of a mailbox's pages: one-time codes and recovery codes.
 //!
 //! All of a mailbox's factors are one sealed row, so that each use is one commit at the version
 //! that was read: of two pages that show the same code at the same moment, one comes in.
@@ -27,6 +27,8 @@ use crate::infra::store::row;
 
 /// Rows `Af/<mailbox id>` -> sealed factors.
 const FACTORS: &[u8] = b"Af/";
+/// Rows `Ag/<keyed digest of a name>` -> the last time step of an administrator, sealed.
+const ADMINISTRATORS: &[u8] = b"Ag/";
 const FORMAT: u8 = 1;
 /// Octets of a one-time code's secret (RFC 4226 §4 recommends 160 bits).
 const SECRET_OCTETS: usize = 20;
@@ -45,8 +47,6 @@ pub struct Factors {
 pub struct Overview {
     /// One-time codes are on since then.
     pub totp_since: Option<Timestamp>,
-    /// Passkeys, oldest first.
-    pub passkeys: Vec<PasskeyLine>,
     /// Recovery codes that are left.
     pub recovery_codes: usize,
 }
@@ -54,30 +54,8 @@ pub struct Overview {
 impl Overview {
     /// True when a second factor is asked for. Recovery codes alone are none.
     pub fn is_set_up(&self) -> bool {
-        self.totp_since.is_some() || !self.passkeys.is_empty()
+        self.totp_since.is_some()
     }
-}
-
-/// One passkey, as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasskeyLine {
-    /// The credential's identifier, as the browser says it.
-    pub id: Vec<u8>,
-    /// What its owner calls it.
-    pub name: String,
-    /// When it was added.
-    pub created: Timestamp,
-    /// When it was last used.
-    pub used: Option<Timestamp>,
-}
-
-/// A passkey with what the page's library needs to check it.
-#[derive(Debug)]
-pub struct Passkey {
-    /// The credential's identifier.
-    pub id: Vec<u8>,
-    /// The library's own form of public key, counter and flags; opaque here.
-    pub credential: Secret<Vec<u8>>,
 }
 
 /// A secret that an authenticator program is about to learn. Nothing is stored yet: that happens
@@ -131,7 +109,6 @@ impl Proposal {
 #[derive(Default, Serialize, Deserialize)]
 struct Row {
     totp: Option<TotpRow>,
-    passkeys: Vec<PasskeyRow>,
     /// Keyed digests; a used one is gone.
     recovery: Vec<[u8; 32]>,
 }
@@ -142,15 +119,6 @@ struct TotpRow {
     since: u64,
     /// The last time step whose code was taken; no code of it or of an older one counts again.
     used_step: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PasskeyRow {
-    id: Vec<u8>,
-    name: String,
-    credential: Vec<u8>,
-    created: u64,
-    used: Option<u64>,
 }
 
 impl Factors {
@@ -166,15 +134,8 @@ impl Factors {
     /// may be let in with a password alone.
     pub async fn overview(&self, mailbox: &MailboxId) -> Result<Overview, DirectoryError> {
         let (row, _) = self.load(mailbox).await?;
-        let line = |passkey: PasskeyRow| PasskeyLine {
-            id: passkey.id,
-            name: passkey.name,
-            created: Timestamp::from_millis(passkey.created),
-            used: passkey.used.map(Timestamp::from_millis),
-        };
         Ok(Overview {
             totp_since: row.totp.map(|totp| Timestamp::from_millis(totp.since)),
-            passkeys: row.passkeys.into_iter().map(line).collect(),
             recovery_codes: row.recovery.len(),
         })
     }
@@ -188,7 +149,8 @@ impl Factors {
     }
 
     /// Turns one-time codes on, when `code` shows that the authenticator has the secret. False,
-    /// and nothing stored, when it does not. The code is used up.
+    /// and nothing stored, when it does not, or when the mailbox has a second factor already: a
+    /// stranger's secret would take its place. The code is used up.
     ///
     /// # Errors
     /// [`DirectoryError`] when the store does not answer.
@@ -201,6 +163,9 @@ impl Factors {
         let now = self.clock.now();
         let Some(step) = step_of(secret.expose(), code, now) else { return Ok(false) };
         self.change(mailbox, |row| {
+            if row.totp.is_some() {
+                return None;
+            }
             row.totp = Some(TotpRow {
                 secret: Zeroizing::new(secret.expose().clone()),
                 since: now.as_millis(),
@@ -237,96 +202,6 @@ impl Factors {
     /// [`DirectoryError`] when the store does not answer.
     pub async fn remove_totp(&self, mailbox: &MailboxId) -> Result<bool, DirectoryError> {
         self.change(mailbox, |row| row.totp.take().map(|_| true)).await
-    }
-
-    /// Keeps a passkey that the page's library has verified. False when the mailbox has it
-    /// already, has as many as it may, or when name or credential are too long.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn add_passkey(
-        &self,
-        mailbox: &MailboxId,
-        name: &str,
-        passkey: &Passkey,
-    ) -> Result<bool, DirectoryError> {
-        let now = self.clock.now();
-        let octets = passkey.credential.expose().len() + passkey.id.len();
-        let name = name.trim();
-        let is_named = (1..=limits::LOGIN_NAME_CHARACTERS_MAX).contains(&name.chars().count())
-            && !name.chars().any(char::is_control);
-        if !is_named || octets > limits::PASSKEY_OCTETS_MAX {
-            return Ok(false);
-        }
-        self.change(mailbox, |row| {
-            let is_there = row.passkeys.iter().any(|one| one.id == passkey.id);
-            if is_there || row.passkeys.len() >= limits::PASSKEYS_MAX {
-                return None;
-            }
-            row.passkeys.push(PasskeyRow {
-                id: passkey.id.clone(),
-                name: name.to_owned(),
-                credential: passkey.credential.expose().clone(),
-                created: now.as_millis(),
-                used: None,
-            });
-            Some(true)
-        })
-        .await
-    }
-
-    /// The passkeys of a mailbox, for the page's library to begin a login with.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn passkeys(&self, mailbox: &MailboxId) -> Result<Vec<Passkey>, DirectoryError> {
-        let (row, _) = self.load(mailbox).await?;
-        let passkey =
-            |one: PasskeyRow| Passkey { id: one.id, credential: Secret::new(one.credential) };
-        Ok(row.passkeys.into_iter().map(passkey).collect())
-    }
-
-    /// A passkey was used: `update` gets its stored form and gives the new one (with the higher
-    /// counter), or `None` when it does not accept what the browser showed. It may run again,
-    /// when another page used the passkey at the same time: a copied counter then does not fit.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn use_passkey(
-        &self,
-        mailbox: &MailboxId,
-        id: &[u8],
-        update: impl Fn(&[u8]) -> Option<Vec<u8>>,
-    ) -> Result<bool, DirectoryError> {
-        let now = self.clock.now();
-        self.change(mailbox, |row| {
-            let passkey = row.passkeys.iter_mut().find(|one| one.id == id)?;
-            let credential = update(&passkey.credential)?;
-            if credential.len() + passkey.id.len() > limits::PASSKEY_OCTETS_MAX {
-                return None;
-            }
-            passkey.credential = credential;
-            passkey.used = Some(now.as_millis());
-            Some(true)
-        })
-        .await
-    }
-
-    /// Forgets a passkey. False when there was none of this identifier.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn remove_passkey(
-        &self,
-        mailbox: &MailboxId,
-        id: &[u8],
-    ) -> Result<bool, DirectoryError> {
-        self.change(mailbox, |row| {
-            let place = row.passkeys.iter().position(|one| one.id == id)?;
-            row.passkeys.remove(place);
-            Some(true)
-        })
-        .await
     }
 
     /// New recovery codes, to be shown once. The ones before are void.
@@ -380,6 +255,56 @@ impl Factors {
         let mut batch = Batch::new();
         batch.delete(key(mailbox));
         self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    }
+
+    /// [`Factors::clear`] by an administrator: `along`, the journal's line, is committed with it.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn reset(&self, mailbox: &MailboxId, along: &Batch) -> Result<(), DirectoryError> {
+        let mut batch = Batch::new();
+        batch.delete(key(mailbox));
+        batch.extend(along.clone());
+        self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    }
+
+    /// True when no code of this time step or a later one was taken from this administrator of
+    /// the dashboard; it is taken now, and durably. Their secrets lie in a file, not here.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn take_administrators_step(
+        &self,
+        administrator: &str,
+        step: u64,
+    ) -> Result<bool, DirectoryError> {
+        let digest = self.desk.digest(b"administrator/", administrator.as_bytes());
+        let key = [ADMINISTRATORS, digest.as_slice()].concat();
+        let failed = |error: store::StoreError| DirectoryError::Store(error.to_string());
+        for _ in 0..ATTEMPTS_MAX {
+            let mut batch = Batch::new();
+            match self.store.get(&key).await.map_err(failed)? {
+                Some(stored) => {
+                    let damaged = || DirectoryError::Damaged("an administrator's step".to_owned());
+                    let clear = self.desk.open(&key, &stored.value).ok_or_else(damaged)?;
+                    let used: u64 = row::decode(FORMAT, clear.expose()).ok_or_else(damaged)?;
+                    if step <= used {
+                        return Ok(false);
+                    }
+                    batch.require_at(key.clone(), stored.version);
+                }
+                None => {
+                    batch.require_absent(key.clone());
+                }
+            }
+            batch.put(key.clone(), self.desk.seal(&key, &row::encode(FORMAT, &step)));
+            match self.store.commit(batch).await {
+                Ok(()) => return Ok(true),
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(DirectoryError::Store(error.to_string())),
+            }
+        }
+        Err(DirectoryError::Busy)
     }
 
     fn recovery_digest(&self, mailbox: &MailboxId, code: &str) -> Option<[u8; 32]> {

@@ -70,6 +70,18 @@ pub enum Request {
         /// Of which mailbox.
         mailbox: String,
     },
+    /// Which second factors somebody has.
+    Factors {
+        /// Of which mailbox.
+        mailbox: String,
+    },
+    /// Forget them: somebody has lost them all.
+    ResetFactors {
+        /// Of which mailbox.
+        mailbox: String,
+        /// Why.
+        reason: String,
+    },
     /// End one, and the sessions that it opened.
     RevokeAppPassword {
         /// Of which mailbox.
@@ -93,6 +105,19 @@ pub enum Answer {
     AppPasswords(Vec<AppPasswordLine>),
     /// A new app password: shown once.
     Made(MadeLine),
+    /// Second factors of one mailbox.
+    Factors(FactorsLine),
+}
+
+/// What somebody has besides a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactorsLine {
+    /// The mailbox.
+    pub mailbox: String,
+    /// One-time codes are on since then (RFC 3339, UTC); off when absent.
+    pub codes_since: Option<String>,
+    /// Recovery codes that are left.
+    pub recovery_codes: usize,
 }
 
 /// A holder.
@@ -241,6 +266,36 @@ pub(super) async fn handle(
             };
             let listed = listed.map_err(|error| error.to_string())?;
             Ok(Answer::AppPasswords(listed.into_iter().map(line).collect()))
+        }
+        Request::Factors { mailbox } => {
+            let mailbox = address(&mailbox)?;
+            let id = id_of(office, &mailbox).await?;
+            let known = office.factors.overview(&id).await.map_err(|error| error.to_string())?;
+            Ok(Answer::Factors(FactorsLine {
+                mailbox: shown(&mailbox),
+                codes_since: known.totp_since.map(|since| since.to_string()),
+                recovery_codes: known.recovery_codes,
+            }))
+        }
+        Request::ResetFactors { mailbox, reason } => {
+            let mailbox = address(&mailbox)?;
+            let id = id_of(office, &mailbox).await?;
+            let known = office.factors.overview(&id).await;
+            // What cannot be read any more can still be forgotten.
+            let outcome = match known.map(|known| known.is_set_up()) {
+                Ok(true) => "second factors forgotten",
+                Ok(false) => "there were none",
+                Err(_) => "unreadable ones forgotten",
+            };
+            let along = entry("mailbox factors reset", &mailbox, &reason, outcome.to_owned())?;
+            let done = office.factors.reset(&id, &along).await;
+            done.map_err(|error| error.to_string())?;
+            tracing::info!(mailbox = ?mailbox, "second factors were reset");
+            let shown = shown(&mailbox);
+            Ok(Answer::Done(format!(
+                "{shown}: {outcome}. The next login to the pages needs the password alone, or sets \
+                 a new factor up where login.second_factor is \"required\"."
+            )))
         }
         Request::RevokeAppPassword { mailbox, name, reason } => {
             let mailbox = address(&mailbox)?;

@@ -1,6 +1,7 @@
 //! A professional's own page: which mailbox, who and what has access to it.
 //!
 //! Letters are read in mail programs; here is what those cannot do.
+pub mod programs;
 pub mod provider;
 pub mod second;
 pub mod sessions;
@@ -183,6 +184,8 @@ pub async fn overview(
         notice: query.closed.map(|_| t.account_session_ended),
         csrf: person.session.csrf.expose().clone(),
         sessions: sessions::rows(&site, person.account, visitor.lang),
+        last_login: programs::last_login(&site, &person, visitor.lang).await,
+        programs: programs::HOME,
         address: person.account.address.to_string(),
         name: person.account.display_name.trim().to_owned(),
         kind: kind(person.account.kind, t),
@@ -264,7 +267,7 @@ impl<'a> Professional<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Professional(account) => Some(Self { account, session }),
-            Person::Citizen(_) | Person::HalfIn(_) | Person::Administrator => None,
+            Person::Citizen(_) | Person::HalfIn(_) | Person::Administrator(_) => None,
         }
     }
 

@@ -3,13 +3,13 @@
 pub mod chart;
 pub mod figures;
 pub mod mailboxes;
+pub mod people;
 pub mod throttle;
 
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use argon2::Argon2;
@@ -50,7 +50,6 @@ use crate::server::web::pages::StateRow;
 use crate::server::web::pages::page;
 use crate::server::web::session::Person;
 use crate::server::web::session::Session;
-use crate::server::web::session::same_token;
 use crate::server::web::site::Site;
 use crate::server::web::site::Visitor;
 use crate::server::web::texts::Lang;
@@ -115,29 +114,34 @@ pub async fn log_in(
     if !site.throttle.begin(visitor.ip, site.desk.now()) {
         return again(StatusCode::TOO_MANY_REQUESTS, t.login_put_off);
     }
-    let Some(right) = is_password(file, password).await else {
+    let name = form.name.trim();
+    let Some(right) = is_password(&site, file, name, password).await else {
         return again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary);
     };
     // Asked for together, so that nobody learns which of them was wrong.
-    let code = match is_code(&site, &form.code, right).await {
+    let code = match is_code(&site, name, &form.code, right).await {
         Ok(code) => code,
         Err(text) => return again(StatusCode::SERVICE_UNAVAILABLE, text(t)),
     };
     let right = right && code;
-    // The name is compared after the password, so that time does not tell which was wrong.
-    let right = same_token(form.name.trim(), &site.house.admin_user) && right;
     site.desk.count_login(right);
     if !right {
         tracing::warn!(door = "https", "an administrator's login was refused");
         return again(StatusCode::UNAUTHORIZED, t.admin_login_wrong);
     }
     site.throttle.succeeded(visitor.ip);
-    tracing::info!(door = "https", "an administrator logged in");
-    login::welcome(&site, &visitor, Person::Administrator, "/admin")
+    tracing::info!(door = "https", administrator = name, "an administrator logged in");
+    let person = Person::Administrator(name.to_owned());
+    login::welcome(&site, &visitor, person, "/admin")
 }
 
-/// Checks the password against the file's argon2id hash; `None` when the file cannot be used.
-async fn is_password(file: &Path, password: Secret<String>) -> Option<bool> {
+/// Checks the password against the name's argon2id hash; `None` when the file cannot be used.
+async fn is_password(
+    site: &Site,
+    file: &Path,
+    name: &str,
+    password: Secret<String>,
+) -> Option<bool> {
     // Each check takes memory and a core for a moment; a flood of them must not take all.
     static CHECKS: LazyLock<Semaphore> =
         LazyLock::new(|| Semaphore::new(limits::PASSWORD_CHECKS_AT_ONCE));
@@ -149,9 +153,13 @@ async fn is_password(file: &Path, password: Secret<String>) -> Option<bool> {
             return None;
         }
     };
+    let known = people::find(&stored, name, &site.house.admin_user);
+    // A name that nobody has costs a hash too, so that time does not tell which was wrong.
+    let (is_known, line) = (known.is_some(), known.or_else(|| people::any(&stored))?.to_owned());
     let check = move || {
-        let hash = PasswordHash::new(stored.trim()).ok()?;
-        Some(Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+        let hash = PasswordHash::new(&line).ok()?;
+        let right = Argon2::default().verify_password(password.expose().as_bytes(), &hash);
+        Some(right.is_ok() && is_known)
     };
     let right = tokio::task::spawn_blocking(check).await.ok()?;
     if right.is_none() {
@@ -168,7 +176,7 @@ fn code_file(site: &Site) -> Option<PathBuf> {
     Some(totp_file(file))
 }
 
-/// `FILE.totp`, as `vaguemestre admin totp` writes it: the secret in hexadecimal.
+/// `FILE.totp`, as `vaguemestre admin totp` writes it: secrets in hexadecimal, by name.
 pub fn totp_file(password_file: &Path) -> PathBuf {
     let mut name = password_file.as_os_str().to_owned();
     name.push(".totp");
@@ -178,32 +186,42 @@ pub fn totp_file(password_file: &Path) -> PathBuf {
 /// True when a code is right and new, or nobody needs one. A wrong password uses no code up.
 async fn is_code(
     site: &Site,
+    name: &str,
     code: &str,
     is_password: bool,
 ) -> Result<bool, fn(&'static Texts) -> &'static str> {
     let Some(file) = code_file(site) else { return Ok(true) };
     let secret = match tokio::fs::read_to_string(&file).await {
         Ok(text) => Secret::new(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return match site.house.second_factor {
-                SecondFactor::Required => Err(|t| t.admin_needs_totp),
-                _ => Ok(true),
-            };
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secret::new(String::new()),
         Err(error) => {
             tracing::error!(%error, "the administrators' one-time secret cannot be read");
             return Err(|t| t.login_temporary);
         }
     };
-    let Some(octets) = from_hex(secret.expose().trim()) else {
+    let Some(line) = people::find(secret.expose(), name, &site.house.admin_user) else {
+        return match site.house.second_factor {
+            // Who has no right password learns nothing of who has a secret.
+            SecondFactor::Required if is_password => Err(|t| t.admin_needs_totp),
+            _ => Ok(true),
+        };
+    };
+    let Some(octets) = from_hex(line) else {
         tracing::error!("the administrators' one-time secret is damaged");
         return Err(|t| t.login_temporary);
     };
     let Some(step) = factors::step_of(octets.expose(), code, site.desk.now()) else {
         return Ok(false);
     };
+    if !is_password {
+        return Ok(false);
+    }
     // RFC 6238 §5.2: a code counts once, and no older one counts after it.
-    Ok(is_password && site.admin_step.fetch_max(step, Ordering::SeqCst) < step)
+    site.desk.take_administrators_step(name, step).await.map_err(|refusal| {
+        tracing::error!(reason = refusal.name(), "an administrator's code cannot be noted");
+        let text: fn(&'static Texts) -> &'static str = |t| t.login_temporary;
+        text
+    })
 }
 
 fn from_hex(text: &str) -> Option<Secret<Vec<u8>>> {
@@ -237,7 +255,15 @@ impl PeriodQuery {
 
 pub(super) fn session(visitor: &Visitor) -> Option<&Session> {
     let (_, session) = visitor.session.as_ref()?;
-    matches!(session.person, Person::Administrator).then_some(session.as_ref())
+    matches!(session.person, Person::Administrator(_)).then_some(session.as_ref())
+}
+
+/// Which administrator a session is of; nobody for any other one.
+pub(super) fn name(session: &Session) -> &str {
+    match &session.person {
+        Person::Administrator(name) => name,
+        Person::Citizen(_) | Person::Professional(_) | Person::HalfIn(_) => "",
+    }
 }
 
 /// The last `count` days in France, oldest first.
@@ -291,7 +317,7 @@ fn admin_page(
     let (lang, t) = (visitor.lang, visitor.lang.texts());
     let mut frame = Frame::new(lang, t.admin_title, &visitor.path);
     frame.signed_in = Some(SignedIn {
-        name: site.house.admin_user.clone(),
+        name: name(session).to_owned(),
         log_out: "/admin/logout",
         csrf: session.csrf.expose().clone(),
         home: "/admin",

@@ -35,6 +35,10 @@ use crate::flow::setup::Setup;
 use crate::infra::config::Config;
 use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
+use crate::infra::directory::accounts::app_passwords::AppPassword;
+use crate::infra::directory::accounts::app_passwords::NewAppPassword;
+use crate::infra::directory::accounts::app_passwords::NoAppPassword;
+use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::ledger::StatRow;
@@ -55,9 +59,9 @@ pub struct House {
     pub citizen_domain: Option<Domain>,
     /// Octets of one letter.
     pub message_octets: u64,
-    /// The dashboard's login name.
+    /// The login name of the dashboard's first administrator.
     pub admin_user: String,
-    /// File with the argon2id hash of its password; `None` closes the dashboard.
+    /// File with the argon2id hashes of administrators' passwords; `None` closes the dashboard.
     pub admin_password_file: Option<PathBuf>,
     /// Failed logins a minute from one network address.
     pub logins_failed_per_minute: u32,
@@ -228,6 +232,32 @@ pub trait Desk: Send + Sync + 'static {
     async fn remove_factors(&self, _account: &Account) -> Result<(), Refusal> {
         Ok(())
     }
+    /// App passwords of a mailbox, oldest first.
+    async fn app_passwords(&self, _account: &Account) -> Result<Vec<AppPassword>, Refusal> {
+        Ok(Vec::new())
+    }
+    /// Makes one; it is shown once.
+    async fn add_app_password(
+        &self,
+        account: &Account,
+        new: NewAppPassword,
+    ) -> Result<Secret<String>, NoAppPassword>;
+    /// Ends one, and the sessions that it opened.
+    async fn revoke_app_password(
+        &self,
+        account: &Account,
+        name: &str,
+    ) -> Result<(), NoAppPassword>;
+    /// When somebody last came into a mailbox.
+    async fn last_login(&self, _account: &Account) -> Result<LastLogin, Refusal> {
+        Ok(LastLogin::Unknown)
+    }
+    /// Takes the time step of an administrator's one-time code; each counts once, for ever.
+    async fn take_administrators_step(
+        &self,
+        administrator: &str,
+        step: u64,
+    ) -> Result<bool, Refusal>;
     /// The OpenID provider by which professionals log in, when there is one.
     fn sso(&self) -> Option<Sso> {
         None

@@ -162,6 +162,55 @@ pub struct AccountPage {
     pub second: Option<&'static str>,
     pub csrf: String,
     pub sessions: Vec<SessionRow>,
+    pub last_login: String,
+    /// Where app passwords are.
+    pub programs: &'static str,
+}
+
+/// App passwords, and the form for one more.
+#[derive(Template)]
+#[template(path = "programs.html")]
+pub struct ProgramsPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub notice: Option<&'static str>,
+    /// In which field, and what.
+    pub error: Option<(&'static str, &'static str)>,
+    pub rows: Vec<ProgramRow>,
+    pub name: String,
+    pub network: String,
+    pub scope: String,
+    /// Days, their name, and whether they are chosen.
+    pub days: Vec<(u32, String, bool)>,
+    pub name_max: usize,
+}
+
+/// An app password, without the password.
+pub struct ProgramRow {
+    pub name: String,
+    pub scope: &'static str,
+    pub network: Option<String>,
+    pub created: Spoken,
+    pub until: Option<Spoken>,
+    pub is_over: bool,
+    pub used: Option<ProgramUse>,
+}
+
+/// The last use of an app password.
+pub struct ProgramUse {
+    pub at: Spoken,
+    pub peer: String,
+    pub door: &'static str,
+}
+
+/// A new app password, this once.
+#[derive(Template)]
+#[template(path = "program-made.html")]
+pub struct ProgramMadePage {
+    pub frame: Frame,
+    pub name: String,
+    pub address: String,
+    pub password: String,
 }
 
 /// A program that is in the mailbox at this moment.

@@ -41,8 +41,8 @@ pub enum Person {
     /// Whose password was right and whose second factor is still to come: to no page but the
     /// one that asks for it.
     HalfIn(Box<Account>),
-    /// An administrator, to the dashboard.
-    Administrator,
+    /// An administrator of this name, to the dashboard.
+    Administrator(String),
 }
 
 /// A login that an OpenID provider vouched for: what its logout message will name, and what
@@ -120,7 +120,7 @@ impl Sessions {
     ) {
         let mut open = lock(&self.open);
         open.retain(|_, session| session.alive(now));
-        let mine = |session: &Session| session.person.id() == person.id();
+        let mine = |session: &Session| session.person.is_same(&person);
         while open.values().filter(|session| mine(session)).count()
             >= limits::WEB_SESSIONS_PER_PERSON_MAX
         {
@@ -192,12 +192,22 @@ fn end_idlest(open: &mut HashMap<[u8; 32], Arc<Session>>, among: impl Fn(&Sessio
 }
 
 impl Person {
-    fn id(&self) -> Option<MailboxId> {
+    /// Who counts as one when logins are bounded. Half a login is somebody else's: a password
+    /// alone must not push its owner out.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self.who(), other.who()) {
+            (Ok(name), Ok(other)) => name == other,
+            (Err(mailbox), Err(other)) => mailbox == other,
+            _ => false,
+        }
+    }
+
+    /// The administrator's name, or the mailbox and whether the login is whole.
+    fn who(&self) -> Result<&str, (MailboxId, bool)> {
         match self {
-            Self::Citizen(account) | Self::Professional(account) | Self::HalfIn(account) => {
-                Some(account.id)
-            }
-            Self::Administrator => None,
+            Self::Citizen(account) | Self::Professional(account) => Err((account.id, true)),
+            Self::HalfIn(account) => Err((account.id, false)),
+            Self::Administrator(name) => Ok(name),
         }
     }
 }
@@ -266,7 +276,7 @@ mod tests {
     }
 
     fn log_in(sessions: &Sessions, token: &str, now: Timestamp) {
-        sessions.begin(&secret(token), secret("csrf"), Person::Administrator, None, now);
+        sessions.begin(&secret(token), secret("csrf"), Person::Administrator("admin".to_owned()), None, now);
     }
 
     #[test]
@@ -330,7 +340,7 @@ mod tests {
             ("b", vouched("s3", "b")),
             ("password", None),
         ] {
-            sessions.begin(&secret(token), secret("csrf"), Person::Administrator, by, START);
+            sessions.begin(&secret(token), secret("csrf"), Person::Administrator("admin".to_owned()), by, START);
         }
         assert_eq!(sessions.end_vouched(None, None), 0);
         assert_eq!(sessions.end_vouched(Some("s1"), Some("b")), 0);

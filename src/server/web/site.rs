@@ -3,7 +3,6 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use axum::extract::ConnectInfo;
 use axum::extract::FromRequestParts;
@@ -39,8 +38,6 @@ pub struct Site {
     pub arrivals: Throttle,
     /// Who showed a wrong second factor.
     pub second: Attempts,
-    /// The time step of the last code by which an administrator came in.
-    pub admin_step: AtomicU64,
 }
 
 impl Site {
@@ -55,7 +52,6 @@ impl Site {
             throttle,
             arrivals,
             second: Attempts::default(),
-            admin_step: AtomicU64::new(0),
         }
     }
 }

@@ -246,6 +246,49 @@ texts! {
     account_door_submission: "Envoi de messages", "Sending messages";
     account_door_reading: "Lecture des messages", "Reading messages";
     account_door_filters: "Filtres", "Filters";
+    account_door_pages: "Ces pages", "These pages";
+    programs_title: "Mots de passe d’application", "App passwords";
+    programs_intro: "Un mot de passe pour chaque logiciel qui ne sait pas utiliser votre identité professionnelle. Il n’ouvre pas ces pages.",
+                    "A password for each program that cannot use your professional identity. It does not open these pages.";
+    programs_known: "Vos mots de passe d’application", "Your app passwords";
+    programs_none: "Vous n’en avez aucun.", "You have none.";
+    programs_created: "Créé le", "Made";
+    programs_until: "Valable jusqu’au", "Good until";
+    programs_over: "Expiré depuis le", "Expired since";
+    programs_only_from: "Seulement depuis", "Only from";
+    programs_used: "Dernière utilisation :", "Last used:";
+    programs_unused: "Jamais utilisé", "Never used";
+    programs_revoke: "Révoquer", "Revoke";
+    programs_revoke_hint: "Révoquer ferme aussitôt les connexions ouvertes avec ce mot de passe.",
+                          "Revoking closes at once the connections that were opened with this password.";
+    programs_revoked: "Le mot de passe d’application est révoqué.", "The app password is revoked.";
+    programs_new: "Nouveau mot de passe d’application", "New app password";
+    programs_name: "Logiciel", "Program";
+    programs_name_hint: "Par exemple : téléphone, Thunderbird du cabinet.", "For example: telephone, Thunderbird at the practice.";
+    programs_name_wrong: "Donnez un nom d’une ligne, pas trop long.", "Give a name of one line that is not too long.";
+    programs_name_taken: "Ce nom est déjà pris. Révoquez d’abord l’autre, ou choisissez un autre nom.",
+                         "This name is taken. Revoke the other one first, or choose another name.";
+    programs_too_many: "Vous en avez trop. Révoquez d’abord ceux qui ne servent plus.",
+                       "You have too many. First revoke those that are no longer used.";
+    programs_scope: "Il peut", "It may";
+    programs_scope_wrong: "Choisissez ce qu’il peut faire.", "Choose what it may do.";
+    programs_both: "lire et envoyer", "read and send";
+    programs_read: "lire seulement", "read only";
+    programs_send: "envoyer seulement", "send only";
+    programs_days: "Durée", "Duration";
+    programs_days_wrong: "Choisissez une durée.", "Choose a duration.";
+    programs_a_year: "un an", "one year";
+    programs_never_ends: "jusqu’à sa révocation", "until it is revoked";
+    programs_network: "Réseau (facultatif)", "Network (optional)";
+    programs_network_hint: "Le seul d’où il est accepté, par exemple 192.0.2.0/24.", "The only one from which it is taken, for example 192.0.2.0/24.";
+    programs_network_wrong: "Ce n’est pas un réseau. Écrivez-le comme 192.0.2.0/24, ou laissez vide.",
+                            "This is no network. Write it as 192.0.2.0/24, or leave it empty.";
+    programs_make: "Créer", "Make";
+    programs_made_title: "Votre nouveau mot de passe d’application", "Your new app password";
+    programs_made_text: "Saisissez-le maintenant dans le logiciel. Il ne sera plus jamais affiché.",
+                        "Type it into the program now. It will never be shown again.";
+    programs_typed: "Il est saisi", "It is typed";
+    programs_back: "Retour à mon compte", "Back to my account";
     account_door_addressbook: "Carnet d’adresses", "Address book";
     account_means_app: "Mot de passe d’application", "App password";
     account_means_token: "Identité professionnelle (jeton)", "Professional identity (token)";

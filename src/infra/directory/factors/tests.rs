@@ -102,33 +102,32 @@ async fn a_recovery_code_opens_once_and_only_its_own_mailbox() {
 }
 
 #[tokio::test]
-async fn passkeys_are_named_bounded_and_remember_their_last_use() {
+async fn a_strangers_secret_takes_the_place_of_no_other() {
     let Case { factors, clock, .. } = case();
-    let passkey = |id: u8| Passkey { id: vec![id; 16], credential: Secret::new(vec![id; 100]) };
-    assert!(factors.add_passkey(&MAILBOX, "telephone", &passkey(1)).await.unwrap());
-    assert!(!factors.add_passkey(&MAILBOX, "again", &passkey(1)).await.unwrap());
-    assert!(!factors.add_passkey(&MAILBOX, " ", &passkey(2)).await.unwrap());
-    let large = Passkey { id: vec![3], credential: Secret::new(vec![0; 5_000]) };
-    assert!(!factors.add_passkey(&MAILBOX, "large", &large).await.unwrap());
+    let own = factors.propose_totp("test", "claire").unwrap();
+    let strangers = factors.propose_totp("test", "claire").unwrap();
+    // Both show a right code for their own secret at the same moment; one of them is enrolled.
+    let (first, other) =
+        (code(&own.secret, clock.now()), code(&strangers.secret, clock.now()));
+    assert!(factors.confirm_totp(&MAILBOX, &own.secret, &first).await.unwrap());
+    assert!(!factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap());
+    clock.set(clock.now().after(std::time::Duration::from_secs(30)));
+    let other = code(&strangers.secret, clock.now());
+    assert!(!factors.check_totp(&MAILBOX, &other).await.unwrap());
+    let next = code(&own.secret, clock.now());
+    assert!(factors.check_totp(&MAILBOX, &next).await.unwrap(), "the owner's still counts");
+    factors.reset(&MAILBOX, &Batch::new()).await.unwrap();
+    assert!(factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap(), "lost");
+}
 
-    let refused = factors.use_passkey(&MAILBOX, &[1; 16], |_| None).await.unwrap();
-    assert!(!refused && factors.overview(&MAILBOX).await.unwrap().passkeys[0].used.is_none());
-    let update = |stored: &[u8]| (stored == [1; 100]).then(|| vec![9; 100]);
-    assert!(factors.use_passkey(&MAILBOX, &[1; 16], update).await.unwrap());
-    assert!(
-        !factors.use_passkey(&MAILBOX, &[1; 16], update).await.unwrap(),
-        "the counter moved on"
-    );
-    let kept = factors.passkeys(&MAILBOX).await.unwrap();
-    assert_eq!(kept[0].credential.expose(), &vec![9; 100]);
-    assert_eq!(factors.overview(&MAILBOX).await.unwrap().passkeys[0].used, Some(clock.now()));
-
-    for id in 2..20 {
-        factors.add_passkey(&MAILBOX, "more", &passkey(id)).await.unwrap();
-    }
-    assert_eq!(factors.passkeys(&MAILBOX).await.unwrap().len(), limits::PASSKEYS_MAX);
-    assert!(factors.remove_passkey(&MAILBOX, &[1; 16]).await.unwrap());
-    assert!(!factors.remove_passkey(&MAILBOX, &[1; 16]).await.unwrap());
-    factors.clear(&MAILBOX).await.unwrap();
-    assert_eq!(factors.overview(&MAILBOX).await.unwrap(), Overview::default());
+#[tokio::test]
+async fn an_administrators_code_counts_once_even_after_a_restart() {
+    let Case { factors, clock, store } = case();
+    assert!(factors.take_administrators_step("marie", 10).await.unwrap());
+    assert!(!factors.take_administrators_step("marie", 10).await.unwrap(), "a replay");
+    assert!(!factors.take_administrators_step("marie", 9).await.unwrap(), "an older one");
+    assert!(factors.take_administrators_step("paul", 10).await.unwrap(), "somebody else");
+    let again = Factors::new(Arc::clone(&store) as _, Arc::new(NoKeys), Arc::clone(&clock) as _);
+    assert!(!again.take_administrators_step("marie", 10).await.unwrap(), "after a restart");
+    assert!(again.take_administrators_step("marie", 11).await.unwrap());
 }

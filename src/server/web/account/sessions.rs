@@ -56,7 +56,7 @@ pub(super) fn rows(site: &Site, account: &Account, lang: Lang) -> Vec<SessionRow
             Entrance::Submission => t.account_door_submission,
             Entrance::Imap | Entrance::Pop3 => t.account_door_reading,
             Entrance::ManageSieve => t.account_door_filters,
-            Entrance::Pages => t.account_title,
+            Entrance::Pages => t.account_door_pages,
             Entrance::AddressBook => t.account_door_addressbook,
         },
         peer: listed.peer.map(|ip| ip.to_string()).unwrap_or_default(),

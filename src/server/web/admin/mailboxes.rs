@@ -109,7 +109,7 @@ pub async fn list(
         notices: seen.life.notices.len(),
     };
     let template = MailboxesPage {
-        frame: frame(&site, &visitor, session, t.mailboxes_title),
+        frame: frame(&visitor, session, t.mailboxes_title),
         csrf: session.csrf.expose().clone(),
         told: told(query.told.as_deref(), t),
         text,
@@ -159,7 +159,7 @@ pub async fn show(
     };
     let standing = &seen.life.standing;
     let template = MailboxPage {
-        frame: frame(&site, &visitor, session, &seen.address),
+        frame: frame(&visitor, session, &seen.address),
         csrf: session.csrf.expose().clone(),
         told: told(query.told.as_deref(), t),
         action: format!("{LIST}/{}", hex(&id)),
@@ -198,7 +198,7 @@ pub async fn press(
     if matches!(step, Step::Close | Step::End) && form.sure.is_none() {
         return back("sure");
     }
-    match site.desk.press(&id, step, form.reason.trim(), &site.house.admin_user).await {
+    match site.desk.press(&id, step, form.reason.trim(), admin::name(session)).await {
         Ok(Pressed::Done) => back("done"),
         Ok(Pressed::Waits) => back("waits"),
         Err(error) => {
@@ -227,7 +227,7 @@ pub async fn reply(
         return back("reason");
     }
     let is_approved = form.step == "approve";
-    let who = &site.house.admin_user;
+    let who = admin::name(session);
     match site.desk.reply(&id, is_approved, form.reason.trim(), who).await {
         Ok(()) => back("done"),
         Err(error) => {
@@ -244,10 +244,10 @@ impl ListQuery {
     }
 }
 
-fn frame(site: &Site, visitor: &Visitor, session: &Session, title: &str) -> Frame {
+fn frame(visitor: &Visitor, session: &Session, title: &str) -> Frame {
     let mut frame = Frame::new(visitor.lang, title, &visitor.path);
     frame.signed_in = Some(SignedIn {
-        name: site.house.admin_user.clone(),
+        name: admin::name(session).to_owned(),
         log_out: "/admin/logout",
         csrf: session.csrf.expose().clone(),
         home: "/admin",

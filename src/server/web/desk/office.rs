@@ -53,8 +53,14 @@ use crate::infra::directory::Account;
 use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
+use crate::infra::directory::accounts::app_passwords::AppPassword;
+use crate::infra::directory::accounts::app_passwords::NewAppPassword;
+use crate::infra::directory::accounts::app_passwords::NoAppPassword;
+use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
+use crate::infra::journal;
 use crate::infra::ledger::StatRow;
+use crate::infra::store::Batch;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content;
 use crate::proto::mime::header;
@@ -107,12 +113,7 @@ impl Desk for OfficeDesk {
         password: &Secret<String>,
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
-        let login = self.0.logins.login(visitor, name, password).await?;
-        // They are for programs that can do no better; here they would be a way around.
-        if matches!(login.means, Means::AppPassword(_)) {
-            return Err(Refusal::AuthFailed);
-        }
-        Ok(login.account)
+        Ok(self.0.logins.login(visitor, name, password).await?.account)
     }
 
     async fn factors(&self, account: &Account) -> Result<Overview, Refusal> {
@@ -140,6 +141,51 @@ impl Desk for OfficeDesk {
 
     async fn remove_factors(&self, account: &Account) -> Result<(), Refusal> {
         self.0.factors.clear(&account.id).await.map_err(unanswered)
+    }
+
+    async fn app_passwords(&self, account: &Account) -> Result<Vec<AppPassword>, Refusal> {
+        self.0.accounts.app_passwords(&account.id).await.map_err(unanswered)
+    }
+
+    async fn add_app_password(
+        &self,
+        account: &Account,
+        new: NewAppPassword,
+    ) -> Result<Secret<String>, NoAppPassword> {
+        let outcome = format!("\"{}\" for {}", printable(&new.name), new.scope);
+        let along = self.by_owner(account, "mailbox app-password add", outcome);
+        let made = self.0.accounts.add_app_password(&account.address, new, &along).await?;
+        tracing::info!(door = "https", mailbox = ?account.address, "an app password was made");
+        Ok(made)
+    }
+
+    async fn revoke_app_password(
+        &self,
+        account: &Account,
+        name: &str,
+    ) -> Result<(), NoAppPassword> {
+        let outcome = format!("\"{}\"", printable(name));
+        let along = self.by_owner(account, "mailbox app-password revoke", outcome);
+        let id = self.0.accounts.revoke_app_password(&account.address, name, &along).await?;
+        // No login with it succeeds any more: whoever is in with it is the last one.
+        let ended = self.0.logins.sessions().end_app_password(&id, name.trim());
+        tracing::info!(
+            door = "https", mailbox = ?account.address, ended, "an app password was revoked"
+        );
+        Ok(())
+    }
+
+    async fn last_login(&self, account: &Account) -> Result<LastLogin, Refusal> {
+        self.0.accounts.last_login(&account.id).await.map_err(unanswered)
+    }
+
+    async fn take_administrators_step(
+        &self,
+        administrator: &str,
+        step: u64,
+    ) -> Result<bool, Refusal> {
+        let factors = &self.0.factors;
+        factors.take_administrators_step(administrator, step).await.map_err(unanswered)
     }
 
     fn sessions(&self, account: &Account) -> Vec<Listed> {
@@ -537,10 +583,32 @@ impl OfficeDesk {
     pub fn new(office: Arc<Office>) -> Self {
         Self(office)
     }
+
+    /// The journal's line of what somebody did to their own mailbox.
+    fn by_owner(&self, account: &Account, action: &str, outcome: String) -> Batch {
+        // `Debug` masks what looks like a patient's number.
+        let owner = format!("{:?}", account.address);
+        let entry = journal::Entry {
+            at: self.now(),
+            author: format!("{owner} (pages)"),
+            action: action.to_owned(),
+            target: owner,
+            reason: "by the owner".to_owned(),
+            outcome,
+        };
+        let mut along = Batch::new();
+        self.0.journal.ride(&entry, &mut along);
+        along
+    }
+}
+
+fn printable(name: &str) -> String {
+    let most = limits::LOGIN_NAME_CHARACTERS_MAX;
+    name.trim().chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 /// Nobody knows now, so nobody comes in.
 fn unanswered(error: DirectoryError) -> Refusal {
-    tracing::error!(%error, "second factors cannot be read or written");
+    tracing::error!(%error, "what belongs to a login cannot be read or written");
     Refusal::DependencyFailed
 }
