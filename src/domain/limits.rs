@@ -647,7 +647,7 @@ pub const ADDRESSBOOK_SEARCH_TIME: Duration = Duration::from_secs(10);
 pub const ADDRESSBOOK_CANDIDATES_MAX: usize = 2_000;
 /// Searches in the directory's copy at the same time; each has a thread.
 pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
-/// Correspondents that are remembered, for the order of what a search finds. They take some 30
+/// Correspondents that are remembered, for the order of what a search finds. They take some 100
 /// octets each.
 pub const CORRESPONDENTS_MAX: usize = 200_000;
 /// Steps of a mailbox's history that are shown, the last ones.
@@ -776,3 +776,5 @@ pub const SECOND_FACTOR_FAILURES_MAX: u32 = 10;
 pub const SECOND_FACTOR_WINDOW: Duration = Duration::from_secs(900);
 /// Time in which the second step of a login must follow the first one.
 pub const HALF_IN_MAX: Duration = Duration::from_secs(600);
+/// Correspondents that one search in the directory's copy looks up where it finds very many.
+pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
