@@ -8,7 +8,6 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow;
-use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::decisions::Decisions;
@@ -274,7 +273,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         logins,
         trust: Arc::new(trust),
         replica,
-        addressbook: AddressBook::default(),
+        addressbook: Arc::default(),
         directory: Arc::default(),
         publishing: Publishing::default(),
         mailboxes,

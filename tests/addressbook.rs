@@ -60,16 +60,16 @@ fn house<'s>(space: &'s Space, more: &str) -> Serving<'s> {
 const SAMPLE: &str =
     include_str!("vectors/annuaire/Extraction_Correspondance_MSSante_202611210730.txt");
 
-/// `ldapsearch` with these arguments; its exit code is LDAP's result code.
+/// `ldapsearch` with these arguments, which looks at the certificate as its users would; its exit code is LDAP's result code.
 fn search(relay: &Serving<'_>, door: &str, arguments: &[&str]) -> (i32, String) {
     let scheme = if door == "ldaps" { "ldaps" } else { "ldap" };
     let output = Command::new("ldapsearch")
         .args(["-x", "-LLL", "-o", "ldif-wrap=no", "-o", "nettimeout=20"])
-        .args(["-H", &format!("{scheme}://localhost:{}", relay.port(door))])
+        .args(["-H", &format!("{scheme}://127.0.0.1:{}", relay.port(door))])
         .args(arguments)
         .env("LDAPTLS_CACERT", relay.ca_file())
-        .env("LDAPTLS_REQCERT", "allow")
-        .env("LDAPNOINIT", "1")
+        .env("LDAPTLS_REQCERT", "demand")
+        .env("LDAPCONF", "/dev/null")
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("ldapsearch (make deps installs it): {error}"));
@@ -212,12 +212,12 @@ fn other_tools_of_openldap_are_answered_as_the_standard_says() {
     let tool = |program: &str, arguments: &[&str], input: &str| {
         use std::io::Write;
         let mut child = Command::new(program)
-            .args(["-x", "-H", &format!("ldaps://localhost:{}", relay.port("ldaps"))])
+            .args(["-x", "-H", &format!("ldaps://127.0.0.1:{}", relay.port("ldaps"))])
             .args(["-D", MARIE, "-w", PASSWORD])
             .args(arguments)
             .env("LDAPTLS_CACERT", relay.ca_file())
-            .env("LDAPTLS_REQCERT", "allow")
-            .env("LDAPNOINIT", "1")
+            .env("LDAPTLS_REQCERT", "demand")
+            .env("LDAPCONF", "/dev/null")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -296,4 +296,67 @@ fn a_professional_searches_the_directory_on_their_page() {
     let nobody = curl("/account/directory?q=%3Cscript%3E", &[]);
     assert!(!nobody.contains("<script>") && nobody.contains("No published mailbox"), "{nobody}");
     assert!(curl("/account", &[]).contains("action=\"/account/directory\""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_never_reads_is_cut_off_when_its_session_is_ended() {
+    use rustls::pki_types::ServerName;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    let space = Space::of(&[HOST]);
+    let relay = tokio::task::block_in_place(|| house(&space, ""));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let socket = socket.connect(relay.door("ldaps")).await.unwrap();
+    let name = ServerName::from(relay.door("ldaps").ip());
+    let connector = tokio_rustls::TlsConnector::from(relay.tls());
+    let (mut read, mut write) = tokio::io::split(connector.connect(name, socket).await.unwrap());
+    let tlv = |tag: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], content].concat()
+    };
+    let (dn, password) = (tlv(4, MARIE.as_bytes()), tlv(0x80, PASSWORD.as_bytes()));
+    let bind = tlv(0x60, &[&b"\x02\x01\x03"[..], &dn, &password].concat());
+    write.write_all(&tlv(0x30, &[&b"\x02\x01\x01"[..], &bind].concat())).await.unwrap();
+    let mut answer = [0; 14];
+    read.read_exact(&mut answer).await.unwrap();
+    // Everything that begins with m, again and again, and nobody reads what comes.
+    let filter = tlv(0xa4, &[tlv(4, b"mail"), tlv(0x30, &tlv(0x80, b"m"))].concat());
+    let search = [
+        tlv(4, BASE.as_bytes()),
+        b"\x0a\x01\x02\x0a\x01\x00\x02\x01\x00\x02\x01\x00\x01\x01\x00".to_vec(),
+        filter,
+        tlv(0x30, b""),
+    ];
+    let search = tlv(0x30, &[b"\x02\x01\x02".to_vec(), tlv(0x63, &search.concat())].concat());
+    let many = search.repeat(100);
+    // It is stuck when it takes no more of our questions.
+    let stuck = async {
+        loop {
+            let sent = write.write_all(&many);
+            if tokio::time::timeout(Duration::from_secs(3), sent).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), stuck)
+        .await
+        .expect("it takes questions for ever");
+    let killed = relay.said(&[
+        "session",
+        "kill",
+        "--mailbox",
+        "marie.martin@hopital.mssante.test",
+        "--reason",
+        "it hangs",
+    ]);
+    assert!(killed.contains("One session"), "{killed}");
+    let gone = async {
+        let mut room = vec![0; 65_536];
+        while read.read(&mut room).await.is_ok_and(|octets| octets > 0) {}
+    };
+    tokio::time::timeout(Duration::from_secs(40), gone)
+        .await
+        .expect("the connection is still open");
+    assert_eq!(found(&relay, &["(sn=lumier)"]).0, 0);
 }

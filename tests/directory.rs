@@ -1,4 +1,7 @@
 //! The national directory's API: pages, pace, and servers that do as they should not.
+#[path = "directory/story.rs"]
+mod story;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -643,7 +643,7 @@ pub const ADDRESSBOOK_SEARCH_TIME: Duration = Duration::from_secs(10);
 pub const ADDRESSBOOK_CANDIDATES_MAX: usize = 2_000;
 /// Searches in the directory's copy at the same time; each has a thread.
 pub const ADDRESSBOOK_SEARCHES_AT_ONCE: usize = 4;
-/// Correspondents that are remembered, for the order of what a search finds. They take some 30
+/// Correspondents that are remembered, for the order of what a search finds. They take some 100
 /// octets each.
 pub const CORRESPONDENTS_MAX: usize = 200_000;
 /// Steps of a mailbox's history that are shown, the last ones.
@@ -780,3 +780,5 @@ pub const ANSWERS_MAX: usize = 4;
 pub const ANSWERED_PLACES_MAX: usize = 16;
 /// Answers whose marks are set at the same time; those of later letters are left out.
 pub const ANSWERED_AT_ONCE: usize = 256;
+/// Correspondents that one search in the directory's copy looks up where it finds very many.
+pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;

@@ -38,6 +38,7 @@ use crate::infra::replica::Query;
 use crate::infra::replica::Ranking;
 use crate::infra::replica::Replica;
 use crate::infra::replica::ReplicaError;
+use crate::infra::store::StoreError;
 
 /// Our own mailboxes are listed anew after so long; what is on the red list is looked at with
 /// each answer.
@@ -181,7 +182,7 @@ pub async fn lookup(office: &Office, address: &Address) -> Result<Option<Card>, 
 /// Writes down that a letter came from there, for those who search.
 pub(in crate::flow) fn heard(office: &Office, address: &Address) {
     let key = key(office, address);
-    office.addressbook.correspondents.count(key, office.clock.now());
+    office.addressbook.correspondents.count(key, address, office.clock.now());
 }
 
 /// Who wrote a letter that reached somebody here, if that says something: not a patient, not a
@@ -198,7 +199,7 @@ pub(in crate::flow) fn writer(office: &Office, sealed: &Sealed) -> Option<Addres
 /// Reads what was counted before, and writes what is counted, until the relay stops.
 pub async fn run(office: Arc<Office>, mut stop: Stop) {
     let correspondents = &office.addressbook.correspondents;
-    if let Err(error) = correspondents.load(office.store.as_ref(), office.clock.now()).await {
+    if let Err(error) = load(&office, correspondents).await {
         tracing::warn!(%error, "who wrote to us cannot be read; the order of searches forgets it");
     }
     loop {
@@ -206,13 +207,17 @@ pub async fn run(office: Arc<Office>, mut stop: Stop) {
             () = stop.stopped() => true,
             () = tokio::time::sleep(WRITTEN_EVERY) => false,
         };
-        if let Err(error) = correspondents.write(office.store.as_ref()).await {
+        if let Err(error) = correspondents.write(office.store.as_ref(), &office.keys).await {
             tracing::warn!(%error, "who wrote to us cannot be written down now");
         }
         if stops {
             return;
         }
     }
+}
+
+async fn load(office: &Office, correspondents: &Correspondents) -> Result<(), StoreError> {
+    correspondents.load(office.store.as_ref(), &office.keys, office.clock.now()).await
 }
 
 impl Wanted {
@@ -280,8 +285,12 @@ async fn published(
     let (replica, text) = (Arc::clone(replica), text.to_owned());
     let most = limits::ADDRESSBOOK_CANDIDATES_MAX + 1;
     let departments = office.config.directory.departments.clone();
+    let book = Arc::clone(&office.addressbook);
     on_thread(office, move || {
-        let ranking = Ranking { departments: &departments, ..Ranking::default() };
+        let meant = words(&text);
+        let meant: Vec<&str> = meant.iter().map(String::as_str).collect();
+        let known = book.correspondents.best(&meant, limits::ADDRESSBOOK_KNOWN_MAX);
+        let ranking = Ranking { departments: &departments, known: &known, ..Ranking::default() };
         replica.search(&Query::of_words(&text), &ranking, most)
     })
     .await
@@ -323,8 +332,7 @@ fn rank(office: &Office, cards: &mut [Card]) {
 }
 
 fn key(office: &Office, address: &Address) -> Key {
-    let whole = office.keys.address_key(address);
-    std::array::from_fn(|at| whole[at])
+    correspondents::key(&office.keys, address)
 }
 
 async fn is_shown(office: &Office, address: &Address) -> Result<bool, Refusal> {

@@ -34,6 +34,7 @@ use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
 use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Voucher;
 use crate::infra::directory::chain::Admitted;
 use crate::infra::directory::chain::Chain;
 use crate::infra::metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct Login {
     pub scope: Scope,
     /// When what they showed ends.
     pub until: Option<Timestamp>,
+    /// Who they are to an OpenID provider, when it was one that vouched.
+    pub voucher: Option<Voucher>,
 }
 
 /// Login attempts: throttled by network address, verified in constant effort.
@@ -287,7 +290,7 @@ impl Logins {
     /// Whether what a directory admits is good for this door. That a password is right is nobody's
     /// business where it opens nothing.
     fn let_in(&self, visitor: Visitor, admitted: Admitted) -> Result<Login, Refusal> {
-        let Admitted { account, source, means, scope, network, until } = admitted;
+        let Admitted { account, source, means, scope, network, until, voucher } = admitted;
         let is_page = visitor.entrance == Entrance::Pages;
         // A patient reads and answers on the inbox page, and nowhere else.
         let is_at_home = account.kind != MailboxKind::Citizen || is_page;
@@ -303,7 +306,7 @@ impl Logins {
         if !is_at_home || !is_near || !may_show || !scope.covers(visitor.entrance.needs()) {
             return Err(Refusal::AuthFailed);
         }
-        Ok(Login { account, source, means, scope, until })
+        Ok(Login { account, source, means, scope, until, voucher })
     }
 }
 

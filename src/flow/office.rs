@@ -83,7 +83,7 @@ pub struct Office {
     /// One run of publication at a time.
     pub publishing: Publishing,
     /// What the address book remembers.
-    pub addressbook: AddressBook,
+    pub addressbook: Arc<AddressBook>,
     /// What is remembered about that copy.
     pub directory: Arc<directory::State>,
     /// Letters that have arrived.

@@ -78,8 +78,6 @@ pub fn offer(config: &Config) -> Offer {
         services: doors.into_iter().filter_map(service).collect(),
         means: means(config),
         address_book: config.addressbook.base.clone(),
-        // Nothing here speaks it: docs/decisions/0021.
-        carddav: false,
         host,
     }
 }
@@ -88,7 +86,7 @@ pub fn offer(config: &Config) -> Offer {
 pub fn dns_records(config: &Config) -> Vec<Record> {
     let (offer, listen) = (offer(config), &config.listen);
     let people = |domain: &Domain| config.operator.domains.contains(domain);
-    let nothing = Offer { services: Vec::new(), carddav: false, ..offer.clone() };
+    let nothing = Offer { services: Vec::new(), ..offer.clone() };
     let mut all = Vec::new();
     for domain in all_domains(config) {
         let reports = config.admin.alerts_to.as_ref();

@@ -110,6 +110,16 @@ pub enum Verdict {
     Known(Identified),
 }
 
+/// What an OpenID provider calls somebody, and the session that it gave them: its logout messages
+/// name them so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voucher {
+    /// Its name for the person (`sub`).
+    pub subject: String,
+    /// Its session (`sid`), when the token names it.
+    pub sid: Option<String>,
+}
+
 /// Somebody whom a directory knows.
 #[derive(Clone, Debug)]
 pub struct Identified {
@@ -127,6 +137,8 @@ pub struct Identified {
     pub network: Option<Network>,
     /// When what they showed ends; a session outlives it, but not by long.
     pub until: Option<Timestamp>,
+    /// Who they are to an OpenID provider, when it was one.
+    pub voucher: Option<Voucher>,
 }
 
 /// Somebody who has just come in.

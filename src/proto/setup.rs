@@ -25,8 +25,6 @@ pub struct Offer {
     pub means: Vec<Means>,
     /// The address book over LDAP stands below this entry.
     pub address_book: String,
-    /// The address book is offered over CardDAV, where the pages are.
-    pub carddav: bool,
 }
 
 /// A door for mail programs.
@@ -127,7 +125,6 @@ mod tests {
             ],
             means: vec![Means::Token, Means::Password, Means::Certificate],
             address_book: "dc=mssante,dc=fr".to_owned(),
-            carddav: true,
         }
     }
 

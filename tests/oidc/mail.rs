@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
+use serde_json::json;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
@@ -12,9 +13,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::fake;
+use super::fake::CLIENT;
 use super::fake::ELOISE;
 use super::real;
 use super::real::Provider;
+use crate::support::running;
 use crate::support::serving::Serving;
 use crate::support::serving::Space;
 
@@ -98,7 +102,7 @@ async fn a_token_opens_the_mailboxes_of_its_professional_and_no_others() {
     let relay = space
         .relay(0)
         .with(&format!(
-            "[login]\ndirectories = [\"local\", \"oidc\"]\n\
+            "[revocation]\nmode = \"off\"\n[login]\ndirectories = [\"local\", \"oidc\"]\n\
              [oidc]\nissuer = {:?}\nclient_id = \"software\"\nclient_secret_file = {secret:?}\n\
              acr = [\"eidas1\"]\naudiences = [\"mail\"]\nclients = [\"software\"]\n",
             provider.issuer
@@ -152,4 +156,80 @@ async fn a_token_opens_the_mailboxes_of_its_professional_and_no_others() {
     for secret in [&good, &young, real::SECRET] {
         assert!(!log.contains(secret), "the log holds a token");
     }
+}
+
+/// Logs in on IMAP and waits for news.
+async fn idle(relay: &Serving<'_>, user: &str, token: &str) -> Talk {
+    let mut imap = Talk::open(relay, "imaps").await;
+    let mut said = imap.say(&format!("a AUTHENTICATE XOAUTH2 {}", xoauth2(user, token))).await;
+    while said.starts_with("* ") {
+        said = imap.line().await;
+    }
+    assert!(said.starts_with("a OK "), "{user}: {said}");
+    assert!(imap.say("b NOOP").await.starts_with("b OK "));
+    imap
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_at_the_provider_ends_the_mail_sessions_of_that_person_and_of_nobody_else() {
+    let key = fake::Key::ec("k1");
+    let provider = fake::Fake::open(&[&key]).await;
+    let space = Space::of(&["cabinet.mssante.test"]);
+    let relay = space
+        .relay(0)
+        .with(&format!(
+            "[revocation]\nmode = \"off\"\n[login]\ndirectories = [\"local\", \"oidc\"]\n\
+             [oidc]\nissuer = {:?}\nclient_id = {CLIENT:?}\n\
+             discovery = \"/.well-known/wallet-openid-configuration\"\nacr = [\"eidas1\"]\n",
+            provider.issuer
+        ))
+        .start(&[TEAM]);
+    let hugo = "899900002025";
+    for holder in [ELOISE, hugo] {
+        relay.said(&["mailbox", "holder", "add", TEAM, holder, "--reason", "their team"]);
+    }
+    let now =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let token = |who: &str, sid: Option<&str>| {
+        let mut claims = provider.claims();
+        claims["iat"] = json!(now());
+        claims["exp"] = json!(now() + 120);
+        claims["sub"] = json!(format!("f:{who}"));
+        claims["SubjectNameID"] = json!(who);
+        if let Some(sid) = sid {
+            claims["sid"] = json!(sid);
+        }
+        key.token(json!({}), &claims)
+    };
+    let mut hers = idle(&relay, TEAM, &token(ELOISE, None)).await;
+    let mut her_desk = idle(&relay, TEAM, &token(ELOISE, Some("desk"))).await;
+    let mut his = idle(&relay, TEAM, &token(hugo, None)).await;
+    let event = "http://schemas.openid.net/event/backchannel-logout";
+    let log_out = |more: serde_json::Value| {
+        let mut claims = json!({
+            "iss": provider.issuer, "aud": CLIENT, "iat": now(), "exp": now() + 120,
+            "jti": uuid::Uuid::new_v4().to_string(), "events": {event: {}},
+        });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let field = format!("logout_token={}", key.token(json!({"typ": "logout+jwt"}), &claims));
+        let url = format!("https://localhost:{}/login/oidc/logout", relay.port("https"));
+        let answer = running::run(
+            "curl",
+            &["-sSk", "-o", "/dev/null", "-w", "%{http_code}", "--data", &field, &url],
+        );
+        running::said(&answer)
+    };
+    let sub = format!("f:{ELOISE}");
+    // Of another session of hers: what names no session counts as the person's.
+    assert_eq!(log_out(json!({"sub": sub, "sid": "phone"})), "200");
+    let said = hers.line().await;
+    assert!(said.is_empty() || said.starts_with("* BYE"), "{said}");
+    assert!(her_desk.say("c NOOP").await.starts_with("c OK "));
+    assert_eq!(log_out(json!({"sub": sub})), "200");
+    let said = her_desk.line().await;
+    assert!(said.is_empty() || said.starts_with("* BYE"), "{said}");
+    assert!(his.say("c NOOP").await.starts_with("c OK "));
+    assert_eq!(log_out(json!({"sub": format!("f:{hugo}")})), "200");
+    let said = his.line().await;
+    assert!(said.is_empty() || said.starts_with("* BYE"), "{said}");
 }

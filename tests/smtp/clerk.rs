@@ -169,6 +169,7 @@ impl Directory for Book {
             scope: Scope::ALL,
             network: None,
             until: None,
+            voucher: None,
         }))
     }
 }

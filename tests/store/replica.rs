@@ -429,7 +429,7 @@ fn professionals_are_known_with_their_activities() {
     assert_eq!((known.name.as_str(), known.active), ("LUMIER", true));
     assert_eq!(known.professions, [("10".to_owned(), "Médecin".to_owned())]);
     assert_eq!(known.specialities, ["SM26"]);
-    assert_eq!(known.structures, ["999000001", "990000101"]);
+    assert_eq!(known.structures, ["99900000100019", "990000101"]);
     assert_eq!(replica.professional("899900009999").unwrap(), None);
     // The extraction is no file of people, and diplomas alone would retire everybody.
     assert!(replica.import_people(&sample("zip"), 0, &mut |_| {}).is_err());

@@ -37,7 +37,6 @@ pub(super) fn setup() -> Setup {
             ],
             means: vec![Means::Password],
             address_book: "dc=mssante,dc=fr".to_owned(),
-            carddav: false,
         },
         domains: vec![domain("hopital.mssante.test")],
         autoconfig: true,

@@ -2,7 +2,7 @@
 //! since a day. The file is the truth; what only the API knows is marked so.
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::domain::address::Address;
 use crate::domain::limits;
@@ -16,8 +16,15 @@ use crate::infra::fhir::Settings;
 use crate::infra::net;
 use crate::infra::replica::PublishedMailbox;
 
-/// The client, made at its first use: all share its pace.
-pub(super) type Client = OnceCell<Arc<Fhir>>;
+/// The client, made at its first use: all share its pace. It is made anew when the key is
+/// another one: keys of the API end, and changing one must not need a restart.
+#[derive(Default)]
+pub(super) struct Client(Mutex<Option<Made>>);
+
+struct Made {
+    key: Option<Secret<String>>,
+    client: Arc<Fhir>,
+}
 
 /// How what the API says stands to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,30 +87,48 @@ pub async fn changed_since(
 }
 
 async fn client(office: &Office) -> Result<Arc<Fhir>, DirectoryCopyError> {
-    let wrong = |reason: String| DirectoryCopyError::Source(reason);
+    let wrong = DirectoryCopyError::Source;
     let settings = office.config.fhir.clone();
     let settings = settings.ok_or_else(|| wrong("the configuration has no fhir.url".to_owned()))?;
-    let made = office.directory.client.get_or_try_init(|| async {
-        let read = tokio::task::spawn_blocking(move || {
-            let anchors = net::load_anchors(&settings.anchors)
-                .map_err(|error| wrong(format!("fhir.anchors: {error}")))?;
-            let key = settings.key_file.as_ref().map(|file| {
-                std::fs::read_to_string(file)
-                    .map(Secret::new)
-                    .map_err(|error| wrong(format!("fhir.key_file: {error}")))
-            });
-            let client = Fhir::new(Settings {
-                url: settings.url,
-                key: key.transpose()?,
-                anchors,
-                per_second: settings.per_second,
-                timeout: settings.timeout,
-            });
-            client.map(Arc::new).map_err(|error| wrong(error.to_string()))
+    let mut kept = office.directory.client.0.lock().await;
+    let file = settings.key_file.clone();
+    let key = on_thread(move || {
+        let read = |file| std::fs::read_to_string(file).map(Secret::new);
+        file.map(read).transpose().map_err(|error| wrong(format!("fhir.key_file: {error}")))
+    })
+    .await?;
+    if let Some(made) = kept.as_ref()
+        && secret_of(&made.key) == secret_of(&key)
+    {
+        return Ok(Arc::clone(&made.client));
+    }
+    let given = secret_of(&key).map(|key| Secret::new(key.to_owned()));
+    let client = on_thread(move || {
+        let anchors = net::load_anchors(&settings.anchors)
+            .map_err(|error| wrong(format!("fhir.anchors: {error}")))?;
+        let client = Fhir::new(Settings {
+            url: settings.url,
+            key: given,
+            anchors,
+            per_second: settings.per_second,
+            timeout: settings.timeout,
         });
-        read.await.map_err(|_| DirectoryCopyError::Cut)?
-    });
-    made.await.map(Arc::clone)
+        client.map(Arc::new).map_err(|error| wrong(error.to_string()))
+    })
+    .await?;
+    *kept = Some(Made { key, client: Arc::clone(&client) });
+    Ok(client)
+}
+
+fn secret_of(key: &Option<Secret<String>>) -> Option<&str> {
+    key.as_ref().map(|key| key.expose().as_str())
+}
+
+/// Files are read where no session waits for them.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DirectoryCopyError> + Send + 'static,
+) -> Result<T, DirectoryCopyError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| DirectoryCopyError::Cut)?
 }
 
 /// Compares with the file.

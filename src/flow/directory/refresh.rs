@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::limits;
+use crate::flow::alerts;
 use crate::flow::directory;
 use crate::flow::directory::DirectoryCopyError;
 use crate::flow::office::Office;
@@ -24,6 +25,7 @@ use crate::infra::net::fetch::Saved;
 use crate::infra::net::fetch::Validators;
 use crate::infra::replica::Imported;
 use crate::infra::replica::Kind;
+use crate::infra::replica::ReplicaError;
 
 /// A server may say nothing for so long.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -84,7 +86,7 @@ async fn make_again(office: &Arc<Office>) {
 }
 
 /// Asks both sources now, and imports what is new. Tells what was imported.
-pub async fn refresh(office: &Office) -> Result<Vec<Imported>, DirectoryCopyError> {
+pub async fn refresh(office: &Arc<Office>) -> Result<Vec<Imported>, DirectoryCopyError> {
     let settings = &office.config.directory;
     let sources = [(Kind::Mailboxes, &settings.extraction), (Kind::People, &settings.people)];
     let mut imported = Vec::new();
@@ -97,6 +99,7 @@ pub async fn refresh(office: &Office) -> Result<Vec<Imported>, DirectoryCopyErro
             Ok(new) => imported.extend(new),
             Err(error) => {
                 tracing::warn!(?kind, %error, "the directory was not renewed; the old copy stays");
+                tell_refused(office, &error);
                 failure = Some(error);
             }
         }
@@ -105,6 +108,16 @@ pub async fn refresh(office: &Office) -> Result<Vec<Imported>, DirectoryCopyErro
         note(office, failure.as_ref());
     }
     failure.map_or(Ok(imported), Err)
+}
+
+/// A publisher that is away comes back; a file that came and was refused waits for a human.
+fn tell_refused(office: &Arc<Office>, error: &DirectoryCopyError) {
+    let DirectoryCopyError::Replica(ReplicaError::Source { .. }) = error else { return };
+    let text = format!(
+        "{error}. The old copy stays and goes on to be searched. If the file is as it should be, \
+         `vaguemestre directory import FILE --any-size` takes it."
+    );
+    alerts::raise(office, "a file of the national directory was refused", &text);
 }
 
 fn note(office: &Office, failure: Option<&DirectoryCopyError>) {

@@ -55,6 +55,7 @@ impl Fake {
                 scope: Scope::ALL,
                 network: None,
                 until: None,
+                voucher: None,
             }),
         })
     }

@@ -29,6 +29,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::login::Login;
 use crate::flow::login::Visitor;
 use crate::infra::clock::Clock;
+use crate::infra::directory::Voucher;
 
 /// How long sessions may last that began with a token (ANS Ref2 §1.2.1: the token is short-lived).
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,7 @@ struct Facts {
     entrance: Entrance,
     peer: Option<IpAddr>,
     means: Means,
+    voucher: Option<Voucher>,
     since: Timestamp,
 }
 
@@ -143,10 +145,20 @@ impl Sessions {
         self.end_all(|facts| facts.mailbox == *mailbox && is_it(&facts.means)).len()
     }
 
-    /// Ends all sessions of a mailbox that began in this way (back-channel logout: by token);
-    /// how many there were.
-    pub fn end_means(&self, mailbox: &MailboxId, means: &Means) -> usize {
-        self.end_all(|facts| facts.mailbox == *mailbox && facts.means == *means).len()
+    /// Ends all sessions for which an OpenID provider vouched and no longer does: those of this
+    /// person of its own, and of this session of its own where a token named one; how many there
+    /// were. Others who hold the same mailbox stay in.
+    pub fn end_vouched(&self, sid: Option<&str>, subject: Option<&str>) -> usize {
+        let is_over = |voucher: &Voucher| {
+            let is_person = subject.is_none_or(|subject| voucher.subject == subject);
+            let is_session = match (sid, &voucher.sid) {
+                (Some(named), Some(its)) => named == its,
+                // Nobody says which session it is: then it is the person who counts.
+                _ => subject.is_some(),
+            };
+            is_person && is_session
+        };
+        self.end_all(|facts| facts.voucher.as_ref().is_some_and(is_over)).len()
     }
 
     fn end_all(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<Listed> {
@@ -184,7 +196,8 @@ impl Live {
     }
 
     fn listed(&self) -> Listed {
-        let Facts { id, mailbox, address, kind, entrance, peer, means, since } = self.facts.clone();
+        let Facts { id, mailbox, address, kind, entrance, peer, means, since, voucher: _ } =
+            self.facts.clone();
         Listed { id, mailbox, address, kind, entrance, peer, means, since, used: self.used() }
     }
 }
@@ -215,6 +228,7 @@ impl Seat {
             entrance: visitor.entrance,
             peer: visitor.ip,
             means: login.means.clone(),
+            voucher: login.voucher.clone(),
             since,
         };
         let used = AtomicU64::new(since.as_millis());

@@ -47,6 +47,7 @@ fn known(name: &str) -> Identified {
         scope: Scope::ALL,
         network: None,
         until: None,
+        voucher: None,
     }
 }
 

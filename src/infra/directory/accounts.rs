@@ -433,6 +433,7 @@ fn by_password(account: Account) -> Identified {
         scope: Scope::ALL,
         network: None,
         until: None,
+        voucher: None,
     }
 }
 

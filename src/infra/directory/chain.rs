@@ -25,6 +25,7 @@ use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Identified;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::Verdict;
+use crate::infra::directory::Voucher;
 use crate::infra::directory::chain::flights::Flights;
 use crate::infra::directory::chain::memory::Memory;
 use crate::infra::directory::chain::memory::Tag;
@@ -49,6 +50,8 @@ pub struct Admitted {
     pub network: Option<Network>,
     /// When what was shown ends.
     pub until: Option<Timestamp>,
+    /// Who it is to an OpenID provider, when that vouches.
+    pub voucher: Option<Voucher>,
 }
 
 /// How one directory does, for administrators.
@@ -364,8 +367,16 @@ impl Chain {
         source: Source,
         identified: Identified,
     ) -> Result<Option<Admitted>, DirectoryError> {
-        let Identified { mut mailboxes, national_id, display_name, means, scope, network, until } =
-            identified;
+        let Identified {
+            mut mailboxes,
+            national_id,
+            display_name,
+            means,
+            scope,
+            network,
+            until,
+            voucher,
+        } = identified;
         if let Some(national_id) = national_id {
             mailboxes.extend(self.mailboxes.held_by(&national_id).await?);
         }
@@ -381,7 +392,7 @@ impl Chain {
             if let (Some(name), MailboxKind::Personal) = (display_name, account.kind) {
                 account.display_name = name;
             }
-            Admitted { account, source, means, scope, network, until }
+            Admitted { account, source, means, scope, network, until, voucher }
         }))
     }
 

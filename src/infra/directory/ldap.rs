@@ -273,6 +273,7 @@ impl Ldap {
             scope: Scope::ALL,
             network: None,
             until: None,
+            voucher: None,
         }
     }
 

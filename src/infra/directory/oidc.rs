@@ -25,6 +25,7 @@ use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Identified;
 use crate::infra::directory::Verdict;
+use crate::infra::directory::Voucher;
 use crate::infra::directory::oidc::check::Refused;
 use crate::infra::directory::oidc::provider::Provider;
 use crate::infra::directory::oidc::verified::Verified;
@@ -155,6 +156,10 @@ impl Oidc {
             return Ok(Err(Refused::Subject));
         };
         let until = claims.seconds("exp").map(Timestamp::from_seconds);
+        let voucher = claims.text("sub").map(|subject| Voucher {
+            subject: subject.to_owned(),
+            sid: claims.text("sid").map(str::to_owned),
+        });
         let identified = Identified {
             mailboxes: Vec::new(),
             national_id: Some(national_id),
@@ -163,6 +168,7 @@ impl Oidc {
             scope: Scope::ALL,
             network: None,
             until,
+            voucher,
         };
         if settings.by_signature && !settings.by_introspection {
             let keys = self.provider.keys_in_use();

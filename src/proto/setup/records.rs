@@ -134,10 +134,6 @@ pub fn records(offer: &Offer, domain: &Domain, facts: &Facts) -> Vec<Record> {
         }
     }
     let pages = facts.pages_port;
-    if let Some(port) = pages.filter(|_| offer.carddav) {
-        let data = srv(0, Some(port), &host);
-        records.push(record(format!("_carddavs._tcp.{domain}"), data, "address book (CardDAV)"));
-    }
     if let Some(port) = pages.filter(|_| facts.autoconfig) {
         let data = srv(0, Some(port), &host);
         records.push(record(

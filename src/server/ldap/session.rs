@@ -127,7 +127,11 @@ impl<'a> Session<'a> {
             };
             self.seat.touch();
             let way = match message {
-                Ok(message) => self.obey(&mut wire, &message).await,
+                Ok(message) => {
+                    let seat = self.seat.clone();
+                    let work = seat.unless_over(self.obey(&mut wire, &message)).await;
+                    work.unwrap_or(Err(Gone::Over))
+                }
                 Err(gone) => Err(gone),
             };
             let word = match way {

@@ -43,6 +43,8 @@ pub(super) struct Wire<S> {
     /// What has arrived and is not used; wiped, because it may be a password.
     input: Zeroizing<Vec<u8>>,
     output: Vec<u8>,
+    /// Sending was given up in the middle of an answer: whatever followed would be misread.
+    is_cut: bool,
     message_octets_max: usize,
 }
 
@@ -50,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Buffers around a stream.
     pub(super) fn new(stream: S, stop: Stop, message_octets_max: usize) -> Self {
         let (input, output) = (Zeroizing::default(), Vec::new());
-        Self { stream, stop, input, output, message_octets_max }
+        Self { stream, stop, input, output, is_cut: false, message_octets_max }
     }
 
     /// Gives the stream back, for TLS.
@@ -72,8 +74,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends what was gathered.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
         if !self.output.is_empty() {
+            self.is_cut = true;
             let written = self.stream.write_all(&self.output);
             in_time(limits::LDAP_WRITE_TIMEOUT, written).await?;
+            self.is_cut = false;
             self.output.clear();
         }
         in_time(limits::LDAP_WRITE_TIMEOUT, self.stream.flush()).await
@@ -111,7 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) async fn close(&mut self, word: &[u8]) {
         self.output.extend_from_slice(word);
         let ending = async {
-            let _ = self.flush().await;
+            if !self.is_cut {
+                let _ = self.flush().await;
+            }
             let _ = self.stream.shutdown().await;
         };
         let _ = timeout(limits::LDAP_STOP_GRACE, ending).await;

@@ -203,6 +203,10 @@ pub trait Desk: Send + Sync + 'static {
     fn sessions(&self, _account: &Account) -> Vec<Listed> {
         Vec::new()
     }
+    /// Ends the sessions of mail programs for which the OpenID provider vouched: how many.
+    fn end_vouched(&self, _sid: Option<&str>, _subject: Option<&str>) -> usize {
+        0
+    }
     /// Ends one of them; false when the mailbox has no such session.
     fn end_session(&self, _account: &Account, _id: &SessionId) -> bool {
         false

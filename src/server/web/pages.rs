@@ -288,8 +288,6 @@ pub struct SetupPage {
     pub token: bool,
     /// Search base of the LDAP address book.
     pub address_book: Option<String>,
-    /// Where CardDAV is.
-    pub carddav: Option<String>,
 }
 
 /// A door of mail programs.

@@ -174,6 +174,13 @@ impl Sessions {
         before - open.len()
     }
 
+    /// Whom a session of the provider is of.
+    pub fn subject_of(&self, sid: &str) -> Option<String> {
+        let open = lock(&self.open);
+        let mut vouched = open.values().filter_map(|session| session.vouched.as_ref());
+        vouched.find(|it| it.sid.as_deref() == Some(sid)).map(|it| it.subject.clone())
+    }
+
     /// Logins that are alive.
     pub fn count(&self, now: Timestamp) -> usize {
         lock(&self.open).values().filter(|session| session.alive(now)).count()

@@ -215,7 +215,6 @@ fn show(site: &Site, visitor: &Visitor, address: Option<String>, is_wrong: bool)
             && offer.best(Protocol::Imap).or(offer.best(Protocol::Pop3)).is_some(),
         token: offer.means.contains(&Means::Token),
         address_book: offer.best(Protocol::Ldap).map(|_| offer.address_book.clone()),
-        carddav: offer.pages.clone().filter(|_| offer.carddav),
     };
     let status = if is_wrong { StatusCode::NOT_FOUND } else { StatusCode::OK };
     page(status, &template)

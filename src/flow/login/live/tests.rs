@@ -23,7 +23,7 @@ fn login(number: u8, means: Means) -> Login {
         wrapped_keys: Bytes::new(),
         created: NOW,
     };
-    Login { account, source: Source::Local, means, scope: Scope::ALL, until: None }
+    Login { account, source: Source::Local, means, scope: Scope::ALL, until: None, voucher: None }
 }
 
 fn sessions() -> (Sessions, Arc<ManualClock>) {
@@ -103,4 +103,31 @@ async fn work_that_does_not_hear_is_cut_after_a_moment() {
     assert_eq!(seat.unless_over(async { 1 }).await, Some(1));
     sessions.end_mailbox(&MailboxId::from_bytes([1; 16]));
     assert_eq!(seat.unless_over(std::future::pending::<()>()).await, None);
+}
+
+#[tokio::test]
+async fn a_provider_ends_what_its_person_began_and_nothing_of_a_co_holder() {
+    let (sessions, _) = sessions();
+    let seat = |subject: &str, sid: Option<&str>| {
+        let seat = sessions.seat();
+        let voucher = Voucher { subject: subject.to_owned(), sid: sid.map(str::to_owned) };
+        let login = Login { voucher: Some(voucher), ..login(1, Means::Token) };
+        seat.take(VISITOR, &login).unwrap();
+        seat
+    };
+    let (eloise, phone, other) =
+        (seat("eloise", None), seat("eloise", Some("phone")), seat("eloise", Some("desk")));
+    let hugo = seat("hugo", None);
+    let own_password = sessions.seat();
+    own_password.take(VISITOR, &login(1, Means::Password)).unwrap();
+    assert_eq!(sessions.end_vouched(None, None), 0, "a message that names nobody");
+    assert_eq!(sessions.end_vouched(Some("phone"), Some("hugo")), 1, "hugo's token has no sid");
+    assert_eq!(hugo.is_over(), Some(Over::Ended));
+    assert_eq!(sessions.end_vouched(Some("phone"), None), 1);
+    assert_eq!(phone.is_over(), Some(Over::Ended));
+    // Which session a token is of is not said: then it is the person who counts.
+    assert_eq!(sessions.end_vouched(Some("phone"), Some("eloise")), 1);
+    assert_eq!((eloise.is_over(), other.is_over()), (Some(Over::Ended), None));
+    assert_eq!(sessions.end_vouched(None, Some("eloise")), 1);
+    assert_eq!((other.is_over(), own_password.is_over()), (Some(Over::Ended), None));
 }

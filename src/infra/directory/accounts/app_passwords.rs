@@ -160,6 +160,7 @@ impl AppRow {
             scope: Scope { send: self.send, read: self.read },
             network,
             until: self.until.map(Timestamp::from_millis),
+            voucher: None,
         })
     }
 

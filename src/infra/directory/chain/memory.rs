@@ -169,6 +169,7 @@ mod tests {
             scope: Scope::ALL,
             network: None,
             until: None,
+            voucher: None,
         }
     }
 

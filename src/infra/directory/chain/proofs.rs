@@ -80,6 +80,14 @@ impl Chain {
         let account = self.mailboxes.find(address).await?.filter(|account| !account.suspended);
         let source = Source::Local;
         let (scope, network) = (Scope::ALL, None);
-        Ok(account.map(|account| Admitted { account, source, means, scope, network, until }))
+        Ok(account.map(|account| Admitted {
+            account,
+            source,
+            means,
+            scope,
+            network,
+            until,
+            voucher: None,
+        }))
     }
 }

@@ -72,6 +72,7 @@ impl Directory for Book {
             network: None,
             scope: Scope::ALL,
             until: None,
+            voucher: None,
         }))
     }
 

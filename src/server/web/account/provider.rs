@@ -228,8 +228,12 @@ pub async fn logged_out(State(site): State<Arc<Site>>, Form(form): Form<LogoutFo
     let (status, body) = match sso.provider.logged_out(&form.logout_token).await {
         Ok(Some(token)) => {
             let (sid, subject) = (token.sid.as_deref(), token.subject.as_deref());
+            // Tokens of mail programs mostly name no session. Where the message names only that,
+            // the pages know whose it is.
+            let whose = subject.map(str::to_owned).or_else(|| site.sessions.subject_of(sid?));
             let ended = site.sessions.end_vouched(sid, subject);
-            tracing::info!(door = "https", ended, "the OpenID provider ended sessions");
+            let programs = site.desk.end_vouched(sid, whose.as_deref());
+            tracing::info!(door = "https", ended, programs, "the OpenID provider ended sessions");
             (StatusCode::OK, "")
         }
         Ok(None) => (StatusCode::BAD_REQUEST, r#"{"error":"invalid_request"}"#),

@@ -199,6 +199,10 @@ impl Desk for OfficeDesk {
         is_theirs && sessions.end(id).is_some()
     }
 
+    fn end_vouched(&self, sid: Option<&str>, subject: Option<&str>) -> usize {
+        self.0.logins.sessions().end_vouched(sid, subject)
+    }
+
     fn sso(&self) -> Option<Sso> {
         let provider = self.0.openid.as_ref().filter(|provider| provider.has_pages())?;
         let config = &self.0.config;
