@@ -1,4 +1,7 @@
 //! Mailboxes that several people work in, as administrators hand them out.
+mod answered;
+mod ends;
+
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;

@@ -62,9 +62,9 @@ pub(super) async fn store<M: Shelf, S: Stream>(
             view.has_told(entry);
             let Some(sequence) = view.sequence_of(entry.uid) else { continue };
             let dialect = line.dialect;
-            view.introduce(line.out(), &entry.flags);
             match echo {
                 Echo::Flags => {
+                    view.introduce(line.out(), &entry.flags);
                     view::write_flags(line.out(), sequence, entry, by, dialect);
                 }
                 // RFC 7162 §3.1.3: even a silent STORE tells the new mod-sequence.

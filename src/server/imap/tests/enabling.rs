@@ -162,3 +162,27 @@ async fn what_is_switched_off_is_not_understood() {
     let two = "a APPEND INBOX {3+}\r\nabc {3+}\r\nabc";
     check(&mut client, two, "a BAD APPEND takes one message\n").await;
 }
+
+#[tokio::test]
+async fn in_imap4rev2_nobody_asks_for_recent_any_more() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let counted = client.ok("a STATUS INBOX (RECENT)").await;
+    assert!(counted.contains("(RECENT 0)"), "{counted}");
+    client.ok("b ENABLE IMAP4rev2").await;
+    for command in ["c STATUS INBOX (MESSAGES RECENT)", "c LIST \"\" * RETURN (STATUS (RECENT))"] {
+        check(&mut client, command, "c BAD unknown STATUS item\n").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_marked_as_deleted_is_counted_with_its_octets() {
+    let house = House::new().await;
+    let mut client = house.inbox(4).await;
+    for set in ["1:2", "4"] {
+        client.ok(&format!("c STORE {set} +FLAGS.SILENT (\\Deleted)")).await;
+    }
+    let counted = client.ok("d STATUS INBOX (DELETED DELETED-STORAGE)").await;
+    let octets = 3 * LETTER.len();
+    assert!(counted.contains(&format!("(DELETED 3 DELETED-STORAGE {octets})")), "{counted}");
+}

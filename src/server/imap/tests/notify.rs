@@ -191,3 +191,28 @@ async fn a_session_that_waits_takes_a_few_kilobytes() {
     let task = size_of_val(&session.run());
     assert!(kept + task < 4_096, "{kept} and {task} octets");
 }
+
+#[tokio::test]
+async fn annotations_that_change_are_named_and_what_they_say_is_not_told() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let mut other = house.login().await;
+    other.ok("a SETMETADATA Sent (/shared/comment \"before\")").await;
+    client.ok("b NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))").await;
+    other.ok("c SETMETADATA INBOX (/shared/Comment \"all\" /shared/x \"y\")").await;
+    let told = heard(&mut client, "METADATA").await;
+    assert_eq!(told, "* METADATA \"INBOX\" /shared/comment /shared/x\r\n");
+    other.ok("c SETMETADATA INBOX (/shared/x NIL /shared/comment \"all\")").await;
+    assert_eq!(heard(&mut client, "METADATA").await, "* METADATA \"INBOX\" /shared/x\r\n");
+    other.ok("c SETMETADATA \"\" (/private/vendor/a \"1\")").await;
+    assert_eq!(heard(&mut client, "METADATA").await, "* METADATA \"\" /private/vendor/a\r\n");
+    // Their own are no news, nor what they say in vain.
+    let answer = client.ok("d SETMETADATA Sent (/private/comment \"own\")").await;
+    assert!(!answer.contains("METADATA \"Sent\""), "{answer}");
+    other.ok("c SETMETADATA Sent (/shared/comment \"before\")").await;
+    hears_nothing(&mut client).await;
+    // Whoever asked for one kind hears of one kind.
+    client.ok("e NOTIFY SET (personal (ServerMetadataChange))").await;
+    other.ok("c SETMETADATA INBOX (/shared/x \"z\")").await;
+    hears_nothing(&mut client).await;
+}

@@ -1,4 +1,5 @@
 //! Mailboxes that several people read: several accounts behind one desk, commands as nouns.
+mod answers;
 mod lists;
 mod verbs;
 
@@ -20,6 +21,7 @@ use crate::flow::login::fake;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::ClearPermit;
 use crate::infra::clock::ManualClock;
@@ -122,6 +124,10 @@ impl ManyDesk {
 
 impl Practice {
     pub(super) async fn new() -> Self {
+        Self::with_rules(Rules::default()).await
+    }
+
+    pub(super) async fn with_rules(rules: Rules) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SimulatedStore::new(1));
         let blobs = Blobs::open(Arc::clone(&store), folder.path()).await.unwrap();
@@ -152,7 +158,7 @@ impl Practice {
                 created: now,
             });
         }
-        let mailboxes = Mailboxes::new(store, blobs, keys, Arc::clone(&clock) as _);
+        let mailboxes = Mailboxes::with_rules(store, blobs, keys, Arc::clone(&clock) as _, rules);
         for account in &accounts {
             mailboxes.create(account).await.unwrap();
         }
