@@ -154,7 +154,7 @@ fn a_hidden_mailbox_never_appears_in_the_address_book() {
             kind: MailboxKind::Personal,
             listing: Listing::RedList,
             display_name: "Dr Secret MARTIN".to_owned(),
-            password: &Secret::new(PASSWORD.to_owned()),
+            password: Some(&Secret::new(PASSWORD.to_owned())),
         };
         office.accounts.add(new).await.unwrap();
     });

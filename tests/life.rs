@@ -8,38 +8,55 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use vaguemestre::demo::client::Imap;
+use vaguemestre::demo::client::Submission;
 use vaguemestre::domain::address::Address;
 use vaguemestre::domain::folder::Flags;
 use vaguemestre::domain::folder::FolderId;
+use vaguemestre::domain::identity::NationalId;
 use vaguemestre::domain::life::Action;
 use vaguemestre::domain::life::Actor;
 use vaguemestre::domain::life::LastLogin;
 use vaguemestre::domain::life::Stage;
 use vaguemestre::domain::life::Step;
+use vaguemestre::domain::login::Entrance;
+use vaguemestre::domain::login::Means;
 use vaguemestre::domain::mailbox::Listing;
 use vaguemestre::domain::mailbox::MailboxId;
 use vaguemestre::domain::mailbox::MailboxKind;
 use vaguemestre::domain::secret::Secret;
 use vaguemestre::domain::time::Timestamp;
+use vaguemestre::flow::directory::drift;
+use vaguemestre::flow::directory::drift::Drift;
 use vaguemestre::flow::life;
 use vaguemestre::flow::life::Arrivals;
 use vaguemestre::flow::life::Life;
 use vaguemestre::flow::life::Order;
+use vaguemestre::flow::login::Visitor;
 use vaguemestre::flow::mailbox::NewMessage;
 use vaguemestre::flow::office::Office;
 use vaguemestre::infra::directory::Account;
+use vaguemestre::infra::directory::Arrival;
 use vaguemestre::infra::directory::DirectoryError;
 use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::directory::NewAccount;
 use vaguemestre::infra::store;
+use vaguemestre::infra::store::Batch;
+use vaguemestre::infra::store::Store;
+use vaguemestre::infra::store::redb::RedbStore;
 use vaguemestre::server::control;
 use vaguemestre::server::control::Caller;
 use vaguemestre::server::control::wire::Response;
 
 use crate::cli::vaguemestre;
+use crate::logins::IDLE;
 use crate::queue::lab::Lab;
+use crate::support::letters;
 use crate::support::running;
 use crate::support::running::Running;
+use crate::support::serving::PASSWORD;
+use crate::support::serving::Serving;
+use crate::support::serving::Space;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const ADDRESS: &str = "elise.vigne@hopital.mssante.test";
@@ -54,7 +71,7 @@ async fn add(office: &Office, text: &str, kind: MailboxKind) -> Result<Account, 
         kind,
         listing: Listing::Public,
         display_name: "Dr Vigne".to_owned(),
-        password: &Secret::new("a long password".to_owned()),
+        password: Some(&Secret::new("a long password".to_owned())),
     };
     let account = life::make(office, new, true, "test", "made for a test").await?;
     office.mailboxes.create(&account).await.unwrap();
@@ -251,6 +268,7 @@ async fn a_clock_that_jumps_closes_nothing_and_without_records_nobody_is_inactiv
     let mut lab = Lab::new(&[], &[], "").await;
     lab.sender().await;
     add(lab.office(), ADDRESS, MailboxKind::Personal).await.unwrap();
+    lab.office_mut().arrivals = None;
     for _ in 0..3 {
         life::sweep(lab.office()).await.unwrap();
         lab.pass(400 * DAY);
@@ -432,6 +450,10 @@ async fn a_dry_run_tells_what_the_real_one_does_and_the_same_file_may_come_again
     assert_eq!(fs::metadata(&passwords).unwrap().permissions().mode() & 0o777, 0o600);
     let kept = fs::read_to_string(&passwords).unwrap();
     assert_eq!(kept.lines().count(), 3, "{kept}");
+    let held = ["mailbox", "holder", "list", "a.neuf@hopital.mssante.test", "--json"];
+    let held = vaguemestre(&[&held[..], &["--config", &config]].concat(), "");
+    let held: Value = serde_json::from_slice(&held.stdout).unwrap();
+    assert_eq!(held[0]["national_id"], "810002839586");
     let password = kept.lines().find_map(|line| line.strip_prefix("a.neuf@hopital.mssante.test;"));
     let door = demo.door(0, "imaps");
     let user = "a.neuf@hopital.mssante.test";
@@ -447,10 +469,8 @@ async fn a_dry_run_tells_what_the_real_one_does_and_the_same_file_may_come_again
     assert!(open.is_err());
     let state = run(&["mailbox", "state", user, "--json"]);
     let state: Value = serde_json::from_slice(&state.stdout).unwrap();
-    assert_eq!(
-        (state["state"].as_str(), state["last_login"].as_str()),
-        (Some("suspended"), Some("unknown"))
-    );
+    assert_eq!(state["state"], "suspended");
+    assert!(state["last_login"].as_str().unwrap().starts_with("20"), "{state}");
     assert!(run(&["mailbox", "resume", user, "--reason", "is back"]).status.success());
     let open = vaguemestre::demo::client::Imap::open(door, &tls, user, password.unwrap()).await;
     assert!(open.is_ok());
@@ -459,6 +479,348 @@ async fn a_dry_run_tells_what_the_real_one_does_and_the_same_file_may_come_again
     let steps: Vec<&str> =
         history.as_array().unwrap().iter().map(|one| one["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["request", "activate", "suspend", "resume"]);
+}
+
+fn shorten(lab: &mut Lab) {
+    let rule = &mut lab.office_mut().config.life;
+    rule.inactive = 20 * DAY;
+    rule.notice_days = vec![5, 2];
+    rule.closing = 3 * DAY;
+}
+
+/// The rule of inactivity over the relay's own record of logins.
+#[tokio::test]
+async fn a_login_at_a_door_begins_the_days_anew_and_outlives_a_restart() {
+    let mut lab = Lab::new(&[], &[], "").await;
+    lab.sender().await;
+    let names = ["never", "door", "later"].map(|name| format!("{name}@hopital.mssante.test"));
+    let mut ids = Vec::new();
+    for name in &names {
+        ids.push(add(lab.office(), name, MailboxKind::Personal).await.unwrap().id);
+    }
+    let visitor = Visitor { entrance: Entrance::Imap, ip: None };
+    let password = Secret::new("a long password".to_owned());
+    lab.office().logins.login(visitor, &names[1], &password).await.unwrap();
+    let last = |lab: &Lab, at: usize| {
+        let office = Arc::clone(lab.office());
+        let id = ids[at];
+        async move { life::last_login(&office, &id).await.unwrap() }
+    };
+    assert_eq!(last(&lab, 0).await, Some(LastLogin::Never));
+    assert!(matches!(last(&lab, 1).await, Some(LastLogin::At(_))));
+    let mut seen: Vec<Vec<(u64, Stage)>> = vec![Vec::new(); names.len()];
+    lab.pass(Duration::from_secs(3_600));
+    shorten(&mut lab);
+    for day in 0..40_u64 {
+        if day == 10 {
+            // What a door tells the directory about whoever it let in.
+            let (means, entrance) = (Means::Password, Entrance::Submission);
+            let arrival = Arrival { mailbox: ids[2], means, entrance, ip: None, at: lab.now() };
+            lab.office().accounts.arrived(&arrival).await;
+        }
+        if day == 12 {
+            assert!(matches!(last(&lab, 2).await, Some(LastLogin::At(_))));
+            lab.restart().await;
+            shorten(&mut lab);
+            assert!(matches!(last(&lab, 2).await, Some(LastLogin::At(_))));
+        }
+        life::sweep(lab.office()).await.unwrap();
+        for (name, seen) in names.iter().zip(&mut seen) {
+            let now = stage(&lab, name).await;
+            if seen.last().is_none_or(|(_, last)| *last != now) {
+                seen.push((day, now));
+            }
+        }
+        lab.pass(DAY);
+    }
+    let lived = |began: u64| {
+        vec![
+            (0, Stage::Active),
+            (began + 15, Stage::Notified),
+            (began + 20, Stage::Closing),
+            (began + 23, Stage::Closed),
+        ]
+    };
+    assert_eq!(seen, [lived(0), lived(0), lived(10)]);
+}
+
+#[tokio::test]
+async fn a_holder_that_needs_four_eyes_waits_and_is_what_was_approved() {
+    let mut lab = Lab::new(&[], &[], "").await;
+    lab.office_mut().config.life.four_eyes = vec![Action::Holder];
+    let account = add(lab.office(), ADDRESS, MailboxKind::Personal).await.unwrap();
+    let office = lab.office();
+    let about = |begins: bool, national_id: &str| {
+        let (mailbox, national_id) = (ADDRESS.to_owned(), national_id.to_owned());
+        let reason = "her mailbox".to_owned();
+        control::Request::Holders(match begins {
+            true => control::holders::Request::AddHolder { mailbox, national_id, reason },
+            false => control::holders::Request::RemoveHolder { mailbox, national_id, reason },
+        })
+    };
+    let hers = "810002839586";
+    let waits = control::handle(office, about(true, hers), &caller("alice")).await;
+    let Response::Holders(control::holders::Answer::Waits(petition)) = waits else {
+        panic!("{waits:?}")
+    };
+    assert!(petition.what.contains(hers), "{}", petition.what);
+    assert!(office.accounts.holders(&account.id).await.unwrap().is_empty());
+    assert!(matches!(answer(office, "alice", &petition.id).await, Response::Failed(_)));
+    assert!(matches!(answer(office, "bob", &petition.id).await, Response::Approval(_)));
+    let held = office.accounts.holders(&account.id).await.unwrap();
+    assert_eq!(held[0].national_id.to_string(), hers);
+    let again = control::handle(office, about(true, hers), &caller("alice")).await;
+    assert!(matches!(again, Response::Failed(_)), "held already: {again:?}");
+    let waits = control::handle(office, about(false, hers), &caller("alice")).await;
+    assert!(matches!(waits, Response::Holders(control::holders::Answer::Waits(_))), "{waits:?}");
+    assert_eq!(office.accounts.holders(&account.id).await.unwrap().len(), 1);
+}
+
+/// Octets of every file of a folder, also those that nothing refers to any more.
+fn octets_of(folder: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => all.extend(octets_of(&path)),
+            false => all.extend(fs::read(&path).unwrap()),
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_closed_mailbox_names_nobody_and_shows_no_word_of_a_letter() {
+    const INS: &str = "279035121518989";
+    let mut lab = Lab::new(&[], &[], "").await;
+    let patient = format!("{INS}@patient.mssante.test");
+    for (of, kind) in [(ADDRESS, MailboxKind::Personal), (&patient, MailboxKind::Citizen)] {
+        let new = NewAccount {
+            address: address(of),
+            kind,
+            listing: Listing::Public,
+            display_name: "Zwetschgenmus Hildegund".to_owned(),
+            password: Some(&Secret::new("a long password".to_owned())),
+        };
+        let account = life::make(lab.office(), new, true, "test", "reason").await.unwrap();
+        lab.office().mailboxes.create(&account).await.unwrap();
+        file(lab.office(), &account, "Subject: Heidelbeerkuchen\n\nKanarienvogel\n").await;
+        let large = "Subject: Heidelbeerkuchen\n\n".to_owned() + &"Kanarienvogel\n".repeat(20_000);
+        file(lab.office(), &account, &large).await;
+        step(lab.office(), of, Step::Close).await.unwrap();
+        step(lab.office(), of, Step::End).await.unwrap();
+    }
+    life::resume(lab.office()).await;
+    lab.restart().await;
+    let octets = octets_of(&lab.data());
+    assert!(octets.len() > 100_000);
+    let holds = |text: &str| octets.windows(text.len()).any(|part| part == text.as_bytes());
+    // The search finds what is there: a professional's address, which is public.
+    assert!(holds(ADDRESS));
+    for text in ["Zwetschgenmus", "Hildegund", "Heidelbeerkuchen", "Kanarienvogel", INS] {
+        assert!(!holds(text), "{text} can be read");
+    }
+}
+
+const HOST: &str = "hopital.mssante.test";
+const EVA: &str = "eva.lune@hopital.mssante.test";
+const LEO: &str = "leo.soleil@hopital.mssante.test";
+
+/// SIGKILL at any moment of the end of a mailbox, and whoever starts next finishes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_killed_while_a_mailbox_ends_finishes_after_the_next_start() {
+    const ROUNDS: u64 = 8;
+    let space = Space::of(&[HOST]);
+    let mut relay = space.relay(0).with("[revocation]\nmode = \"off\"\n").start(&[]);
+    let mut cut = 0;
+    for round in 0..ROUNDS {
+        let of = format!("fin{round}@{HOST}");
+        relay.add_mailbox(&of);
+        let mut session = relay.submission(&of).await;
+        for number in 0..4 {
+            let id = letters::message_id();
+            let letter = letters::letter(&of, &of, &id, 160_000 + number);
+            session.send(&of, &[&of], &letter).await.unwrap();
+        }
+        for _ in 0..200 {
+            if relay.inbox(&of).await.len() == 4 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        relay.said(&["mailbox", "close", &of, "--reason", "leaves"]);
+        let config = relay.config();
+        let mut delete = std::process::Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
+            .args(["mailbox", "delete", &of, "--reason", "at once"])
+            .args(["--config", config.to_str().unwrap()])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(8 + round * 9)).await;
+        relay.kill();
+        cut += u64::from(!delete.wait().unwrap().success());
+        relay.begin();
+        let state = relay.command(&["mailbox", "state", &of, "--json"]);
+        if !state.status.success() {
+            println!("DEBUG {} {}", cut, running::said(&state));
+            println!("{}", relay.said(&["mailbox", "list"]));
+            println!("{}", relay.said(&["mailbox", "closed"]));
+            println!("{}", relay.said(&["admin", "journal"]));
+        }
+        let state = relay.json(&["mailbox", "state", &of]);
+        if state["state"] == "closing" {
+            // Not even begun: all is there, and it can be ended.
+            relay.said(&["mailbox", "undo-close", &of, "--reason", "look"]);
+            assert_eq!(relay.inbox(&of).await.len(), 4);
+            relay.said(&["mailbox", "close", &of, "--reason", "leaves"]);
+            relay.said(&["mailbox", "delete", &of, "--reason", "at once"]);
+        }
+        assert_eq!(relay.json(&["mailbox", "state", &of])["state"], "closed");
+        let again = ["mailbox", "add", &of, "--kind", "PER", "--generate"];
+        assert!(!relay.command(&again).status.success(), "its address is taken for ever");
+    }
+    assert!(cut > 0, "no round was cut short");
+    // Each start looks once; what was written beside an end is found by the next look.
+    for _ in 0..2 {
+        relay.kill();
+        relay.begin();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    relay.kill();
+    let truth = RedbStore::open(&relay.data_dir()).unwrap();
+    let rows = |prefix: &'static [u8]| truth.scan(store::prefix(prefix), 10_000);
+    assert_eq!(rows(b"L/x/").await.unwrap().rows.len(), 0, "nothing is left to be done");
+    assert_eq!(rows(b"A/").await.unwrap().rows.len(), 0);
+    assert_eq!(rows(b"M/").await.unwrap().rows.len() as u64, ROUNDS, "one last head each");
+    assert_eq!(rows(b"blob/").await.unwrap().rows.len(), 0);
+    assert_eq!(files(&relay.data_dir().join("blobs")), 0);
+}
+
+/// A program that waits for news, the reply to a letter, and the answer at a login.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_a_mailbox_that_closes_is_put_out_at_once_and_senders_hear_why() {
+    let space = Space::of(&[HOST]);
+    let relay = space.relay(0).with("[revocation]\nmode = \"off\"\n").start(&[EVA, LEO]);
+    let imaps = relay.port("imaps").to_string();
+    let ca = relay.ca_file();
+    for (shut, open) in [("suspend", "resume"), ("close", "undo-close")] {
+        let mut client = std::process::Command::new("python3")
+            .args(["-c", IDLE, ca.to_str().unwrap(), &imaps, EVA, PASSWORD])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = std::io::BufReader::new(client.stdout.take().unwrap());
+        let mut lines = std::io::BufRead::lines(out).map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "+ idling");
+        let mut submission = relay.submission(EVA).await;
+        relay.said(&["mailbox", shut, EVA, "--reason", "leave"]);
+        let rest: Vec<String> = lines.collect();
+        assert!(rest[0].starts_with("* BYE"), "{shut}: {rest:?}");
+        assert_eq!(rest.last().unwrap(), "closed");
+        client.wait().unwrap();
+        assert!(submission.command("NOOP", "250").await.is_err(), "{shut}");
+        let listed = relay.json(&["session", "list", "--mailbox", EVA]);
+        assert!(listed.as_array().unwrap().is_empty(), "{listed}");
+        let told = refused(&relay).await;
+        assert!(told.contains("550 5.2.1"), "{told}");
+        let login = Imap::open(relay.door("imaps"), &relay.tls(), EVA, PASSWORD).await;
+        assert!(login.is_err());
+        relay.said(&["mailbox", open, EVA, "--reason", "is back"]);
+        relay.imap(EVA).await;
+    }
+    relay.said(&["mailbox", "close", EVA, "--reason", "leaves"]);
+    relay.said(&["mailbox", "delete", EVA, "--reason", "at once"]);
+    let told = refused(&relay).await;
+    assert!(told.contains("550 5.1.1"), "{told}");
+    let login = Submission::open(relay.door("submissions"), &relay.tls(), EVA, PASSWORD).await;
+    let told = login.err().unwrap().to_string();
+    assert!(told.contains("535 5.7.8"), "{told}");
+}
+
+async fn refused(relay: &Serving<'_>) -> String {
+    let mut session = relay.submission(LEO).await;
+    session.command(&format!("MAIL FROM:<{LEO}>"), "250").await.unwrap();
+    session.command(&format!("RCPT TO:<{EVA}>"), "250").await.unwrap_err().to_string()
+}
+
+/// 20,000 lines, and a kill in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_is_planned_quickly_and_goes_on_after_a_kill() {
+    let space = Space::of(&[HOST]);
+    let mut relay = space.relay(0).with("[revocation]\nmode = \"off\"\n").start(&[]);
+    let config = relay.config().to_str().unwrap().to_owned();
+    let list = |count: u64| {
+        let line = |number| format!("equipe.{number}@{HOST};ORG;Equipe {number};public\n");
+        let lines: String = (0..count).map(line).collect();
+        let file = relay.folder.join(format!("{count}.csv"));
+        fs::write(&file, format!("address;kind;name;listing\n{lines}")).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (long, short) = (list(20_000), list(600));
+    let began = tokio::time::Instant::now();
+    let (dry, all) = import(&config, &[&long, "--dry-run"]);
+    assert!(all);
+    assert_eq!(dry["counts"]["made"], 20_000);
+    let took = began.elapsed();
+    println!("a dry run of 20,000 lines took {took:?}");
+    assert!(took < Duration::from_secs(120), "{took:?}");
+
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
+        .args(["mailbox", "import", &short, "--reason", "opening", "--config", &config])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut told = std::io::BufRead::lines(told);
+    let said = told.next().unwrap().unwrap();
+    assert!(said.contains("of 600 lines"), "{said}");
+    relay.kill();
+    assert!(!child.wait().unwrap().success());
+    relay.begin();
+    let (again, all) = import(&config, &[&short, "--reason", "opening"]);
+    assert!(all, "{}", again["counts"]);
+    let count = |what: &str| again["counts"][what].as_u64().unwrap_or(0);
+    assert_eq!(count("made") + count("there"), 600);
+    assert!(count("there") >= 50 && count("made") > 0, "{}", again["counts"]);
+    let listed = relay.json(&["mailbox", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 600);
+}
+
+/// Numbers decide whether the directory names another holder; names only without them.
+#[tokio::test]
+async fn the_directory_names_another_holder_when_the_numbers_differ() {
+    let lab = Lab::new(&[], &[], "").await;
+    let office = lab.office();
+    let sample = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/vectors/annuaire/Extraction_Correspondance_MSSante_202611210730.txt"
+    );
+    office.replica.as_ref().unwrap().import(Path::new(sample), &mut |_| ()).unwrap();
+    let of = "eloise.lumier@medecin.exemple.mssante.fr";
+    let new = |name: &str| NewAccount {
+        address: address(of),
+        kind: MailboxKind::Personal,
+        listing: Listing::Public,
+        display_name: name.to_owned(),
+        password: None,
+    };
+    // Married, and by another name in the directory still.
+    life::make(office, new("Dr Eloïse DUVAL"), true, "test", "made").await.unwrap();
+    let differs = || async {
+        let found = drift::all(office).await.unwrap();
+        let hers = found.into_iter().find(|one| one.address == address(of));
+        hers.is_some_and(|one| one.drifts.contains(&Drift::HolderDiffers))
+    };
+    assert!(differs().await, "by name, for nobody said who holds it");
+    let number = |text: &str| NationalId::parse(text).unwrap();
+    let none = Batch::new();
+    office.accounts.add_holder(&address(of), &number("899900001019"), &none).await.unwrap();
+    assert!(!differs().await, "the number is hers");
+    office.accounts.remove_holder(&address(of), &number("899900001019"), &none).await.unwrap();
+    office.accounts.add_holder(&address(of), &number("810002839586"), &none).await.unwrap();
+    assert!(differs().await, "the number is another's");
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ fn software_shows_its_certificate_and_a_stranger_is_not_even_offered_it() {
 }
 
 /// Waits for news, and prints what it hears.
-const IDLE: &str = r#"
+pub(crate) const IDLE: &str = r#"
 import imaplib, ssl, sys
 ca, imaps, user, password = sys.argv[1:5]
 context = ssl.create_default_context(cafile=ca)

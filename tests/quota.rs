@@ -33,7 +33,7 @@ async fn house(rules: &str) -> Lab {
         kind: MailboxKind::Personal,
         listing: Listing::Public,
         display_name: "Dr Mars".to_owned(),
-        password: &Secret::new("another long password".to_owned()),
+        password: Some(&Secret::new("another long password".to_owned())),
     };
     let account = lab.office().accounts.add(new).await.unwrap();
     lab.office().mailboxes.create(&account).await.unwrap();

@@ -2,6 +2,7 @@
 use clap::Args;
 use clap::Subcommand;
 
+use crate::cli::approval;
 use crate::cli::arguments::ConfigFile;
 use crate::cli::arguments::Format;
 use crate::cli::arguments::REACH;
@@ -215,6 +216,7 @@ fn show(answer: &holders::Answer, format: Format) -> Result<(), Failure> {
             output::print_json(&serde_json::json!({ "done": text }))?;
         }
         holders::Answer::Done(text) => output::print_line(text)?,
+        holders::Answer::Waits(petition) => approval::show_waiting(petition, format)?,
         holders::Answer::Made(made) if format.json => output::print_json(made)?,
         holders::Answer::Made(made) => {
             output::print_line(&made.password)?;

@@ -242,7 +242,7 @@ async fn add(
                 kind,
                 listing: Listing::Public,
                 display_name: display_name.to_owned(),
-                password,
+                password: Some(password),
             };
             office.accounts.add(new).await?
         }

@@ -88,6 +88,11 @@ impl NationalId {
         text.strip_prefix('8').and_then(Rpps::parse).map(Self)
     }
 
+    /// The identity of a number.
+    pub const fn of(rpps: Rpps) -> Self {
+        Self(rpps)
+    }
+
     /// The number.
     pub fn rpps(&self) -> &Rpps {
         &self.0

@@ -306,14 +306,12 @@ pub enum Action {
     Grant,
     /// Say which professional holds a mailbox.
     Holder,
-    /// Take a mailbox's content out.
-    Export,
 }
 
 impl Action {
     /// All, in the order of tables.
-    pub const ALL: [Self; 6] =
-        [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder, Self::Export];
+    pub const ALL: [Self; 5] =
+        [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder];
 
     /// As the configuration and lists say it.
     pub const fn name(self) -> &'static str {
@@ -323,7 +321,6 @@ impl Action {
             Self::Bulk => "bulk",
             Self::Grant => "grant",
             Self::Holder => "holder",
-            Self::Export => "export",
         }
     }
 

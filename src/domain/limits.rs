@@ -663,6 +663,8 @@ pub const ROSTER_HEADER_OCTETS_MAX: u64 = 4_096;
 pub const ROSTER_LINES_MAX: u64 = 20_000;
 /// Lines that are handed to the relay at once; with long names and addresses they fit a request.
 pub const ROSTER_LINES_AT_ONCE: usize = 50;
+/// Lines of them that are worked on at the same time.
+pub const ROSTER_LINES_TOGETHER: usize = 16;
 /// Time in which a second administrator may answer.
 pub const PETITION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// Time after which what was asked and answered is forgotten here; the journal keeps it.

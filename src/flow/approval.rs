@@ -21,6 +21,7 @@ use crate::infra::store::Version;
 
 pub use deed::Bulk;
 pub use deed::Deed;
+pub use deed::Holding;
 
 /// Who asks or answers.
 #[derive(Clone, Copy, Debug)]

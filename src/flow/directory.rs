@@ -43,6 +43,8 @@ pub struct State {
     attempts: Mutex<Attempts>,
     hidden: Mutex<Option<(Timestamp, Arc<HashSet<String>>)>>,
     noted: drift::Noted,
+    /// When mailboxes were compared last, and how many differed.
+    drifts: Mutex<Option<(Timestamp, usize)>>,
     client: live::Client,
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::address::Address;
+use crate::domain::identity::NationalId;
 use crate::domain::life::Actor;
 use crate::domain::life::LastLogin;
 use crate::domain::life::NoStep;
@@ -124,10 +125,28 @@ pub async fn make(
     author: &str,
     reason: &str,
 ) -> Result<Account, DirectoryError> {
+    make_held(office, new, None, opens, author, reason).await
+}
+
+/// [`make`], with the professional who holds it from the first moment on, in the same commit.
+///
+/// # Errors
+/// As [`make`].
+pub async fn make_held(
+    office: &Office,
+    new: NewAccount<'_>,
+    holder: Option<&NationalId>,
+    opens: bool,
+    author: &str,
+    reason: &str,
+) -> Result<Account, DirectoryError> {
     let now = office.clock.now();
     let account = office
         .accounts
         .add_with(new, |account, batch| {
+            if let Some(holder) = holder {
+                office.accounts.stage_first_holder(&account.id, holder, batch);
+            }
             account.suspended = !opens;
             let mut life = life_of(account);
             life.standing = Standing::requested(account.kind, account.listing);
@@ -184,6 +203,9 @@ pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Str
         };
         match committed {
             Ok(()) => {
+                if !standing.stage.is_open() {
+                    put_out(office, account.id);
+                }
                 if standing.stage == Stage::Closed {
                     ending::clear_away(office, &account.id).await;
                 }
@@ -298,6 +320,26 @@ pub async fn numbered(office: &Office, id: &MailboxId) -> Result<Option<(Life, S
     let row = office.store.get(&rows::state_key(id)).await.map_err(|error| error.to_string())?;
     let life = row.and_then(|row| rows::decode(*id, &row.value));
     Ok(life.map(|life| (life, String::new())))
+}
+
+/// Whoever is in a mailbox that has just closed is put out, at every door. A login that was looked
+/// at while it closed may take its seat a moment later: it is asked for once more.
+fn put_out(office: &Arc<Office>, id: MailboxId) {
+    let sessions = office.logins.sessions().clone();
+    let ended = sessions.end_mailbox(&id);
+    if ended > 0 {
+        tracing::info!(mailbox = ?id, ended, "sessions were ended with their mailbox");
+    }
+    // Without keeping the store open for it.
+    let accounts = Arc::downgrade(&office.accounts);
+    tokio::spawn(async move {
+        tokio::time::sleep(limits::LIVE_SESSION_GRACE).await;
+        let Some(accounts) = accounts.upgrade() else { return };
+        let open = accounts.numbered(&id).await;
+        if !matches!(open, Ok(Some(account)) if !account.suspended) {
+            sessions.end_mailbox(&id);
+        }
+    });
 }
 
 async fn known(office: &Office, address: &Address) -> Result<Known, String> {

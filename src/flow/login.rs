@@ -274,7 +274,8 @@ impl Logins {
 
     fn tally(&self, visitor: Visitor, result: &'static str, means: &'static str) {
         if let Some(metrics) = &self.metrics {
-            metrics.login_attempt(visitor.entrance.name(), result, means);
+            let now = self.clock.now();
+            metrics.login_attempt(visitor.entrance.name(), result, means, now);
         }
     }
 

@@ -57,8 +57,8 @@ pub struct NewAccount<'a> {
     pub listing: Listing,
     /// What people call it.
     pub display_name: String,
-    /// Its first password.
-    pub password: &'a Secret<String>,
+    /// Its first password. Without one nobody logs in with a password until one is set.
+    pub password: Option<&'a Secret<String>>,
 }
 
 /// Why the directory did not answer.

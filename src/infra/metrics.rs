@@ -3,6 +3,9 @@
 //! Every label value comes from a fixed table in this program. What a stranger may choose (a
 //! status code of another operator, say) is folded into that table first: otherwise a peer
 //! could fill our memory with label values, or write somebody's name into one.
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,6 +50,7 @@ pub struct Metrics {
     sessions: Family<DoorLabels, Gauge>,
     logins: Family<LoginLabels, Counter>,
     login_attempts: Family<AttemptLabels, Counter>,
+    recent_logins: Mutex<Recent>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
@@ -58,6 +62,28 @@ pub struct Metrics {
     directory_mailboxes: Gauge,
     /// Milliseconds since the epoch of the oldest waiting row; 0 for none.
     oldest: AtomicU64,
+}
+
+const HOUR: u64 = 3_600;
+
+/// Logins by hour since 1970, door, means and result.
+type Recent = BTreeMap<(u64, &'static str, &'static str, &'static str), u64>;
+
+fn is_recent(hour: u64, now: u64) -> bool {
+    hour <= now && now - hour < 24
+}
+
+/// How often logins at one door, by one means, came to one result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginCount {
+    /// Which door.
+    pub door: &'static str,
+    /// What was shown.
+    pub means: &'static str,
+    /// What came of it.
+    pub result: &'static str,
+    /// How often.
+    pub count: u64,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -191,6 +217,7 @@ impl Metrics {
             sessions,
             logins,
             login_attempts,
+            recent_logins: Mutex::default(),
             queue_rows,
             queue_oldest,
             certificate_expiry,
@@ -247,8 +274,32 @@ impl Metrics {
 
     /// What came of a login, in the words of `flow::login`:
     /// `vaguemestre_login_attempts_total{entrance,result,means}`.
-    pub fn login_attempt(&self, entrance: &'static str, result: &'static str, means: &'static str) {
+    pub fn login_attempt(
+        &self,
+        entrance: &'static str,
+        result: &'static str,
+        means: &'static str,
+        now: Timestamp,
+    ) {
         self.login_attempts.get_or_create(&AttemptLabels { entrance, result, means }).inc();
+        let mut recent = self.recent_logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let hours = &mut *recent;
+        let hour = now.as_seconds() / HOUR;
+        hours.retain(|(at, ..), _| is_recent(*at, hour));
+        *hours.entry((hour, entrance, means, result)).or_default() += 1;
+    }
+
+    /// Logins of the last 24 hours, and not from before the start.
+    pub fn recent_logins(&self, now: Timestamp) -> Vec<LoginCount> {
+        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+        let recent = self.recent_logins.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((hour, door, means, result), count) in recent.iter() {
+            if is_recent(*hour, now.as_seconds() / HOUR) {
+                *sums.entry((*door, *means, *result)).or_default() += count;
+            }
+        }
+        let line = |((door, means, result), count)| LoginCount { door, means, result, count };
+        sums.into_iter().map(line).collect()
     }
 
     /// An alarm was raised: `vaguemestre_alerts_total`.

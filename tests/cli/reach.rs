@@ -150,7 +150,7 @@ fn an_account_that_was_cut_off_is_finished(config: &str) {
             kind: MailboxKind::Personal,
             listing: Listing::Public,
             display_name: "Cut Off".to_owned(),
-            password: &Secret::new("the first attempt".to_owned()),
+            password: Some(&Secret::new("the first attempt".to_owned())),
         };
         office.accounts.add(new).await.unwrap();
     });

@@ -105,7 +105,7 @@ impl House {
             kind: MailboxKind::Personal,
             listing: Listing::Public,
             display_name: "Dr Hugo".to_owned(),
-            password: &password,
+            password: Some(&password),
         };
         let account = self.office().accounts.add(new).await.unwrap();
         self.office().mailboxes.create(&account).await.unwrap();

@@ -146,7 +146,7 @@ impl Lab {
             kind: MailboxKind::Personal,
             listing: Listing::Public,
             display_name: "Dr Lune".to_owned(),
-            password: &Secret::new("a long password".to_owned()),
+            password: Some(&Secret::new("a long password".to_owned())),
         };
         let account = self.office().accounts.add(new).await.unwrap();
         self.office().mailboxes.create(&account).await.unwrap();

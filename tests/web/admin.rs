@@ -116,6 +116,10 @@ async fn the_dashboard_shows_figures_of_its_period() {
         "1,842 domains",
         "renew soon",
         "3 recipients waiting",
+        "535,928 rows, 501,417 mailboxes",
+        "the publisher answered 503",
+        "17 (see",
+        "<th scope=\"row\">imap</th><td>password</td><td>refused</td><td>1,204</td>",
     ] {
         assert!(page.contains(part), "{part}");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,12 +37,14 @@ use vaguemestre::infra::directory::accounts::app_passwords::NewAppPassword;
 use vaguemestre::infra::directory::accounts::app_passwords::NoAppPassword;
 use vaguemestre::infra::directory::factors::Overview;
 use vaguemestre::infra::ledger::StatRow;
+use vaguemestre::infra::metrics::LoginCount;
 use vaguemestre::infra::store::StoreError;
 use vaguemestre::proto::mime::content::Attachment;
 use vaguemestre::proto::mime::content::Readable;
 use vaguemestre::proto::mime::header::HeaderView;
 use vaguemestre::server::web::desk::Correspondent;
 use vaguemestre::server::web::desk::Desk;
+use vaguemestre::server::web::desk::DirectoryState;
 use vaguemestre::server::web::desk::Download;
 use vaguemestre::server::web::desk::House;
 use vaguemestre::server::web::desk::Letter;
@@ -469,6 +472,21 @@ impl Desk for Paper {
             trust: (Timestamp::from_millis(NOW - 7_200_000), 1_842),
             certificates: [Some(days(298)), Some(days(12))],
             sessions: vec![("submission", 4), ("mx", 1), ("imaps", 37), ("https", 2)],
+            directory: Some(DirectoryState {
+                mailboxes: Some((535_928, 501_417)),
+                age: Duration::from_secs(5 * 3_600),
+                is_old: false,
+                succeeded: Some(Timestamp::from_millis(NOW - 7_200_000)),
+                tried: Some(Timestamp::from_millis(NOW - 3_600_000)),
+                error: Some("the publisher answered 503".to_owned()),
+                drift: Some(17),
+            }),
+            logins: vec![LoginCount {
+                door: "imap",
+                means: "password",
+                result: "refused",
+                count: 1_204,
+            }],
         }
     }
 }

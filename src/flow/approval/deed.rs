@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use crate::domain::address::Address;
+use crate::domain::identity::NationalId;
 use crate::domain::life::Action;
 use crate::domain::life::Actor;
 use crate::domain::life::Step;
@@ -11,6 +12,9 @@ use crate::flow::life::Order;
 use crate::flow::office::Office;
 use crate::flow::team;
 use crate::flow::team::Delegation;
+use crate::infra::directory::accounts::holders::NotHeld;
+use crate::infra::journal::Entry;
+use crate::infra::store::Batch;
 
 /// Something that may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum Deed {
     Grant(Delegation),
     /// Make the mailboxes of a list.
     Bulk(Bulk),
+    /// Say which professional holds a mailbox.
+    Holder(Holding),
 }
 
 /// A list of mailboxes to be made, known by the digests of its parts.
@@ -48,6 +54,19 @@ pub struct Bulk {
     pub reason: String,
 }
 
+/// A professional who becomes, or no longer is, the holder of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Of which mailbox.
+    pub mailbox: Address,
+    /// Who.
+    pub holder: NationalId,
+    /// Becomes; else: no longer is.
+    pub begins: bool,
+    /// Why.
+    pub reason: String,
+}
+
 impl Deed {
     /// What the configuration calls it.
     pub const fn action(&self) -> Action {
@@ -56,6 +75,7 @@ impl Deed {
             Self::Delete { .. } => Action::Delete,
             Self::Grant(_) => Action::Grant,
             Self::Bulk(_) => Action::Bulk,
+            Self::Holder(_) => Action::Holder,
         }
     }
 
@@ -65,6 +85,7 @@ impl Deed {
             Self::Close { reason, .. } | Self::Delete { reason, .. } => reason,
             Self::Grant(delegation) => &delegation.reason,
             Self::Bulk(bulk) => &bulk.reason,
+            Self::Holder(holding) => &holding.reason,
         }
     }
 
@@ -82,6 +103,10 @@ impl Deed {
                 format!("let {reader} do {} in {mailbox} {until}", one.rights)
             }
             Self::Bulk(bulk) => format!("make {} mailboxes from {}", bulk.lines, bulk.file),
+            Self::Holder(one) => {
+                let verb = if one.begins { "let" } else { "no longer let" };
+                format!("{verb} {} hold {}", one.holder, masked(office, &one.mailbox))
+            }
         }
     }
 
@@ -90,6 +115,7 @@ impl Deed {
         let (address, step) = match self {
             Self::Close { address, .. } => (address, Step::Close),
             Self::Delete { address, .. } => (address, Step::End),
+            Self::Holder(one) => return one.check(office).await,
             Self::Grant(_) | Self::Bulk(_) => return Ok(()),
         };
         let now = office.clock.now();
@@ -130,8 +156,48 @@ impl Deed {
                     until.unwrap_or_default()
                 ))
             }
+            Self::Holder(one) => one.carry_out(office, author).await,
             // Line by line, by whoever has the list.
             Self::Bulk(_) => Ok("The list may be imported.".to_owned()),
         }
+    }
+}
+
+impl Holding {
+    async fn check(&self, office: &Office) -> Result<(), String> {
+        let found = life::look(office, &self.mailbox).await?;
+        let holders = office.accounts.holders(&found.id).await;
+        let holders = holders.map_err(|error| error.to_string())?;
+        let holds = holders.iter().any(|one| one.national_id == self.holder);
+        match (self.begins, holds) {
+            (true, true) => Err(NotHeld::Already.to_string()),
+            (false, false) => Err(NotHeld::NoHolder.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn carry_out(&self, office: &Office, author: &str) -> Result<String, String> {
+        let shown = masked(office, &self.mailbox);
+        let action = if self.begins { "mailbox holder add" } else { "mailbox holder remove" };
+        let mut along = Batch::new();
+        office.journal.ride(
+            &Entry {
+                at: office.clock.now(),
+                author: author.to_owned(),
+                action: action.to_owned(),
+                target: shown.clone(),
+                reason: self.reason.clone(),
+                outcome: self.holder.to_string(),
+            },
+            &mut along,
+        );
+        let (mailbox, holder) = (&self.mailbox, &self.holder);
+        let done = match self.begins {
+            true => office.accounts.add_holder(mailbox, holder, &along).await,
+            false => office.accounts.remove_holder(mailbox, holder, &along).await,
+        };
+        done.map_err(|error| error.to_string())?;
+        let holds = if self.begins { "holds" } else { "no longer holds" };
+        Ok(format!("{holder} {holds} {shown}."))
     }
 }

@@ -4,10 +4,12 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::address::Address;
+use crate::domain::identity::NationalId;
 use crate::domain::rights::Rights;
 use crate::domain::time::Timestamp;
 use crate::flow::approval::Bulk;
 use crate::flow::approval::Deed;
+use crate::flow::approval::Holding;
 use crate::flow::approval::Petition;
 use crate::flow::approval::Reply;
 use crate::flow::approval::State;
@@ -35,6 +37,7 @@ enum DeedRow {
     Delete { address: String, reason: String },
     Grant { mailbox: String, reader: String, rights: u16, until: Option<u64>, reason: String },
     Bulk { file: String, lines: u64, digests: Vec<[u8; 32]>, reason: String },
+    Holder { mailbox: String, holder: String, begins: bool, reason: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +117,12 @@ pub(super) fn decode(keys: &Keyring, key: &[u8], sealed: &[u8]) -> Option<Petiti
         DeedRow::Bulk { file, lines, digests, reason } => {
             Deed::Bulk(Bulk { file, lines, digests, reason })
         }
+        DeedRow::Holder { mailbox, holder, begins, reason } => Deed::Holder(Holding {
+            mailbox: address(&mailbox)?,
+            holder: NationalId::parse(&holder)?,
+            begins,
+            reason,
+        }),
     };
     Some(Petition {
         id,
@@ -152,6 +161,12 @@ fn deed_row(deed: &Deed) -> DeedRow {
             lines: bulk.lines,
             digests: bulk.digests.clone(),
             reason: bulk.reason.clone(),
+        },
+        Deed::Holder(one) => DeedRow::Holder {
+            mailbox: one.mailbox.to_string(),
+            holder: one.holder.to_string(),
+            begins: one.begins,
+            reason: one.reason.clone(),
         },
     }
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::address::Address;
+use crate::domain::identity::NationalId;
 use crate::domain::limits;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
@@ -37,6 +38,8 @@ const NOTED: &[u8] = b"N/";
 const FORMAT: u8 = 1;
 /// A mailbox that sends is compared so often.
 const EVERY: Duration = Duration::from_secs(86_400);
+/// All mailboxes are compared for the dashboard so often.
+const COUNTED_FOR: Duration = Duration::from_secs(300);
 /// The publisher needs some days for a new mailbox.
 const NEWCOMER: Duration = Duration::from_secs(3 * 86_400);
 /// Published mailboxes of one of our domains that are looked at.
@@ -61,7 +64,8 @@ pub enum Drift {
     UnknownProfessional,
     /// The extraction and PS_LibreAcces name different professions.
     ProfessionDiffers,
-    /// The extraction names somebody else than our mailbox does.
+    /// The extraction names somebody else than the holder recorded here; without a record, somebody
+    /// with another family name than our mailbox has.
     HolderDiffers,
     /// Our mailbox is of another kind than the published one.
     KindDiffers,
@@ -178,7 +182,9 @@ async fn compare_and_keep(office: &Office, account: Account) -> Result<(), Direc
     let key = [NOTED, account.id.as_bytes()].concat();
     let now = office.clock.now();
     let id = account.id;
-    let drifts = blocking(office, move |replica| of_account(replica, &account, now)).await?;
+    let holders = holders(office, id).await?;
+    let compare = move |replica: &Replica| of_account(replica, &account, &holders, now);
+    let drifts = blocking(office, compare).await?;
     let failed = |error: &dyn std::fmt::Display| DirectoryCopyError::Accounts(error.to_string());
     let mut batch = Batch::new();
     if drifts.is_empty() {
@@ -195,10 +201,32 @@ async fn compare_and_keep(office: &Office, account: Account) -> Result<(), Direc
     office.store.commit(batch).await.map_err(|error| failed(&error))
 }
 
+/// How many mailboxes differ, counted anew every few minutes at most.
+pub async fn count(office: &Office) -> Result<usize, DirectoryCopyError> {
+    let now = office.clock.now();
+    let known = *office.directory.drifts.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, count)) = known
+        && at <= now
+        && now.since(at) < COUNTED_FOR
+    {
+        return Ok(count);
+    }
+    let count = all(office).await?.len();
+    *office.directory.drifts.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, count));
+    Ok(count)
+}
+
 /// Compares all our mailboxes with the copy, and the copy's mailboxes of our domains with ours.
 pub async fn all(office: &Office) -> Result<Vec<Finding>, DirectoryCopyError> {
     let accounts = office.accounts.list().await;
     let accounts = accounts.map_err(|error| DirectoryCopyError::Accounts(error.to_string()))?;
+    let mut held = HashMap::new();
+    for account in accounts.iter().filter(|account| account.kind == MailboxKind::Personal) {
+        let holders = holders(office, account.id).await?;
+        if !holders.is_empty() {
+            held.insert(account.id, holders);
+        }
+    }
     let sent = noted(office).await?;
     let domains: Vec<String> =
         office.config.operator.domains.iter().map(ToString::to_string).collect();
@@ -211,7 +239,8 @@ pub async fn all(office: &Office) -> Result<Vec<Finding>, DirectoryCopyError> {
         let mut ours = HashSet::new();
         for account in accounts.iter().filter(|account| account.kind != MailboxKind::Citizen) {
             ours.insert(account.address.lookup_form());
-            let drifts = of_account(replica, account, now)?;
+            let holders = held.get(&account.id).map_or(&[][..], Vec::as_slice);
+            let drifts = of_account(replica, account, holders, now)?;
             if !drifts.is_empty() {
                 let sent = sent.get(&account.id).copied();
                 findings.push(Finding { address: account.address.clone(), drifts, sent });
@@ -266,6 +295,7 @@ async fn noted(office: &Office) -> Result<HashMap<MailboxId, Timestamp>, Directo
 fn of_account(
     replica: &Replica,
     account: &Account,
+    holders: &[NationalId],
     now: Timestamp,
 ) -> Result<Vec<Drift>, DirectoryCopyError> {
     let Some(imported) = replica.imported()? else { return Ok(Vec::new()) };
@@ -290,7 +320,7 @@ fn of_account(
         drifts.push(Drift::KindDiffers);
     }
     if published.kind == "PER" {
-        if names_another(account, published) {
+        if names_another(account, holders, published) {
             drifts.push(Drift::HolderDiffers);
         }
         of_professional(replica, published, &mut drifts)?;
@@ -298,8 +328,22 @@ fn of_account(
     Ok(drifts)
 }
 
-/// True when the family name that is published is no part of what our mailbox is called.
-fn names_another(account: &Account, published: &PublishedMailbox) -> bool {
+/// Who holds a mailbox, as far as it was recorded.
+async fn holders(office: &Office, id: MailboxId) -> Result<Vec<NationalId>, DirectoryCopyError> {
+    let holders = office.accounts.holders(&id).await;
+    let holders = holders.map_err(|error| DirectoryCopyError::Accounts(error.to_string()))?;
+    Ok(holders.into_iter().map(|holder| holder.national_id).collect())
+}
+
+/// True when another professional is published. Numbers decide where both sides have one: names
+/// are changed by marriage, and shared by families. Else the family name that is published must be
+/// a part of what our mailbox is called.
+fn names_another(account: &Account, holders: &[NationalId], published: &PublishedMailbox) -> bool {
+    if let Some(theirs) = NationalId::parse(&published.identity)
+        && !holders.is_empty()
+    {
+        return !holders.contains(&theirs);
+    }
     let ours: HashSet<String> = folded_words(&account.display_name).collect();
     let mut theirs = folded_words(&published.name).peekable();
     !ours.is_empty() && theirs.peek().is_some() && !theirs.any(|word| ours.contains(&word))

@@ -3,12 +3,17 @@ use std::sync::Arc;
 
 use crate::domain::address::Address;
 use crate::domain::identity::Ins;
+use crate::domain::identity::NationalId;
+use crate::domain::identity::Rpps;
+use crate::domain::limits;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::flow::life;
 use crate::flow::office::Office;
 use crate::infra::config::Operator;
+use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
 use crate::infra::directory::accounts::Known;
 use crate::proto::roster::Entry;
@@ -34,23 +39,37 @@ pub async fn plan(office: &Office, entry: &Entry) -> Result<Outcome, String> {
     }
     let known = office.accounts.known(&entry.address).await.map_err(|error| error.to_string())?;
     Ok(match known {
-        None => Outcome::Made,
+        None => match &entry.holder {
+            Some(rpps) if holds_enough(office, rpps).await? => {
+                Outcome::Wrong("its holder holds as many mailboxes as there may be".to_owned())
+            }
+            _ => Outcome::Made,
+        },
         Some(Known::Ended(_)) => Outcome::Wrong(
             "the address had a mailbox that is closed: it is never given again".to_owned(),
         ),
-        Some(Known::Living(there))
-            if there.kind == entry.kind && there.display_name == entry.name =>
-        {
-            // A kill between account and folders leaves one without them.
-            let made = office.mailboxes.create(&there).await;
-            made.map_err(|error| error.to_string())?;
-            Outcome::There
-        }
-        Some(Known::Living(there)) => Outcome::Wrong(format!(
-            "the address has a mailbox already: {}, by another name or kind",
-            there.kind.code()
-        )),
+        Some(Known::Living(there)) => compare(office, entry, &there).await?,
     })
+}
+
+/// An import makes mailboxes and changes none: what is there must be just what the line says.
+async fn compare(office: &Office, entry: &Entry, there: &Account) -> Result<Outcome, String> {
+    let differs = |what: &str| {
+        let kind = there.kind.code();
+        Outcome::Wrong(format!("the address has a mailbox already: {kind}, {what}"))
+    };
+    if there.kind != entry.kind || there.display_name != entry.name {
+        return Ok(differs("by another name or kind"));
+    }
+    if there.kind != MailboxKind::Citizen && there.listing != entry.listing {
+        return Ok(differs("with another listing (`mailbox hide`, `mailbox show`)"));
+    }
+    let Some(holder) = &entry.holder else { return Ok(Outcome::There) };
+    let holders = office.accounts.holders(&there.id).await.map_err(|error| error.to_string())?;
+    match holders.iter().any(|one| one.national_id.rpps() == holder) {
+        true => Ok(Outcome::There),
+        false => Ok(differs("without this holder (`mailbox holder add`)")),
+    }
 }
 
 /// Makes the mailbox of a line, if nothing stands in the way. Without a password nobody can log in
@@ -66,25 +85,40 @@ pub async fn make(
     reason: &str,
 ) -> Result<Outcome, String> {
     let planned = plan(office, entry).await?;
+    if planned == Outcome::There {
+        // A kill between account and folders leaves one without them.
+        folders(office, &entry.address).await?;
+    }
     if planned != Outcome::Made {
         return Ok(planned);
     }
-    // Nobody ever sees this one.
-    let unknown = office.keys.random_token();
     let new = NewAccount {
         address: entry.address.clone(),
         kind: entry.kind,
         listing: entry.listing,
         display_name: entry.name.clone(),
-        password: password.unwrap_or(&unknown),
+        password,
     };
-    let account = match life::make(office, new, true, author, reason).await {
+    let holder = entry.holder.clone().map(NationalId::of);
+    let made = life::make_held(office, new, holder.as_ref(), true, author, reason);
+    let account = match made.await {
         Ok(account) => account,
         Err(DirectoryError::Taken) => return plan(office, entry).await,
         Err(error) => return Err(error.to_string()),
     };
     office.mailboxes.create(&account).await.map_err(|error| error.to_string())?;
     Ok(Outcome::Made)
+}
+
+async fn folders(office: &Office, address: &Address) -> Result<(), String> {
+    let there = office.accounts.find(address).await.map_err(|error| error.to_string())?;
+    let Some(there) = there else { return Ok(()) };
+    office.mailboxes.create(&there).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+async fn holds_enough(office: &Office, rpps: &Rpps) -> Result<bool, String> {
+    let held = office.accounts.held_count(&NationalId::of(rpps.clone())).await;
+    Ok(held.map_err(|error| error.to_string())? >= limits::HELD_MAX)
 }
 
 /// Patients live in citizen domains under their INS, everybody else in ours.

@@ -286,7 +286,7 @@ pub(super) const KEYS: &[Key] = &[
     default("life.closing_days", "a whole number of days up to 3660"),
     default(
         "life.four_eyes",
-        "a list of actions among close, delete, bulk, grant, holder and export",
+        "a list of actions among close, delete, bulk, grant and holder",
     ),
     default("setup.autoconfig", TRUTH),
     default("setup.mta_sts", "\"off\", \"testing\" or \"enforce\""),

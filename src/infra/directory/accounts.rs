@@ -15,6 +15,7 @@ use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
 use async_trait::async_trait;
+use base64::Engine as _;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
@@ -119,7 +120,8 @@ impl Accounts {
         let user_id = match new.kind {
             // A certificate is public: a patient's shows no number and no name.
             MailboxKind::Citizen => format!("<{id:?}@{}>", new.address.domain()),
-            _ => format!("{} <{}>", plain(&new.display_name), new.address),
+            // A name changes; and what is left of an ended mailbox names nobody.
+            _ => format!("<{}>", new.address),
         };
         let (certificate, wrapped_keys) =
             self.desk.mailbox_keys(&id, &user_id, now).map_err(DirectoryError::Keys)?;
@@ -134,7 +136,10 @@ impl Accounts {
             wrapped_keys,
             created: now,
         };
-        let credential = self.credential(new.password, None).await?;
+        let credential = match new.password {
+            Some(password) => self.credential(password, None).await?,
+            None => nobodys()?,
+        };
         let password = rows::seal(self.desk.as_ref(), &id, &credential);
         let mut stored = Stored { account, password, logins_known: true };
         let mut batch = Batch::new();
@@ -452,6 +457,31 @@ pub fn password_matches(password: &Secret<String>, hash: &str) -> bool {
     })
 }
 
+/// What no password fits: random where the hash and the keys of one stand. It is checked like any
+/// other, so that nobody can tell, and takes no time to make.
+fn nobodys() -> Result<Credential, DirectoryError> {
+    let no_randomness = |_| DirectoryError::Keys("no randomness".to_owned());
+    let mut random = Zeroizing::new([0; 96]);
+    aws_lc_rs::rand::fill(random.as_mut()).map_err(no_randomness)?;
+    let [hash, stored_key, server_key] = [0, 32, 64].map(|at| {
+        let mut part = Zeroizing::new([0; 32]);
+        part.copy_from_slice(&random[at..at + 32]);
+        part
+    });
+    let salt = new_salt()?;
+    let params = Argon2::default();
+    let params = params.params();
+    let (memory, rounds, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let text = |octets: &[u8]| base64::engine::general_purpose::STANDARD_NO_PAD.encode(octets);
+    let hash = format!(
+        "$argon2id$v=19$m={memory},t={rounds},p={lanes}${}${}",
+        text(&salt),
+        text(hash.as_ref())
+    );
+    let scram = Scram { salt, iterations: limits::SCRAM_ITERATIONS, stored_key, server_key };
+    Ok(Credential { hash: Zeroizing::new(hash), scram: Some(scram) })
+}
+
 fn new_salt() -> Result<Vec<u8>, DirectoryError> {
     let mut salt = vec![0; limits::SCRAM_SALT_OCTETS];
     aws_lc_rs::rand::fill(&mut salt)
@@ -473,11 +503,6 @@ fn scram_keys(password: &Secret<String>, salt: &[u8]) -> Scram {
 
 fn failed(error: store::StoreError) -> DirectoryError {
     DirectoryError::Store(error.to_string())
-}
-
-/// A display name for an OpenPGP user id: without the characters that delimit the address.
-fn plain(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '<' | '>') && !c.is_control()).collect()
 }
 
 #[cfg(test)]

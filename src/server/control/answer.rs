@@ -42,8 +42,9 @@ use crate::server::control::wire::StatTable;
 pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> Response {
     let answer = match request {
         Request::MailboxAdd { address, kind, display_name, password, listing } => {
-            let new = NewAccount { address, kind, listing, display_name, password: &password };
-            add(office, new, caller).await
+            let new =
+                NewAccount { address, kind, listing, display_name, password: Some(&password) };
+            add(office, new, &password, caller).await
         }
         Request::MailboxList => list(office).await,
         Request::MailboxPassword { address, password } => {
@@ -79,14 +80,19 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
     answer.unwrap_or_else(Response::Failed)
 }
 
-async fn add(office: &Office, new: NewAccount<'_>, caller: &Caller) -> Result<Response, String> {
+async fn add(
+    office: &Office,
+    new: NewAccount<'_>,
+    password: &Secret<String>,
+    caller: &Caller,
+) -> Result<Response, String> {
     let operator = &office.config.operator;
     fits(operator, &new.address, new.kind)?;
-    check_password(new.password)?;
+    check_password(password)?;
     check_display_name(&new.display_name)?;
     let (shown, kind) = (mask::address(operator, &new.address), new.kind);
 
-    let (address, password) = (new.address.clone(), new.password);
+    let address = new.address.clone();
     let made = lives::make(office, new, true, &caller.author, "mailbox add").await;
     let account = match made {
         Ok(account) => account,

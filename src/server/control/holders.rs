@@ -11,6 +11,10 @@ use crate::domain::limits;
 use crate::domain::login::Network;
 use crate::domain::login::Scope;
 use crate::domain::mailbox::MailboxId;
+use crate::flow::approval;
+use crate::flow::approval::Asked;
+use crate::flow::approval::Deed;
+use crate::flow::approval::Holding;
 use crate::flow::office::Office;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::accounts::app_passwords::AppPassword;
@@ -18,6 +22,8 @@ use crate::infra::directory::accounts::app_passwords::NewAppPassword;
 use crate::infra::journal::Entry;
 use crate::infra::store::Batch;
 use crate::server::control::Caller;
+use crate::server::control::approval::PetitionLine;
+use crate::server::control::approval::petition_line;
 use crate::server::control::mask;
 
 /// Characters of a reason that are kept.
@@ -107,6 +113,8 @@ pub enum Answer {
     Made(MadeLine),
     /// Second factors of one mailbox.
     Factors(FactorsLine),
+    /// It waits for a second administrator.
+    Waits(Box<PetitionLine>),
 }
 
 /// What somebody has besides a password.
@@ -200,18 +208,10 @@ pub(super) async fn handle(
     };
     match request {
         Request::AddHolder { mailbox, national_id, reason } => {
-            let (mailbox, holder) = (address(&mailbox)?, professional(&national_id)?);
-            let along = entry("mailbox holder add", &mailbox, &reason, holder.to_string())?;
-            let done = office.accounts.add_holder(&mailbox, &holder, &along).await;
-            done.map_err(|error| error.to_string())?;
-            Ok(Answer::Done(format!("{holder} holds {}.", shown(&mailbox))))
+            hold(office, &mailbox, &national_id, true, &reason, caller).await
         }
         Request::RemoveHolder { mailbox, national_id, reason } => {
-            let (mailbox, holder) = (address(&mailbox)?, professional(&national_id)?);
-            let along = entry("mailbox holder remove", &mailbox, &reason, holder.to_string())?;
-            let done = office.accounts.remove_holder(&mailbox, &holder, &along).await;
-            done.map_err(|error| error.to_string())?;
-            Ok(Answer::Done(format!("{holder} no longer holds {}.", shown(&mailbox))))
+            hold(office, &mailbox, &national_id, false, &reason, caller).await
         }
         Request::Holders { mailbox } => {
             let mailbox = address(&mailbox)?;
@@ -314,6 +314,22 @@ pub(super) async fn handle(
             Ok(Answer::Done(format!("The app password of {} is revoked. {ended}", shown(&mailbox))))
         }
     }
+}
+
+async fn hold(
+    office: &Arc<Office>,
+    mailbox: &str,
+    national_id: &str,
+    begins: bool,
+    reason: &str,
+    caller: &Caller,
+) -> Result<Answer, String> {
+    let (mailbox, holder) = (address(mailbox)?, professional(national_id)?);
+    let deed = Deed::Holder(Holding { mailbox, holder, begins, reason: given(reason)? });
+    Ok(match approval::ask(office, deed, caller.person()).await? {
+        Asked::Done(text) => Answer::Done(text),
+        Asked::Waits(petition) => Answer::Waits(Box::new(petition_line(office, &petition))),
+    })
 }
 
 async fn id_of(office: &Office, mailbox: &Address) -> Result<MailboxId, String> {

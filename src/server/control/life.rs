@@ -4,6 +4,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use serde::Deserialize;
 use serde::Serialize;
+use tokio::task::JoinError;
+use tokio::task::JoinSet;
 use zeroize::Zeroize;
 
 use crate::domain::address::Address;
@@ -217,9 +219,8 @@ pub async fn handle(
             import::fits(&office.config.operator, &address, kind)?;
             let shown = mask::address(&office.config.operator, &address);
             // Nobody logs in before it is active, and a password is set then.
-            let unknown = office.keys.random_token();
             let listing = if red_list { Listing::RedList } else { Listing::Public };
-            let new = NewAccount { address, kind, listing, display_name: name, password: &unknown };
+            let new = NewAccount { address, kind, listing, display_name: name, password: None };
             let made = life::make(office, new, false, &caller.author, &reason).await;
             let account = made.map_err(|error| error.to_string())?;
             let folders = office.mailboxes.create(&account).await;
@@ -349,30 +350,55 @@ async fn import_lines(
     if !dry {
         approval::approved_bulk(office, &part_digest(lines), caller.person()).await?;
     }
+    let mut running = JoinSet::new();
     let mut answers = Vec::with_capacity(lines.len());
-    for line in lines {
+    for (place, line) in lines.iter().enumerate() {
+        // Together, for each waits for a disk; commits at the same time share one sync.
+        if running.len() >= limits::ROSTER_LINES_TOGETHER {
+            answers.extend(running.join_next().await.map(joined).transpose()?);
+        }
         let entry = entry_of(line)?;
-        let done = match (dry, &line.password) {
-            (true, _) => import::plan(office, &entry).await,
-            (false, password) => {
-                let password = password.as_ref().map(|text| Secret::new(text.clone()));
-                import::make(office, &entry, password.as_ref(), &caller.author, &reason).await
-            }
-        };
-        let (result, detail) = match done {
-            Ok(Outcome::Made) => ("made", String::new()),
-            Ok(Outcome::There) => ("there", String::new()),
-            Ok(Outcome::Wrong(why)) => ("wrong", why),
-            Err(why) => ("failed", why),
-        };
-        answers.push(LineAnswer {
-            line: line.line,
-            address: Some(shown(office, &entry.address, entry.kind)),
-            result: result.to_owned(),
-            detail,
+        let password = line.password.as_ref().map(|text| Secret::new(text.clone()));
+        let (office, number) = (Arc::clone(office), line.line);
+        let (author, reason) = (caller.author.clone(), reason.clone());
+        running.spawn(async move {
+            let done = match dry {
+                true => import::plan(&office, &entry).await,
+                false => import::make(&office, &entry, password.as_ref(), &author, &reason).await,
+            };
+            (place, line_answer(&office, number, &entry, done))
         });
     }
+    while let Some(one) = running.join_next().await {
+        answers.push(joined(one)?);
+    }
+    answers.sort_by_key(|(place, _)| *place);
+    let answers = answers.into_iter().map(|(_, answer)| answer).collect();
     Ok(Answer::Lines(answers))
+}
+
+fn joined(one: Result<(usize, LineAnswer), JoinError>) -> Result<(usize, LineAnswer), String> {
+    one.map_err(|_| "a line was cut; run the same import again".to_owned())
+}
+
+fn line_answer(
+    office: &Office,
+    line: u64,
+    entry: &Entry,
+    done: Result<Outcome, String>,
+) -> LineAnswer {
+    let (result, detail) = match done {
+        Ok(Outcome::Made) => ("made", String::new()),
+        Ok(Outcome::There) => ("there", String::new()),
+        Ok(Outcome::Wrong(why)) => ("wrong", why),
+        Err(why) => ("failed", why),
+    };
+    LineAnswer {
+        line,
+        address: Some(shown(office, &entry.address, entry.kind)),
+        result: result.to_owned(),
+        detail,
+    }
 }
 
 /// Says which lines these are, whatever their passwords: SHA-256 over each field and its length.

@@ -34,6 +34,8 @@ use crate::domain::time::Timestamp;
 use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::factors;
 use crate::infra::ledger::StatRow;
+use crate::infra::metrics::LoginCount;
+use crate::server::web::desk::DirectoryState;
 use crate::server::web::desk::RelayState;
 use crate::server::web::guard;
 use crate::server::web::language;
@@ -337,6 +339,8 @@ fn admin_page(
         tables: figures::tables(rows, days, lang),
         csv: format!("/admin/statistics.csv?days={}", query.days()),
         state: state_rows(state, logins, now, lang),
+        directory: directory_rows(state, now, lang),
+        logins: login_table(state, lang),
     }
 }
 
@@ -375,6 +379,74 @@ fn state_rows(state: &RelayState, logins: usize, now: Timestamp, lang: Lang) -> 
         line(t.admin_web_logins, language::number(logins as u64, lang)),
         line(t.admin_version, env!("CARGO_PKG_VERSION").to_owned()),
     ]
+}
+
+/// How well the copy of the national directory is, and what it shows about our own mailboxes.
+fn directory_rows(state: &RelayState, now: Timestamp, lang: Lang) -> Vec<StateRow> {
+    let t = lang.texts();
+    let line =
+        |label: &str, value: String, warning| StateRow { label: label.to_owned(), value, warning };
+    let Some(copy) = &state.directory else {
+        let closed = t.admin_directory_closed;
+        return vec![line(t.admin_directory_copy, closed.to_owned(), None)];
+    };
+    let Some((rows, addresses)) = copy.mailboxes else {
+        return vec![
+            line(t.admin_directory_copy, t.admin_directory_none.to_owned(), None),
+            refresh_row(copy, now, t),
+        ];
+    };
+    let (rows, addresses) = (language::number(rows, lang), language::number(addresses, lang));
+    let size =
+        format!("{rows} {}, {addresses} {}", t.admin_directory_rows, t.admin_directory_addresses);
+    let drift = match copy.drift {
+        None => t.admin_unreadable.to_owned(),
+        Some(0) => "0".to_owned(),
+        Some(many) => {
+            let many = language::number(many as u64, lang);
+            format!("{many} ({})", t.admin_directory_drift_how)
+        }
+    };
+    let old = copy.is_old.then_some(t.admin_directory_old);
+    vec![
+        line(t.admin_directory_copy, size, None),
+        line(t.admin_directory_age, language::age(copy.age, t), old),
+        refresh_row(copy, now, t),
+        line(t.admin_directory_drift, drift, None),
+    ]
+}
+
+fn refresh_row(copy: &DirectoryState, now: Timestamp, t: &'static Texts) -> StateRow {
+    let ago = |at: Timestamp| language::age(now.since(at), t);
+    let (value, warning) = match (&copy.error, copy.tried, copy.succeeded) {
+        (Some(error), Some(at), _) => {
+            let text = format!("{} {}\u{a0}: {error}", t.admin_directory_failed, ago(at));
+            (text, Some(t.admin_directory_failing))
+        }
+        (Some(error), None, _) => (error.clone(), Some(t.admin_directory_failing)),
+        (None, _, Some(at)) => (format!("{} {}", t.admin_directory_well, ago(at)), None),
+        (None, ..) => (t.admin_directory_never.to_owned(), None),
+    };
+    StateRow { label: t.admin_directory_refresh.to_owned(), value, warning }
+}
+
+/// In the words of `vaguemestre_login_attempts_total`, so that both can be compared.
+fn login_table(state: &RelayState, lang: Lang) -> figures::Table {
+    let t = lang.texts();
+    let row = |one: &LoginCount| figures::TableRow {
+        name: one.door.to_owned(),
+        cells: vec![one.means.to_owned(), one.result.to_owned(), language::number(one.count, lang)],
+    };
+    figures::Table {
+        caption: t.admin_logins,
+        heads: vec![
+            t.admin_logins_door,
+            t.admin_logins_means,
+            t.admin_logins_result,
+            t.admin_count,
+        ],
+        rows: state.logins.iter().map(row).collect(),
+    }
 }
 
 fn certificate(label: &str, end: Option<Timestamp>, now: Timestamp, t: &'static Texts) -> StateRow {

@@ -42,6 +42,7 @@ use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::ledger::StatRow;
+use crate::infra::metrics::LoginCount;
 use crate::infra::store::StoreError;
 use crate::proto::mime::content::Attachment;
 use crate::proto::mime::content::Readable;
@@ -177,6 +178,29 @@ pub struct RelayState {
     pub certificates: [Option<Timestamp>; 2],
     /// Open sessions by door.
     pub sessions: Vec<(&'static str, u64)>,
+    /// The copy of the national directory; `None` when it does not open.
+    pub directory: Option<DirectoryState>,
+    /// Logins of the last 24 hours, by door, means and result.
+    pub logins: Vec<LoginCount>,
+}
+
+/// The copy of the national directory, for the dashboard.
+#[derive(Clone, Debug)]
+pub struct DirectoryState {
+    /// Its rows and addresses; `None` before the first import.
+    pub mailboxes: Option<(u64, u64)>,
+    /// How old it is.
+    pub age: Duration,
+    /// Old enough for a warning.
+    pub is_old: bool,
+    /// When a source answered well last.
+    pub succeeded: Option<Timestamp>,
+    /// When a source was asked last, and why it failed, if it did.
+    pub tried: Option<Timestamp>,
+    /// As above.
+    pub error: Option<String>,
+    /// Mailboxes that differ.
+    pub drift: Option<usize>,
 }
 
 /// What the pages ask of the relay.

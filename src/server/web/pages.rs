@@ -403,6 +403,10 @@ pub struct AdminPage {
     pub tables: Vec<Table>,
     pub csv: String,
     pub state: Vec<StateRow>,
+    /// The copy of the national directory.
+    pub directory: Vec<StateRow>,
+    /// Logins of the last hours.
+    pub logins: Table,
 }
 
 /// A link to a period.
@@ -427,7 +431,7 @@ pub struct MailboxesPage {
     pub frame: Frame,
     pub csrf: String,
     /// What came of a form, and whether that is bad.
-    pub told: Option<(&'static str, bool)>,
+    pub told: Option<(String, bool)>,
     pub text: String,
     pub stages: Vec<StageChoice>,
     pub rows: Vec<MailboxRow>,
@@ -469,7 +473,7 @@ pub struct PetitionRow {
 pub struct MailboxPage {
     pub frame: Frame,
     pub csrf: String,
-    pub told: Option<(&'static str, bool)>,
+    pub told: Option<(String, bool)>,
     pub action: String,
     pub name: String,
     pub kind: &'static str,

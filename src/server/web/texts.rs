@@ -474,9 +474,8 @@ texts! {
     mailboxes_not_sure: "Cochez la confirmation pour fermer ou détruire.", "Tick the confirmation to close or destroy.";
     mailboxes_done: "C’est fait.", "Done.";
     mailboxes_waits: "La demande attend un second administrateur.", "It waits for a second administrator.";
-    mailboxes_refused: "Ce n’est pas possible dans l’état actuel de la boîte.", "That is not possible in the state that the mailbox is in.";
-    mailboxes_not_yours: "Cette demande ne peut pas être traitée : elle est la vôtre, ou elle est terminée.",
-                         "This cannot be answered: you asked for it yourself, or it is over.";
+    mailboxes_refused: "Refusé, rien n’a changé.", "Refused; nothing was changed.";
+    mailboxes_not_yours: "Votre réponse à cette demande n’a pas abouti.", "Your answer to this request did not succeed.";
     mailboxes_history: "Historique", "History";
     mailboxes_no_history: "La boîte est plus ancienne que ces relevés.", "The mailbox is older than these records.";
     mailboxes_when: "Quand", "When";
@@ -559,6 +558,26 @@ texts! {
     admin_web_logins: "Connexions aux pages", "Logins to the pages";
     admin_version: "Version", "Version";
     admin_soon: "à renouveler", "renew soon";
+    admin_directory: "Annuaire national", "National directory";
+    admin_directory_copy: "Copie locale", "Local copy";
+    admin_directory_none: "aucune importation", "nothing was imported";
+    admin_directory_closed: "illisible : voir le journal", "does not open: see the log";
+    admin_directory_rows: "lignes", "rows";
+    admin_directory_addresses: "boîtes", "mailboxes";
+    admin_directory_age: "Âge", "Age";
+    admin_directory_old: "trop ancienne", "too old";
+    admin_directory_refresh: "Dernière actualisation", "Last refresh";
+    admin_directory_never: "jamais depuis le démarrage", "never since the start";
+    admin_directory_well: "réussie il y a", "succeeded, this long ago:";
+    admin_directory_failed: "échec il y a", "failed, this long ago:";
+    admin_directory_failing: "échec", "failed";
+    admin_directory_drift: "Écarts avec nos boîtes", "Differences from our mailboxes";
+    admin_directory_drift_how: "à voir avec « vaguemestre directory drift »", "see `vaguemestre directory drift`";
+    admin_logins: "Connexions des dernières 24 heures (au plus tôt depuis le démarrage)", "Logins of the last 24 hours (since the start at the earliest)";
+    admin_logins_door: "Accès", "Door";
+    admin_logins_means: "Moyen", "Means";
+    admin_logins_result: "Résultat", "Result";
+    admin_logins_none: "Aucune connexion.", "No logins.";
     unit_recipients: "destinataires en attente", "recipients waiting";
     unit_day: "jour", "day";
     unit_days: "jours", "days";

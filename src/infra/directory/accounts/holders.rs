@@ -80,9 +80,7 @@ impl Accounts {
         holder: &NationalId,
         along: &Batch,
     ) -> Result<(), NotHeld> {
-        let held = store::prefix(&[OF_HOLDER, holder.to_string().as_bytes(), b"/"].concat());
-        let held = self.store.scan(held, limits::HELD_MAX).await.map_err(failed)?;
-        if held.rows.len() >= limits::HELD_MAX {
+        if self.held_count(holder).await? >= limits::HELD_MAX {
             return Err(NotHeld::TooMany);
         }
         self.change_holders(mailbox, along, |kind, holders| {
@@ -99,6 +97,25 @@ impl Accounts {
             Ok((holder.clone(), true))
         })
         .await
+    }
+
+    /// Adds the first holder of a mailbox that is being made to the commit that makes it.
+    pub fn stage_first_holder(&self, mailbox: &MailboxId, holder: &NationalId, batch: &mut Batch) {
+        let since = self.clock.now().as_millis();
+        let row = Row { holders: vec![HolderRow { national_id: holder.to_string(), since }] };
+        let of_mailbox = [OF_MAILBOX, mailbox.as_bytes()].concat();
+        batch.require_absent(of_mailbox.clone());
+        batch.put(of_mailbox, row::encode(FORMAT, &row));
+        batch.put(of_holder(holder, mailbox), vec![FORMAT]);
+    }
+
+    /// How many mailboxes a professional holds, at most `limits::HELD_MAX`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]
+    pub async fn held_count(&self, holder: &NationalId) -> Result<usize, DirectoryError> {
+        let held = store::prefix(&[OF_HOLDER, holder.to_string().as_bytes(), b"/"].concat());
+        Ok(self.store.scan(held, limits::HELD_MAX).await.map_err(failed)?.rows.len())
     }
 
     /// Ends it. `along` is committed with it.
@@ -165,8 +182,7 @@ impl Accounts {
             };
             let row = Row { holders: holders.iter().map(row).collect() };
             let of_mailbox = [OF_MAILBOX, account.id.as_bytes()].concat();
-            let of_holder =
-                [OF_HOLDER, whom.to_string().as_bytes(), b"/", account.id.as_bytes()].concat();
+            let of_holder = of_holder(&whom, &account.id);
             let mut batch = Batch::new();
             match version {
                 Some(version) => batch.require_at(of_mailbox.clone(), version),
@@ -205,4 +221,9 @@ impl Accounts {
         }
         Ok((holders, Some(found.version)))
     }
+}
+
+/// The row that leads from a holder to a mailbox.
+pub(super) fn of_holder(holder: &NationalId, mailbox: &MailboxId) -> Vec<u8> {
+    [OF_HOLDER, holder.to_string().as_bytes(), b"/", mailbox.as_bytes()].concat()
 }

@@ -12,6 +12,7 @@ use crate::infra::directory::DirectoryError;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::accounts::BY_ADDRESS;
 use crate::infra::directory::accounts::failed;
+use crate::infra::directory::accounts::holders;
 use crate::infra::directory::accounts::rows;
 use crate::infra::store;
 use crate::infra::store::Batch;
@@ -65,6 +66,9 @@ impl Accounts {
     /// [`DirectoryError`] when the store does not answer.
     pub async fn clear_away(&self, id: &MailboxId) -> Result<usize, DirectoryError> {
         let mut batch = Batch::new();
+        for holder in self.holders(id).await? {
+            batch.delete(holders::of_holder(&holder.national_id, id));
+        }
         for letter in (b'a'..=b'z').chain(b'A'..=b'Z') {
             let prefix = [&[b'A', letter, b'/'], id.as_bytes().as_slice()].concat();
             let page = self.store.scan(store::prefix(&prefix), limits::SCAN_ROWS_MAX).await;

@@ -101,9 +101,10 @@ struct Row {
 
 #[derive(Serialize, Deserialize)]
 enum Identity {
-    /// A professional: public facts.
+    /// A professional, as earlier versions wrote them.
     Clear { address: String, display_name: String },
-    /// A patient: `address LF display name`, sealed by the master key.
+    /// `address LF display name`, sealed by the master key: what pages of the store that are free
+    /// again still hold of an ended mailbox names nobody.
     Sealed(Vec<u8>),
 }
 
@@ -134,16 +135,8 @@ pub(super) fn open(desk: &dyn KeyDesk, stored: &Stored) -> Result<Credential, Di
 
 pub(super) fn encode(desk: &dyn KeyDesk, stored: &Stored) -> Vec<u8> {
     let account = &stored.account;
-    let identity = match account.kind {
-        MailboxKind::Citizen => {
-            let clear = Secret::new(format!("{}\n{}", account.address, account.display_name));
-            Identity::Sealed(desk.seal_identity(clear.expose().as_bytes()))
-        }
-        _ => Identity::Clear {
-            address: account.address.to_string(),
-            display_name: account.display_name.clone(),
-        },
-    };
+    let clear = Secret::new(format!("{}\n{}", account.address, account.display_name));
+    let identity = Identity::Sealed(desk.seal_identity(clear.expose().as_bytes()));
     let credential = match &stored.password {
         Password::Sealed(sealed) => sealed.clone(),
         Password::Hash(hash) => {

@@ -83,7 +83,7 @@ async fn add(accounts: &Accounts, address: &str, kind: MailboxKind) -> Account {
         kind,
         listing: Listing::Public,
         display_name: "Dr Hugo".to_owned(),
-        password: &password,
+        password: Some(&password),
     };
     accounts.add(new).await.unwrap()
 }

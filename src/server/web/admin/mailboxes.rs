@@ -40,7 +40,7 @@ use crate::server::web::texts::Texts;
 const LIST: &str = "/admin/mailboxes";
 
 /// What the list shows, and what a form came to.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct ListQuery {
     #[serde(default)]
     q: String,
@@ -75,7 +75,18 @@ pub async fn list(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
 ) -> Response {
-    let Some(session) = admin::session(&visitor) else { return login::see_other(admin::LOGIN) };
+    let said = told(query.told.as_deref(), visitor.lang.texts());
+    list_page(&site, &visitor, &query, StatusCode::OK, said).await
+}
+
+async fn list_page(
+    site: &Site,
+    visitor: &Visitor,
+    query: &ListQuery,
+    status: StatusCode,
+    told: Option<(String, bool)>,
+) -> Response {
+    let Some(session) = admin::session(visitor) else { return login::see_other(admin::LOGIN) };
     let t = visitor.lang.texts();
     let text: String = query.q.chars().take(100).collect();
     let wanted = Wanted {
@@ -109,9 +120,9 @@ pub async fn list(
         notices: seen.life.notices.len(),
     };
     let template = MailboxesPage {
-        frame: frame(&visitor, session, t.mailboxes_title),
+        frame: frame(visitor, session, t.mailboxes_title),
         csrf: session.csrf.expose().clone(),
-        told: told(query.told.as_deref(), t),
+        told,
         text,
         stages: stages.collect(),
         rows: found.rows.iter().map(row).collect(),
@@ -126,7 +137,7 @@ pub async fn list(
             })
             .collect(),
     };
-    page(StatusCode::OK, &template)
+    page(status, &template)
 }
 
 /// `GET /admin/mailboxes/{id}`
@@ -136,10 +147,23 @@ pub async fn show(
     Path(id): Path<String>,
     Query(query): Query<ToldQuery>,
 ) -> Response {
-    let Some(session) = admin::session(&visitor) else { return login::see_other(admin::LOGIN) };
+    let Some(id) = number(&id) else {
+        return guard::error(StatusCode::NOT_FOUND, visitor.lang, LIST);
+    };
+    let said = told(query.told.as_deref(), visitor.lang.texts());
+    mailbox_page(&site, &visitor, id, StatusCode::OK, said).await
+}
+
+async fn mailbox_page(
+    site: &Site,
+    visitor: &Visitor,
+    id: MailboxId,
+    status: StatusCode,
+    told: Option<(String, bool)>,
+) -> Response {
+    let Some(session) = admin::session(visitor) else { return login::see_other(admin::LOGIN) };
     let t = visitor.lang.texts();
     let missing = || guard::error(StatusCode::NOT_FOUND, visitor.lang, LIST);
-    let Some(id) = number(&id) else { return missing() };
     let (seen, history) = match site.desk.life(&id).await {
         Ok(Some(found)) => found,
         Ok(None) => return missing(),
@@ -159,9 +183,9 @@ pub async fn show(
     };
     let standing = &seen.life.standing;
     let template = MailboxPage {
-        frame: frame(&visitor, session, &seen.address),
+        frame: frame(visitor, session, &seen.address),
         csrf: session.csrf.expose().clone(),
-        told: told(query.told.as_deref(), t),
+        told,
         action: format!("{LIST}/{}", hex(&id)),
         name: seen.name.clone(),
         kind: kind_name(standing.kind, t),
@@ -174,7 +198,7 @@ pub async fn show(
         buttons: possible(&seen).into_iter().map(button).collect(),
         history: history.iter().rev().map(step).collect(),
     };
-    page(StatusCode::OK, &template)
+    page(status, &template)
 }
 
 /// `POST /admin/mailboxes/{id}`
@@ -203,7 +227,8 @@ pub async fn press(
         Ok(Pressed::Waits) => back("waits"),
         Err(error) => {
             tracing::info!(%error, "a step of a mailbox was refused on the dashboard");
-            back("refused")
+            let said = format!("{} ({error})", visitor.lang.texts().mailboxes_refused);
+            mailbox_page(&site, &visitor, id, StatusCode::CONFLICT, Some((said, true))).await
         }
     }
 }
@@ -232,7 +257,9 @@ pub async fn reply(
         Ok(()) => back("done"),
         Err(error) => {
             tracing::info!(%error, "an answer to a petition was refused on the dashboard");
-            back("not-yours")
+            let said = format!("{} ({error})", visitor.lang.texts().mailboxes_not_yours);
+            let all = ListQuery::default();
+            list_page(&site, &visitor, &all, StatusCode::CONFLICT, Some((said, true))).await
         }
     }
 }
@@ -353,13 +380,13 @@ fn step_name(step: Step, t: &'static Texts) -> &'static str {
 }
 
 /// A sentence above the page, and whether it is bad news.
-fn told(word: Option<&str>, t: &'static Texts) -> Option<(&'static str, bool)> {
-    Some(match word? {
+fn told(word: Option<&str>, t: &'static Texts) -> Option<(String, bool)> {
+    let (text, is_bad) = match word? {
         "done" => (t.mailboxes_done, false),
         "waits" => (t.mailboxes_waits, false),
         "reason" => (t.mailboxes_reason_missing, true),
         "sure" => (t.mailboxes_not_sure, true),
-        "not-yours" => (t.mailboxes_not_yours, true),
-        _ => (t.mailboxes_refused, true),
-    })
+        _ => return None,
+    };
+    Some((text.to_owned(), is_bad))
 }

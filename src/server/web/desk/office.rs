@@ -38,6 +38,8 @@ use crate::flow::addressbook;
 use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
 use crate::flow::addressbook::Wanted;
+use crate::flow::directory;
+use crate::flow::directory::Age;
 use crate::flow::exchange;
 use crate::flow::life::Record;
 use crate::flow::login::Visitor;
@@ -67,6 +69,7 @@ use crate::proto::mime::header;
 use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::Summary;
 use crate::server::web::desk::Correspondent;
+use crate::server::web::desk::DirectoryState;
 use crate::server::web::desk::Desk;
 use crate::server::web::desk::Download;
 use crate::server::web::desk::House;
@@ -447,8 +450,37 @@ impl Desk for OfficeDesk {
             trust: (list.generated, list.domains.len()),
             certificates,
             sessions: self.0.metrics.open_sessions(),
+            directory: directory_state(&self.0).await,
+            logins: self.0.metrics.recent_logins(self.0.clock.now()),
         }
     }
+}
+
+async fn directory_state(office: &Office) -> Option<DirectoryState> {
+    let standing = match directory::standing(office).await {
+        Ok(standing) => standing,
+        Err(error) => {
+            tracing::warn!(%error, "the dashboard cannot show the copy of the directory");
+            return None;
+        }
+    };
+    let drift = match directory::drift::count(office).await {
+        Ok(count) => Some(count),
+        Err(error) => {
+            tracing::warn!(%error, "the dashboard cannot compare with the directory");
+            None
+        }
+    };
+    let mailboxes = standing.mailboxes.as_ref();
+    Some(DirectoryState {
+        mailboxes: mailboxes.map(|copy| (copy.rows as u64, copy.addresses as u64)),
+        age: standing.age,
+        is_old: matches!(standing.level, Age::Warning | Age::Alarm),
+        succeeded: standing.attempts.succeeded,
+        tried: standing.attempts.tried,
+        error: standing.attempts.error,
+        drift,
+    })
 }
 
 /// Walks a patient's letter through the stations, as any other letter.
