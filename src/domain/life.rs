@@ -310,8 +310,7 @@ pub enum Action {
 
 impl Action {
     /// All, in the order of tables.
-    pub const ALL: [Self; 5] =
-        [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder];
+    pub const ALL: [Self; 5] = [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder];
 
     /// As the configuration and lists say it.
     pub const fn name(self) -> &'static str {

@@ -53,7 +53,7 @@ async fn add(lab: &Lab, text: &str, kind: MailboxKind) -> Account {
         kind,
         listing: Listing::Public,
         display_name: "Somebody".to_owned(),
-        password: &Secret::new("a long password".to_owned()),
+        password: Some(&Secret::new("a long password".to_owned())),
     };
     let account = lab.office().accounts.add(new).await.unwrap();
     lab.office().mailboxes.create(&account).await.unwrap();
