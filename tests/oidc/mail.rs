@@ -12,6 +12,8 @@ use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use vaguemestre::infra::clock::Clock;
+use vaguemestre::infra::clock::SystemClock;
 
 use super::fake;
 use super::fake::CLIENT;
@@ -188,8 +190,7 @@ async fn a_logout_at_the_provider_ends_the_mail_sessions_of_that_person_and_of_n
     for holder in [ELOISE, hugo] {
         relay.said(&["mailbox", "holder", "add", TEAM, holder, "--reason", "their team"]);
     }
-    let now =
-        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = || SystemClock.now().as_seconds();
     let token = |who: &str, sid: Option<&str>| {
         let mut claims = provider.claims();
         claims["iat"] = json!(now());

@@ -7,13 +7,13 @@ use tokio::sync::Mutex;
 use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::secret::Secret;
+use crate::flow::directory;
 use crate::flow::directory::DirectoryCopyError;
 use crate::flow::directory::blocking;
 use crate::flow::office::Office;
 use crate::infra::fhir::Fhir;
 use crate::infra::fhir::LiveMailbox;
 use crate::infra::fhir::Settings;
-use crate::infra::net;
 use crate::infra::replica::PublishedMailbox;
 
 /// The client, made at its first use: all share its pace. It is made anew when the key is
@@ -104,7 +104,7 @@ async fn client(office: &Office) -> Result<Arc<Fhir>, DirectoryCopyError> {
     }
     let given = secret_of(&key).map(|key| Secret::new(key.to_owned()));
     let client = on_thread(move || {
-        let anchors = net::load_anchors(&settings.anchors)
+        let anchors = directory::anchors(&settings.url, &settings.anchors)
             .map_err(|error| wrong(format!("fhir.anchors: {error}")))?;
         let client = Fhir::new(Settings {
             url: settings.url,

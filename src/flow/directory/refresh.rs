@@ -18,7 +18,6 @@ use crate::flow::directory;
 use crate::flow::directory::DirectoryCopyError;
 use crate::flow::office::Office;
 use crate::infra::config::ListSource;
-use crate::infra::net;
 use crate::infra::net::Stop;
 use crate::infra::net::fetch::Fetcher;
 use crate::infra::net::fetch::Saved;
@@ -216,8 +215,9 @@ async fn fetch(
         Validators::default()
     };
     let files = office.config.directory.anchors.clone();
+    let asked = url.to_owned();
     // Anchors are read anew each time: an authority may change without a restart.
-    let anchors = tokio::task::spawn_blocking(move || net::load_anchors(&files)).await;
+    let anchors = tokio::task::spawn_blocking(move || directory::anchors(&asked, &files)).await;
     let anchors = anchors.map_err(|_| DirectoryCopyError::Cut)?;
     let anchors = anchors.map_err(|error| failed(&format!("directory.anchors: {error}")))?;
     let fetcher = Fetcher::patient(&anchors, SILENCE, WHOLE).map_err(|error| failed(&error))?;
