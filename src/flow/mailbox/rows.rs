@@ -401,12 +401,7 @@ pub(super) fn changes_end(mailbox: &MailboxId) -> Vec<u8> {
 }
 
 /// Where a letter of that name lies.
-pub(super) fn named_key(
-    mailbox: &MailboxId,
-    named: &Named,
-    folder: FolderId,
-    uid: Uid,
-) -> Vec<u8> {
+pub(super) fn named_key(mailbox: &MailboxId, named: &Named, folder: FolderId, uid: Uid) -> Vec<u8> {
     key(mailbox, b'r', &[named, &folder.0.to_be_bytes(), &uid.0.to_be_bytes()])
 }
 

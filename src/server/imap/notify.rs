@@ -197,11 +197,7 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
 
     /// Tells what happened since news were told last. Nothing is said of names that the client
     /// has just changed itself (RFC 5465 §5).
-    pub(super) async fn tell_news(
-        &mut self,
-        moment: Moment,
-        own: &Own,
-    ) -> Result<(), Halt> {
+    pub(super) async fn tell_news(&mut self, moment: Moment, own: &Own) -> Result<(), Halt> {
         let Self { desk, line, state, notices, .. } = self;
         if let State::Selected(_, view) = state {
             match notices.as_deref().map(|notices| &notices.selected) {
@@ -334,7 +330,8 @@ impl<M: Shelf> Book<M> {
     async fn open(shelf: M, prefix: String) -> Result<Self, MailboxError> {
         // The bell first: what happens while the folders are read rings it.
         let bell = shelf.watch();
-        let mut book = Self { shelf, prefix, bell, rang: false, known: BTreeMap::new(), notes: None };
+        let mut book =
+            Self { shelf, prefix, bell, rang: false, known: BTreeMap::new(), notes: None };
         book.known = book.read().await?;
         Ok(book)
     }

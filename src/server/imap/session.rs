@@ -244,9 +244,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
-            Ok(answer) if !answer.is_bad() => {
-                self.tell_news(Moment::Command(numbers), &own).await
-            }
+            Ok(answer) if !answer.is_bad() => self.tell_news(Moment::Command(numbers), &own).await,
             _ => Ok(()),
         };
         let answer = match (done, told) {

@@ -32,9 +32,9 @@ use crate::flow::mailbox::Folder;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::contents::Contents;
+use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
-use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::SEEN_CHUNK as CHUNK;
 use crate::infra::store;
 
