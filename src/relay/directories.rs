@@ -12,6 +12,7 @@ use crate::flow::office::Office;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::Directory;
+use crate::infra::directory::DirectoryError;
 use crate::infra::directory::accounts::Accounts;
 use crate::infra::directory::accounts::arrivals;
 use crate::infra::directory::chain::Chain;
@@ -94,7 +95,11 @@ struct Records(Arc<Accounts>);
 #[async_trait::async_trait]
 impl flow::life::Arrivals for Records {
     async fn last_login(&self, id: &MailboxId) -> Result<LastLogin, String> {
-        let last = self.0.last_login(id).await.map_err(|error| error.to_string())?;
+        let last = match self.0.last_login(id).await {
+            // Of a closed mailbox nothing is kept.
+            Err(DirectoryError::Unknown) => arrivals::LastLogin::Unknown,
+            last => last.map_err(|error| error.to_string())?,
+        };
         Ok(match last {
             arrivals::LastLogin::Unknown => LastLogin::Unknown,
             arrivals::LastLogin::Never => LastLogin::Never,
