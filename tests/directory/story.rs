@@ -115,7 +115,7 @@ async fn a_new_extraction_is_swapped_in_and_a_shrunk_one_is_refused_and_raises_a
     fs::write(&file, SAMPLE).unwrap();
     relay.said(&["directory", "import", &file]);
     assert!(finds(&relay, "oreade", hugo));
-    assert!(relay.said(&["directory", "show", hugo]).contains("OREADE"));
+    assert!(relay.said(&["directory", "show", hugo]).contains(hugo));
     let absent = relay.command(&["directory", "show", "nobody@medecin.exemple.mssante.fr"]);
     assert_eq!(absent.status.code(), Some(1), "{}", said(&absent));
     relay.begin();

@@ -185,10 +185,10 @@ async fn a_logout_at_the_provider_ends_the_mail_sessions_of_that_person_and_of_n
              discovery = \"/.well-known/wallet-openid-configuration\"\nacr = [\"eidas1\"]\n",
             provider.issuer
         ))
-        .start(&[TEAM]);
+        .start(&[HERS, OTHERS]);
     let hugo = "899900002025";
-    for holder in [ELOISE, hugo] {
-        relay.said(&["mailbox", "holder", "add", TEAM, holder, "--reason", "their team"]);
+    for (mailbox, holder) in [(HERS, ELOISE), (OTHERS, hugo)] {
+        relay.said(&["mailbox", "holder", "add", mailbox, holder, "--reason", "it is theirs"]);
     }
     let now = || SystemClock.now().as_seconds();
     let token = |who: &str, sid: Option<&str>| {
@@ -202,9 +202,9 @@ async fn a_logout_at_the_provider_ends_the_mail_sessions_of_that_person_and_of_n
         }
         key.token(json!({}), &claims)
     };
-    let mut hers = idle(&relay, TEAM, &token(ELOISE, None)).await;
-    let mut her_desk = idle(&relay, TEAM, &token(ELOISE, Some("desk"))).await;
-    let mut his = idle(&relay, TEAM, &token(hugo, None)).await;
+    let mut hers = idle(&relay, HERS, &token(ELOISE, None)).await;
+    let mut her_desk = idle(&relay, HERS, &token(ELOISE, Some("desk"))).await;
+    let mut his = idle(&relay, OTHERS, &token(hugo, None)).await;
     let event = "http://schemas.openid.net/event/backchannel-logout";
     let log_out = |more: serde_json::Value| {
         let mut claims = json!({
