@@ -184,9 +184,8 @@ fn administrators(
     if let Some(file) = file {
         return Ok((file, "admin".to_owned()));
     }
-    let admin = Config::load_before_first_password(&config.file)
-        .map_err(Failure::Configuration)?
-        .admin;
+    let admin =
+        Config::load_before_first_password(&config.file).map_err(Failure::Configuration)?.admin;
     let file = admin
         .password_file
         .context("the configuration has no admin.password_file; add it, or use --file")?;

@@ -243,11 +243,8 @@ pub trait Desk: Send + Sync + 'static {
         new: NewAppPassword,
     ) -> Result<Secret<String>, NoAppPassword>;
     /// Ends one, and the sessions that it opened.
-    async fn revoke_app_password(
-        &self,
-        account: &Account,
-        name: &str,
-    ) -> Result<(), NoAppPassword>;
+    async fn revoke_app_password(&self, account: &Account, name: &str)
+    -> Result<(), NoAppPassword>;
     /// When somebody last came into a mailbox.
     async fn last_login(&self, _account: &Account) -> Result<LastLogin, Refusal> {
         Ok(LastLogin::Unknown)

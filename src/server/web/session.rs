@@ -276,7 +276,13 @@ mod tests {
     }
 
     fn log_in(sessions: &Sessions, token: &str, now: Timestamp) {
-        sessions.begin(&secret(token), secret("csrf"), Person::Administrator("admin".to_owned()), None, now);
+        sessions.begin(
+            &secret(token),
+            secret("csrf"),
+            Person::Administrator("admin".to_owned()),
+            None,
+            now,
+        );
     }
 
     #[test]
@@ -340,7 +346,13 @@ mod tests {
             ("b", vouched("s3", "b")),
             ("password", None),
         ] {
-            sessions.begin(&secret(token), secret("csrf"), Person::Administrator("admin".to_owned()), by, START);
+            sessions.begin(
+                &secret(token),
+                secret("csrf"),
+                Person::Administrator("admin".to_owned()),
+                by,
+                START,
+            );
         }
         assert_eq!(sessions.end_vouched(None, None), 0);
         assert_eq!(sessions.end_vouched(Some("s1"), Some("b")), 0);

@@ -107,8 +107,7 @@ async fn a_strangers_secret_takes_the_place_of_no_other() {
     let own = factors.propose_totp("test", "claire").unwrap();
     let strangers = factors.propose_totp("test", "claire").unwrap();
     // Both show a right code for their own secret at the same moment; one of them is enrolled.
-    let (first, other) =
-        (code(&own.secret, clock.now()), code(&strangers.secret, clock.now()));
+    let (first, other) = (code(&own.secret, clock.now()), code(&strangers.secret, clock.now()));
     assert!(factors.confirm_totp(&MAILBOX, &own.secret, &first).await.unwrap());
     assert!(!factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap());
     clock.set(clock.now().after(std::time::Duration::from_secs(30)));
