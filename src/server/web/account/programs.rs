@@ -70,7 +70,6 @@ pub async fn list(
     shown(&site, &visitor, &person, StatusCode::OK, notice, None, &form).await
 }
 
-#[allow(clippy::too_many_arguments, reason = "each is one thing that the page shows")]
 async fn shown(
     site: &Site,
     visitor: &Visitor,
