@@ -30,7 +30,11 @@ PREFERENCES = {
 HUB = """
 const window = await until("the mail window", () => Services.wm.getMostRecentWindow("mail:3pane"));
 const document = window.document;
-const hub = () => document.querySelector("account-hub-email");
+// The hub is a component with a tree of its own.
+const hub = () => {
+    const container = document.querySelector("account-hub-container");
+    return container && container.shadowRoot && container.shadowRoot.querySelector("account-hub-email");
+};
 const seen = id => { const e = hub() && hub().querySelector("#" + id); return e && !e.hidden && e; };
 const type = (input, text) => { input.value = text; input.dispatchEvent(new window.Event("input", { bubbles: true })); };
 const onward = async () => {
@@ -104,7 +108,7 @@ def go(bird):
     set_up = bird.run(
         COMMON + """
         const out = MailServices.outgoingServer.defaultServer;
-        return { host: server.hostName, port: server.port, socket: server.socketType, auth: server.authMethod,
+        return { host: server.hostName || server.hostname || server.serverURI.displayHost, port: server.port, socket: server.socketType, auth: server.authMethod,
             user: server.username, out: out.serverURI.displayHost || out.serverURI.host,
             outPort: out.serverURI.port, outSocket: out.socketType, outAuth: out.authMethod };
         """
