@@ -55,7 +55,7 @@ async fn main() {
         let relay = space
             .relay(0)
             .with(&format!(
-                "[login]\ndirectories = [\"local\", \"oidc\"]\n[oidc]\nissuer = {:?}\n\
+                "[revocation]\nmode = \"off\"\n[login]\ndirectories = [\"local\", \"oidc\"]\n[oidc]\nissuer = {:?}\n\
                  discovery = \"/.well-known/wallet-openid-configuration\"\n",
                 fake.issuer
             ))
