@@ -735,6 +735,9 @@ pub const SCRAM_SALT_OCTETS: usize = 16;
 pub const SCRAM_ITERATIONS: u32 = 50_000;
 /// Sessions of people and software that may be open at the same time at all doors.
 pub const LIVE_SESSIONS_MAX: usize = 100_000;
+/// Cuts of sessions that are remembered, against logins that were under way; a login during which
+/// more were made is refused.
+pub const LIVE_SESSION_CUTS_MAX: usize = 4_096;
 /// How long a session that must end may take to say so before its connection is cut.
 pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
 /// Mailboxes on one page of the administrators' list.

@@ -322,24 +322,13 @@ pub async fn numbered(office: &Office, id: &MailboxId) -> Result<Option<(Life, S
     Ok(life.map(|life| (life, String::new())))
 }
 
-/// Whoever is in a mailbox that has just closed is put out, at every door. A login that was looked
-/// at while it closed may take its seat a moment later: it is asked for once more.
-fn put_out(office: &Arc<Office>, id: MailboxId) {
-    let sessions = office.logins.sessions().clone();
-    let ended = sessions.end_mailbox(&id);
+/// Whoever is in a mailbox that has just closed is put out, at every door; so is whoever is logging
+/// in to it at this moment.
+fn put_out(office: &Office, id: MailboxId) {
+    let ended = office.logins.sessions().end_mailbox(&id);
     if ended > 0 {
         tracing::info!(mailbox = ?id, ended, "sessions were ended with their mailbox");
     }
-    // Without keeping the store open for it.
-    let accounts = Arc::downgrade(&office.accounts);
-    tokio::spawn(async move {
-        tokio::time::sleep(limits::LIVE_SESSION_GRACE).await;
-        let Some(accounts) = accounts.upgrade() else { return };
-        let open = accounts.numbered(&id).await;
-        if !matches!(open, Ok(Some(account)) if !account.suspended) {
-            sessions.end_mailbox(&id);
-        }
-    });
 }
 
 async fn known(office: &Office, address: &Address) -> Result<Known, String> {

@@ -24,6 +24,7 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::login::live::Cuts;
 use crate::flow::login::live::Sessions;
 use crate::flow::login::live::TokenTimes;
 use crate::flow::login::throttle::Counted;
@@ -64,6 +65,8 @@ pub struct Login {
     pub scope: Scope,
     /// When what they showed ends.
     pub until: Option<Timestamp>,
+    /// How many sessions had been cut when they began to log in: what is cut meanwhile counts.
+    pub began: Cuts,
     /// Who they are to an OpenID provider, when it was one that vouched.
     pub voucher: Option<Voucher>,
 }
@@ -156,11 +159,12 @@ impl Logins {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Login, Refusal> {
+        let began = self.sessions.cuts();
         let tried = self.tried(visitor, name);
         if tried.is_none_or(|tried| self.throttle.may_glance(tried)) {
             match self.chain.recently(name, password).await {
                 Ok(Some(admitted)) => {
-                    if let Ok(login) = self.let_in(visitor, admitted) {
+                    if let Ok(login) = self.let_in(visitor, admitted, began) {
                         self.welcome(visitor, tried, &login).await;
                         return Ok(login);
                     }
@@ -177,8 +181,9 @@ impl Logins {
     /// Counts an attempt before it is looked at, so that attempts made at the same time count,
     /// and waits until it may be.
     async fn attempt(&self, visitor: Visitor, name: &str) -> Result<Attempt, Refusal> {
+        let began = self.sessions.cuts();
         let Some(tried) = self.tried(visitor, name) else {
-            return Ok(Attempt { counted: None, _turn: None });
+            return Ok(Attempt { began, counted: None, _turn: None });
         };
         let turned_away = || self.told(visitor, "unread", Refusal::TooManyFromPeer);
         let now = self.clock.now();
@@ -205,7 +210,7 @@ impl Logins {
                 }
             }
         }
-        Ok(Attempt { counted: Some((tried, counted)), _turn: turn })
+        Ok(Attempt { began, counted: Some((tried, counted)), _turn: turn })
     }
 
     /// What a directory said, as a login at this door.
@@ -218,7 +223,7 @@ impl Logins {
     ) -> Result<Login, Refusal> {
         let tried = attempt.counted.map(|(tried, _)| tried);
         let login = match verdict {
-            Ok(Some(admitted)) => self.let_in(visitor, admitted),
+            Ok(Some(admitted)) => self.let_in(visitor, admitted, attempt.began),
             Ok(None) => Err(Refusal::AuthFailed),
             Err(error) => {
                 // Not refunded: while a directory is away, nobody may guess local passwords.
@@ -290,7 +295,7 @@ impl Logins {
 
     /// Whether what a directory admits is good for this door. That a password is right is nobody's
     /// business where it opens nothing.
-    fn let_in(&self, visitor: Visitor, admitted: Admitted) -> Result<Login, Refusal> {
+    fn let_in(&self, visitor: Visitor, admitted: Admitted, began: Cuts) -> Result<Login, Refusal> {
         let Admitted { account, source, means, scope, network, until, voucher } = admitted;
         let is_page = visitor.entrance == Entrance::Pages;
         // A patient reads and answers on the inbox page, and nowhere else.
@@ -307,13 +312,14 @@ impl Logins {
         if !is_at_home || !is_near || !may_show || !scope.covers(visitor.entrance.needs()) {
             return Err(Refusal::AuthFailed);
         }
-        Ok(Login { account, source, means, scope, until, voucher })
+        Ok(Login { account, source, means, scope, until, began, voucher })
     }
 }
 
 /// An attempt that is being looked at. It counts as a failure until the directory has said yes,
 /// also when the client goes away meanwhile.
 struct Attempt {
+    began: Cuts,
     counted: Option<(Tried, Counted)>,
     _turn: Option<OwnedSemaphorePermit>,
 }

@@ -17,6 +17,7 @@ use crate::flow::login::Attempt;
 use crate::flow::login::Login;
 use crate::flow::login::Logins;
 use crate::flow::login::Visitor;
+use crate::flow::login::live::Cuts;
 use crate::flow::login::software::Software;
 use crate::flow::login::unanswered;
 use crate::infra::directory::Identified;
@@ -82,6 +83,8 @@ pub struct Conversation<'l> {
     visitor: Visitor,
     channel: Channel,
     mechanism: Mechanism,
+    /// Before any keys are looked up: SCRAM's proof may come long after them.
+    began: Cuts,
     state: State,
 }
 
@@ -139,7 +142,8 @@ impl Logins {
         let is_offered = offered.contains(&Mechanism::ScramSha256Plus);
         let machine = Machine::begin(mechanism, Binding { exporter: channel.exporter, is_offered });
         let state = State::Machine(machine);
-        Some(Conversation { logins: self, visitor, channel: channel.clone(), mechanism, state })
+        let (channel, began) = (channel.clone(), self.sessions.cuts());
+        Some(Conversation { logins: self, visitor, channel, mechanism, began, state })
     }
 }
 
@@ -284,6 +288,7 @@ impl Conversation<'_> {
         };
         let app = proven.other.and_then(|place| apps.get(place));
         let verdict = logins.chain.proven(&owner, app).await;
+        let attempt = Attempt { began: self.began, ..attempt };
         let login = logins.settle(self.visitor, attempt, "password", verdict).await;
         match self.end(login, &proven.act_as, &proven.name) {
             Turn::In(login, _) if self.visitor.entrance == Entrance::ManageSieve => {
@@ -302,7 +307,7 @@ impl Conversation<'_> {
         let Some(software) = &self.channel.software else { return Err(Refusal::AuthFailed) };
         let (address, until) = software.vouched(self.logins.clock.now())?;
         let verdict = self.logins.chain.certified(address, until).await;
-        let attempt = Attempt { counted: None, _turn: None };
+        let attempt = Attempt { began: self.began, counted: None, _turn: None };
         self.logins.settle(self.visitor, attempt, "certificate", verdict).await
     }
 }

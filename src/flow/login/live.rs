@@ -5,6 +5,7 @@
 //! What ends a session from outside (an administrator, a revoked app password, a closed mailbox,
 //! the end of a token's time) reaches the door through [`Seat::over`].
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -48,6 +49,59 @@ struct Book {
     clock: Arc<dyn Clock>,
     times: TokenTimes,
     live: Mutex<HashMap<SessionId, Arc<Live>>>,
+    cuts: Mutex<CutLog>,
+}
+
+/// How many cuts there were: a moment that no clock moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cuts(u64);
+
+/// The last cuts. A login that was looked at meanwhile must not take its seat behind them.
+#[derive(Default)]
+struct CutLog {
+    made: u64,
+    last: VecDeque<Cut>,
+}
+
+/// Whose sessions were ended.
+enum Cut {
+    One(SessionId),
+    Mailbox(MailboxId),
+    AppPassword(MailboxId, String),
+    Vouched { sid: Option<String>, subject: Option<String> },
+}
+
+impl Cut {
+    fn is_meant(&self, facts: &Facts) -> bool {
+        match self {
+            Self::One(id) => facts.id == *id,
+            Self::Mailbox(mailbox) => facts.mailbox == *mailbox,
+            Self::AppPassword(mailbox, name) => {
+                facts.mailbox == *mailbox
+                    && matches!(&facts.means, Means::AppPassword(its) if its == name)
+            }
+            Self::Vouched { sid, subject } => {
+                let Some(voucher) = &facts.voucher else { return false };
+                let is_person = subject.as_ref().is_none_or(|subject| voucher.subject == *subject);
+                let is_session = match (sid, &voucher.sid) {
+                    (Some(named), Some(its)) => named == its,
+                    // Nobody says which session it is: then it is the person who counts.
+                    _ => subject.is_some(),
+                };
+                is_person && is_session
+            }
+        }
+    }
+}
+
+impl CutLog {
+    /// Whether a login that began then may stand: not behind a cut that means it, and not when so
+    /// much was cut meanwhile that nobody can tell.
+    fn allows(&self, facts: &Facts, began: Cuts) -> bool {
+        let meanwhile = usize::try_from(self.made - began.0).unwrap_or(usize::MAX);
+        meanwhile <= self.last.len()
+            && !self.last.iter().rev().take(meanwhile).any(|cut| cut.is_meant(facts))
+    }
 }
 
 /// A session.
@@ -109,7 +163,7 @@ pub enum Over {
 impl Sessions {
     /// Nobody is in.
     pub fn new(clock: Arc<dyn Clock>, times: TokenTimes) -> Self {
-        Self(Arc::new(Book { clock, times, live: Mutex::default() }))
+        Self(Arc::new(Book { clock, times, live: Mutex::default(), cuts: Mutex::default() }))
     }
 
     /// A seat for a connection on which nobody logged in yet.
@@ -131,40 +185,46 @@ impl Sessions {
 
     /// Ends one session; what it was, if there is one of this name.
     pub fn end(&self, id: &SessionId) -> Option<Listed> {
-        self.end_all(|facts| facts.id == *id).pop()
+        self.end_all(Cut::One(*id)).pop()
     }
 
     /// Ends all sessions of a mailbox; how many there were.
     pub fn end_mailbox(&self, mailbox: &MailboxId) -> usize {
-        self.end_all(|facts| facts.mailbox == *mailbox).len()
+        self.end_all(Cut::Mailbox(*mailbox)).len()
     }
 
     /// Ends all sessions that began with this app password; how many there were.
     pub fn end_app_password(&self, mailbox: &MailboxId, name: &str) -> usize {
-        let is_it = |means: &Means| matches!(means, Means::AppPassword(its) if its == name);
-        self.end_all(|facts| facts.mailbox == *mailbox && is_it(&facts.means)).len()
+        self.end_all(Cut::AppPassword(*mailbox, name.to_owned())).len()
     }
 
     /// Ends all sessions for which an OpenID provider vouched and no longer does: those of this
     /// person of its own, and of this session of its own where a token named one; how many there
     /// were. Others who hold the same mailbox stay in.
     pub fn end_vouched(&self, sid: Option<&str>, subject: Option<&str>) -> usize {
-        let is_over = |voucher: &Voucher| {
-            let is_person = subject.is_none_or(|subject| voucher.subject == subject);
-            let is_session = match (sid, &voucher.sid) {
-                (Some(named), Some(its)) => named == its,
-                // Nobody says which session it is: then it is the person who counts.
-                _ => subject.is_some(),
-            };
-            is_person && is_session
-        };
-        self.end_all(|facts| facts.voucher.as_ref().is_some_and(is_over)).len()
+        let (sid, subject) = (sid.map(str::to_owned), subject.map(str::to_owned));
+        self.end_all(Cut::Vouched { sid, subject }).len()
     }
 
-    fn end_all(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<Listed> {
+    /// How many cuts there were so far; a login keeps it from its beginning.
+    pub fn cuts(&self) -> Cuts {
+        Cuts(self.0.cuts().made)
+    }
+
+    fn end_all(&self, cut: Cut) -> Vec<Listed> {
+        // One lock in the other, as in `Seat::take`: whoever sits down is either cut here or sees
+        // the cut.
         let mut live = self.0.live();
         let ended: Vec<Arc<Live>> =
-            live.extract_if(|_, one| is_meant(&one.facts)).map(|(_, one)| one).collect();
+            live.extract_if(|_, one| cut.is_meant(&one.facts)).map(|(_, one)| one).collect();
+        {
+            let mut cuts = self.0.cuts();
+            cuts.made += 1;
+            cuts.last.push_back(cut);
+            if cuts.last.len() > limits::LIVE_SESSION_CUTS_MAX {
+                cuts.last.pop_front();
+            }
+        }
         drop(live);
         for one in &ended {
             one.ended.send_replace(true);
@@ -176,6 +236,10 @@ impl Sessions {
 impl Book {
     fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cuts(&self) -> MutexGuard<'_, CutLog> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a session may still last, and why it ends then; `None`: for ever.
@@ -215,7 +279,8 @@ impl Seat {
     /// Somebody logged in. From now on they are listed and can be ended.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] when too many are in.
+    /// [`Refusal::Busy`] when too many are in, [`Refusal::AuthFailed`] when what they showed was
+    /// cut off while it was looked at.
     pub fn take(&self, visitor: Visitor, login: &Login) -> Result<(), Refusal> {
         let book = &self.0.book;
         let since = book.clock.now();
@@ -238,6 +303,9 @@ impl Seat {
             let mut live = book.live();
             if live.len() >= limits::LIVE_SESSIONS_MAX {
                 return Err(Refusal::Busy);
+            }
+            if !book.cuts().allows(&one.facts, login.began) {
+                return Err(Refusal::AuthFailed);
             }
             live.insert(id, Arc::clone(&one));
         }

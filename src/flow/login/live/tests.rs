@@ -23,7 +23,8 @@ fn login(number: u8, means: Means) -> Login {
         wrapped_keys: Bytes::new(),
         created: NOW,
     };
-    Login { account, source: Source::Local, means, scope: Scope::ALL, until: None, voucher: None }
+    let (scope, began) = (Scope::ALL, Cuts::default());
+    Login { account, source: Source::Local, means, scope, until: None, began, voucher: None }
 }
 
 fn sessions() -> (Sessions, Arc<ManualClock>) {
@@ -130,4 +131,28 @@ async fn a_provider_ends_what_its_person_began_and_nothing_of_a_co_holder() {
     assert_eq!((eloise.is_over(), other.is_over()), (Some(Over::Ended), None));
     assert_eq!(sessions.end_vouched(None, Some("eloise")), 1);
     assert_eq!((other.is_over(), own_password.is_over()), (Some(Over::Ended), None));
+}
+
+#[tokio::test]
+async fn whoever_was_looked_at_while_it_was_cut_off_takes_no_seat() {
+    let (sessions, _) = sessions();
+    let (mailbox, app) =
+        (MailboxId::from_bytes([1; 16]), |name: &str| Means::AppPassword(name.to_owned()));
+    let begun = |means: Means| Login { began: sessions.cuts(), ..login(1, means) };
+    let (phone, tablet, own) = (begun(app("phone")), begun(app("tablet")), begun(Means::Password));
+    assert_eq!(sessions.end_app_password(&mailbox, "phone"), 0);
+    let takes = |login: &Login| sessions.seat().take(VISITOR, login);
+    assert_eq!(takes(&phone), Err(Refusal::AuthFailed));
+    assert_eq!((takes(&tablet), takes(&own)), (Ok(()), Ok(())));
+    // A new one of the same name is another one.
+    assert_eq!(takes(&begun(app("phone"))), Ok(()));
+    sessions.end_mailbox(&mailbox);
+    assert_eq!(takes(&own), Err(Refusal::AuthFailed));
+    // So much happened meanwhile that nobody can tell.
+    let patient = begun(Means::Password);
+    for _ in 0..=limits::LIVE_SESSION_CUTS_MAX {
+        sessions.end_mailbox(&MailboxId::from_bytes([9; 16]));
+    }
+    assert_eq!(takes(&patient), Err(Refusal::AuthFailed));
+    assert_eq!(takes(&begun(Means::Password)), Ok(()));
 }
