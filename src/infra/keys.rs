@@ -2,7 +2,9 @@
 //! OpenPGP crate.
 mod boxes;
 mod container;
+pub mod mail;
 mod master;
+pub mod peers;
 mod pgp;
 
 use std::path::Path;
@@ -261,6 +263,14 @@ impl MailboxKeys {
     /// The ciphertext's content key, found with the OpenPGP secret key.
     pub fn content_key_of(&self, ciphertext: &[u8]) -> Result<ContentKey, KeyError> {
         pgp::content_key_of(self.decryption_keys()?, ciphertext).map(ContentKey)
+    }
+
+    /// What signs for this mailbox; keys made before there were such have none.
+    fn signing_pair(
+        &self,
+        now: Timestamp,
+    ) -> sequoia_openpgp::Result<sequoia_openpgp::crypto::KeyPair> {
+        pgp::signing_pair(self.0.openpgp.expose(), now)
     }
 
     fn decryption_keys(&self) -> Result<&[pgp::DecryptionKey], KeyError> {

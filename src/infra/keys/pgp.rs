@@ -42,6 +42,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::KeyError;
 use crate::infra::keys::container;
+use crate::infra::keys::peers::system_time;
 
 /// The cipher of everything that we seal.
 pub(super) const CIPHER: SymmetricAlgorithm = SymmetricAlgorithm::AES256;
@@ -68,7 +69,7 @@ pub(super) type EncryptionKey = Key<PublicParts, UnspecifiedRole>;
 /// A secret encryption subkey.
 pub(super) type DecryptionKey = Key<SecretParts, UnspecifiedRole>;
 
-/// A new OpenPGP key: version 4, Ed25519 to certify, X25519 to encrypt, no expiry.
+/// A new OpenPGP key: version 4, Ed25519 to certify and to sign, X25519 to encrypt, no expiry.
 pub(super) fn generate(user_id: &str, now: Timestamp) -> Result<Cert, KeyError> {
     let born = UNIX_EPOCH + Duration::from_secs(now.as_seconds()).saturating_sub(KEY_AGE_AT_BIRTH);
     let build = || {
@@ -86,6 +87,7 @@ pub(super) fn generate(user_id: &str, now: Timestamp) -> Result<Cert, KeyError> 
                 None,
                 None,
             )
+            .add_subkey(KeyFlags::empty().set_signing(), None, None)
             .generate()
     };
     let (cert, _revocation) = build().map_err(library)?;
@@ -129,6 +131,19 @@ pub(super) fn decryption_keys(binary: &[u8]) -> Result<Vec<DecryptionKey>, KeyEr
         .for_storage_encryption()
         .map(|key| key.key().clone().role_into_unspecified())
         .collect())
+}
+
+/// The signing subkey of a key, ready to sign.
+pub(super) fn signing_pair(
+    binary: &[u8],
+    now: Timestamp,
+) -> openpgp::Result<openpgp::crypto::KeyPair> {
+    let cert = Cert::from_bytes(binary)?;
+    let policy = StandardPolicy::new();
+    let keys = cert.keys().with_policy(&policy, system_time(now)).supported();
+    let key = keys.alive().revoked(false).unencrypted_secret().for_signing().next();
+    let key = key.ok_or_else(|| openpgp::anyhow::anyhow!("no key that signs"))?;
+    key.key().clone().into_keypair()
 }
 
 /// A certificate is judged as it stood when its owner last signed it: the keys that the relay
