@@ -21,6 +21,7 @@ pub mod login; // who comes in, at every door alike
 pub mod addressbook; // whom people find when they write
 pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
+pub mod custody; // uses of keys, their escrow, their destruction
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Outcome;
 use crate::cli::approval;
+use crate::cli::audit;
 use crate::cli::arguments::Admin;
 use crate::cli::arguments::Arguments;
 use crate::cli::arguments::Command;
@@ -99,6 +100,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {

@@ -787,3 +787,10 @@ pub const ANSWERED_PLACES_MAX: usize = 16;
 pub const ANSWERED_AT_ONCE: usize = 256;
 /// Correspondents that one search in the directory's copy looks up where it finds very many.
 pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
+/// Characters of a name, a door or a reason in the ledger of key uses.
+pub const AUDIT_WORDS_MAX: usize = 200;
+/// Entries that one commit removes from the front of the ledger of key uses.
+pub const AUDIT_PRUNED_AT_ONCE: usize = 10_000;
+/// Entries in one exported file of the ledger of key uses: some 35 MB. A longer one is exported
+/// in parts, each with a signature of its own.
+pub const AUDIT_EXPORTED_AT_ONCE: u64 = 100_000;

@@ -28,6 +28,7 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::team::answered;
+use crate::infra::audit::Audit;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -39,6 +40,7 @@ use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::TlsBook;
@@ -64,6 +66,9 @@ pub struct Office {
     pub spool_certificate: Certificate,
     /// Opens what was sealed for travelling on.
     pub spool_keys: MailboxKeys,
+    /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
+    /// who have no key of their own.
+    pub organisation: (PeerCertificate, MailboxKeys),
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.
@@ -129,6 +134,11 @@ pub struct Office {
 }
 
 impl Office {
+    /// The ledger of key uses: record each use there before it happens.
+    pub fn audit(&self) -> &Audit {
+        self.mailboxes.audit()
+    }
+
     /// True when mailboxes of this domain live here.
     pub fn hosts(&self, domain: &Domain) -> bool {
         let operator = &self.config.operator;

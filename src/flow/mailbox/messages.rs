@@ -96,6 +96,7 @@ impl OpenMailbox {
 
     /// The message in clear. `MailboxError::Unreadable` concerns this message alone.
     pub async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
+        self.sitting.opens(1).await?;
         let ciphertext = self.shelf.blobs.read_to_open(entry.blob).await?;
         let content_key = self.slot.keys.unwrap(&entry.sealed_key)?;
         Ok(self.slot.keys.open(&content_key, &ciphertext)?)

@@ -110,6 +110,7 @@ impl Reader {
         let addressbook = self.addressbook();
         let publish = self.publish();
         let life = self.life();
+        let custody = self.custody();
         let setup = self.setup();
         let admin = self.admin();
         Some(Config {
@@ -140,6 +141,7 @@ impl Reader {
             addressbook: addressbook?,
             publish: publish?,
             life: life?,
+            custody: custody?,
             setup: setup?,
             admin: admin?,
         })

@@ -292,7 +292,8 @@ impl Desk for Arc<Office> {
     }
 
     async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
-        self.mailboxes.open(account).await.map_err(|error| {
+        let opened = self.mailboxes.open(account).await;
+        opened.map(|own| own.read_by_owner("imap", "read")).map_err(|error| {
             tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
             match error {
                 MailboxError::Temporary(refusal) => refusal,

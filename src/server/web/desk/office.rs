@@ -562,7 +562,7 @@ async fn find(
     folder: FolderId,
     uid: Uid,
 ) -> Result<(OpenMailbox, Entry), MailboxError> {
-    let mailbox = office.mailboxes.open(account).await?;
+    let mailbox = office.mailboxes.open(account).await?.read_by_owner("portal", "read");
     let entry = mailbox.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
     Ok((mailbox, entry))
 }
