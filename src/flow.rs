@@ -13,6 +13,7 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod reading; // letters in clear on their way to whoever reads them
 pub mod life; // mailboxes from the request to the end
 pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision

@@ -55,6 +55,7 @@ pub struct Metrics {
     queue_oldest: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
+    letters_cut_short: Counter,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -147,6 +148,7 @@ impl Metrics {
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
         let alerts = Counter::default();
+        let letters_cut_short = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
 
         registry.register("build", "The running program", build);
@@ -185,6 +187,11 @@ impl Metrics {
             directory_mailboxes.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
+        registry.register(
+            "letters_cut_short",
+            "Letters that were found damaged in the middle while they were being sent to a reader",
+            letters_cut_short.clone(),
+        );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(QUESTION_SECONDS)
@@ -222,6 +229,7 @@ impl Metrics {
             queue_oldest,
             certificate_expiry,
             alerts,
+            letters_cut_short,
             directory_questions,
             directory_seconds,
             directory_away,
@@ -305,6 +313,12 @@ impl Metrics {
     /// An alarm was raised: `vaguemestre_alerts_total`.
     pub fn alert(&self) {
         self.alerts.inc();
+    }
+
+    /// A letter was found damaged in the middle when its beginning had left already:
+    /// `vaguemestre_letters_cut_short_total`.
+    pub fn letter_cut_short(&self) {
+        self.letters_cut_short.inc();
     }
 
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.
