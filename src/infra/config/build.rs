@@ -111,6 +111,7 @@ impl Reader {
         let publish = self.publish();
         let life = self.life();
         let setup = self.setup();
+        let openpgp = self.openpgp();
         let admin = self.admin();
         Some(Config {
             operator: operator?,
@@ -141,6 +142,7 @@ impl Reader {
             publish: publish?,
             life: life?,
             setup: setup?,
+            openpgp: openpgp?,
             admin: admin?,
         })
     }
