@@ -3,6 +3,7 @@
 mod boxes;
 mod container;
 pub mod mail;
+pub mod lifecycle;
 mod master;
 pub mod peers;
 mod pgp;

@@ -112,6 +112,7 @@ impl Reader {
         let life = self.life();
         let custody = self.custody();
         let setup = self.setup();
+        let openpgp = self.openpgp();
         let admin = self.admin();
         Some(Config {
             operator: operator?,
@@ -143,6 +144,7 @@ impl Reader {
             life: life?,
             custody: custody?,
             setup: setup?,
+            openpgp: openpgp?,
             admin: admin?,
         })
     }
