@@ -65,7 +65,9 @@ use office::Office;
 use policy::Approved;
 use policy::Cleared;
 use queue::Queued;
+use queue::Travelling;
 use route::next_hop;
+use seal::Form;
 use seal::Sealed;
 use seal::Sealing;
 
@@ -117,24 +119,28 @@ async fn finish_with(
     also: Batch,
 ) -> Result<Queued, Refusal> {
     let sealed = seal::finish(sealing).await?;
-    let letter = mailbox::Letter {
-        blob: sealed.blob(),
-        content_key: sealed.content_key(),
-        size: sealed.size(),
-        summary: sealed.summary(),
-        internal_date: sealed.accepted_at(),
-    };
     let room = room_for(sealed.cleared());
     let placings = filter::place(office, &sealed).await;
+    let approved = || sealed.cleared().approved().iter().enumerate();
+    let letters: Vec<mailbox::Letter<'_>> = approved()
+        .filter(|(_, approved)| approved.home().is_some())
+        .filter_map(|(place, _)| sealed.forms().get(sealed.form_of(place)))
+        .map(|form| in_a_mailbox(form, &sealed))
+        .collect();
     let deposits: Vec<mailbox::Deposit> =
-        deliver::into_mailboxes(sealed.homes(), &placings, &letter, sealed.identity())
+        deliver::into_mailboxes(sealed.homes(), &placings, &letters, sealed.identity())
             .into_iter()
             .map(|deposit| deposit.with_room(room))
             .collect();
-    let approved = sealed.cleared().approved().iter();
-    let elsewhere: Vec<Recipient> = approved
-        .filter(|approved| approved.home().is_none())
-        .map(|approved| approved.recipient().clone())
+    let elsewhere: Vec<Travelling> = approved()
+        .filter(|(_, approved)| approved.home().is_none())
+        .map(|(place, approved)| Travelling {
+            recipient: approved.recipient().clone(),
+            form: sealed.form_of(place),
+        })
+        .collect();
+    let is_needed: Vec<bool> = (0..sealed.forms().len())
+        .map(|place| queue::references(&sealed, place, &elsewhere, &deposits) > 0)
         .collect();
     let authenticated = sealed.cleared().authenticated();
     let decision = decisions::of_letter(authenticated, sealed.queue_id(), sealed.accepted_at());
@@ -148,7 +154,7 @@ async fn finish_with(
     // What a filter or the relay itself writes answers nobody's letter.
     let answers = by.account().map(|_| sealed.header().answers.clone()).unwrap_or_default();
     let (mut facts, mut has_promised) = (Vec::new(), false);
-    let prepared = queue::prepare(office, sealed).await?;
+    let prepared = queue::prepare(office, sealed, |place| is_needed[place]).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
         if let Some(decision) = &decision {
@@ -188,6 +194,17 @@ async fn finish_with(
         directory::drift::note(office, account);
     }
     Ok(queued)
+}
+
+/// One form of a letter, as a mailbox takes it.
+fn in_a_mailbox<'s>(form: &'s Form, sealed: &Sealed) -> mailbox::Letter<'s> {
+    mailbox::Letter {
+        blob: form.blob,
+        content_key: &form.content_key,
+        size: form.size,
+        summary: &form.summary,
+        internal_date: sealed.accepted_at(),
+    }
 }
 
 /// How much full mailboxes bend for a letter. Whoever was full at RCPT is not among its recipients

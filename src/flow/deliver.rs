@@ -54,18 +54,19 @@ enum Unopened {
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
-/// queues the letter, where the filters want them. `identity` is a digest of the letter as another relay sent it.
+/// queues the letter, where the filters want them: for each the form that it gets. `identity` is a digest of the letter as another relay sent it.
 pub fn into_mailboxes(
     homes: &[OpenMailbox],
     placings: &[Placing],
-    letter: &Letter<'_>,
+    letters: &[Letter<'_>],
     identity: Option<&[u8; 32]>,
 ) -> Vec<Deposit> {
     let identity = identity.map(<[u8; 32]>::as_slice);
     homes
         .iter()
         .zip(placings)
-        .map(|(mailbox, placing)| {
+        .zip(letters)
+        .map(|((mailbox, placing), letter)| {
             let (folder, flags, more) = placing.places();
             Deposit::new(mailbox, folder, letter, flags, identity)
                 .also_in(more)

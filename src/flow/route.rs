@@ -14,11 +14,12 @@ use crate::flow::queue::Letter;
 pub use hosts::Finder;
 pub use hosts::NoWay;
 
-/// One letter for all its recipients behind the same next hop.
+/// One letter, in one form, for all its recipients behind the same next hop who get that form.
 pub struct Routed {
     queue_id: QueueId,
     letter: Letter,
     recipients: Vec<ClaimedRecipient>,
+    form: u8,
     next: NextHop,
 }
 
@@ -35,12 +36,14 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
             }
             _ => next_hop(office, domain),
         };
-        match groups.iter_mut().find(|group| group.next == next) {
+        let form = recipient.form;
+        match groups.iter_mut().find(|group| group.next == next && group.form == form) {
             Some(group) => group.recipients.push(recipient.clone()),
             None => groups.push(Routed {
                 queue_id: claimed.queue_id(),
-                letter: claimed.letter().clone(),
+                letter: claimed.letter().clone().in_form(form),
                 recipients: vec![recipient.clone()],
+                form,
                 next,
             }),
         }

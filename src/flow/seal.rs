@@ -77,7 +77,7 @@ struct Header {
 /// ```compile_fail
 /// # use vaguemestre::flow::{office::Office, policy::Cleared, queue};
 /// async fn skip_the_seal(office: &Office, cleared: Cleared) {
-///     let _ = queue::prepare(office, cleared).await;
+///     let _ = queue::prepare(office, cleared, |_| true).await;
 /// }
 /// ```
 pub struct Sealed {
@@ -85,13 +85,11 @@ pub struct Sealed {
     homes: Vec<OpenMailbox>,
     travels: bool,
     queue_id: QueueId,
-    blob: BlobId,
     header: HeaderView,
-    ciphertext: Bytes,
-    content_key: ContentKey,
-    summary: Vec<u8>,
-    size: u64,
-    return_path_octets: u64,
+    /// What is kept of the letter. The first one is the letter as it came.
+    forms: Vec<Form>,
+    /// Places in `forms`, one for each recipient, in the order of the approved ones.
+    given: Vec<usize>,
     identity: Option<[u8; 32]>,
     documents: Option<Documents>,
     receipt: Option<Receipt>,
@@ -101,6 +99,25 @@ pub struct Sealed {
     sorted: Vec<Option<Sorted>>,
     /// The ciphertext's room in memory; it ends with the commit.
     _room: ClearPermit,
+}
+
+/// One content of a letter. Most letters have one; those who read with a key of their own, and
+/// those for whom the relay opens what came sealed to them, get another (decision 19).
+pub struct Form {
+    /// The content's name in the store.
+    pub blob: BlobId,
+    /// The OpenPGP message at rest.
+    pub ciphertext: Bytes,
+    /// Its key.
+    pub content_key: ContentKey,
+    /// `summary::encode` of its summary, in clear: seal it before it is stored.
+    pub summary: Vec<u8>,
+    /// Octets in clear, with our trace fields.
+    pub size: u64,
+    /// Octets at the beginning that do not travel on.
+    pub return_path_octets: u64,
+    /// It is sealed to those who get it: what is under the seal at rest is sealed once more.
+    pub encrypted: bool,
 }
 
 /// Room in memory and a key for every recipient; then the content may come.
@@ -286,18 +303,24 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
     let Told { summary, receipt, documents, sorted, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
     room.shrink(sealed.ciphertext.len() as u64);
-    Ok(Sealed {
-        cleared: sealing.cleared,
-        homes: sealing.homes,
-        travels: sealing.travels,
-        queue_id: sealing.queue_id,
+    let as_it_came = Form {
         blob: BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
-        header: header.view,
         ciphertext: sealed.ciphertext.into(),
         content_key: sealed.content_key,
         summary,
         size,
         return_path_octets: header.return_path_octets as u64,
+        encrypted: false,
+    };
+    let given = vec![0; sealing.cleared.approved().len()];
+    Ok(Sealed {
+        cleared: sealing.cleared,
+        homes: sealing.homes,
+        travels: sealing.travels,
+        queue_id: sealing.queue_id,
+        header: header.view,
+        forms: vec![as_it_came],
+        given,
         identity,
         documents,
         receipt,
@@ -415,9 +438,19 @@ impl Sealed {
         self.queue_id
     }
 
-    /// The content's name in the store.
-    pub fn blob(&self) -> BlobId {
-        self.blob
+    /// Its forms, at least one; the first one is the letter as it came.
+    pub fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
+    /// The letter as it came.
+    pub fn as_it_came(&self) -> &Form {
+        &self.forms[0]
+    }
+
+    /// The place of the form that a recipient gets, in the order of the approved ones.
+    pub fn form_of(&self, recipient: usize) -> usize {
+        self.given.get(recipient).copied().unwrap_or(0)
     }
 
     /// What policy and statistics know of the header section.
@@ -425,29 +458,9 @@ impl Sealed {
         &self.header
     }
 
-    /// The OpenPGP message.
-    pub fn ciphertext(&self) -> &Bytes {
-        &self.ciphertext
-    }
-
-    /// Its key.
-    pub fn content_key(&self) -> &ContentKey {
-        &self.content_key
-    }
-
-    /// The stored form of the summary, in clear: seal it before it is stored.
-    pub fn summary(&self) -> &[u8] {
-        &self.summary
-    }
-
-    /// Octets in clear, with our trace fields.
+    /// Octets in clear as it came, with our trace fields.
     pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Octets at the beginning that do not travel on.
-    pub fn return_path_octets(&self) -> u64 {
-        self.return_path_octets
+        self.as_it_came().size
     }
 
     /// A digest of the letter as another relay sent it.
