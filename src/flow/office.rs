@@ -39,6 +39,7 @@ use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::TlsBook;
@@ -64,6 +65,9 @@ pub struct Office {
     pub spool_certificate: Certificate,
     /// Opens what was sealed for travelling on.
     pub spool_keys: MailboxKeys,
+    /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
+    /// who have no key of their own.
+    pub organisation: (PeerCertificate, MailboxKeys),
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.
