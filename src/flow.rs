@@ -32,6 +32,7 @@ pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive
+pub mod gateway; // letters that only their reader opens
 pub mod setup; // how programs and other relays find us
 pub mod accept;
 pub mod authenticate;
@@ -53,6 +54,7 @@ use crate::domain::delivery::Route;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
+use crate::domain::folder::Flags;
 use crate::domain::status::Refusal;
 use crate::infra::directory::Account;
 use crate::infra::store::Batch;
@@ -84,15 +86,20 @@ pub async fn sender(
 
 /// RCPT: may the sender write to this recipient?
 pub async fn recipient(
-    office: &Office,
+    office: &Arc<Office>,
     authenticated: &Authenticated,
     recipient: Recipient,
 ) -> Result<Approved, Refusal> {
     let approved = policy::approve(office, authenticated, recipient).await?;
     // Better a refusal now than five days of silence and a report.
-    match next_hop(office, approved.recipient().address.domain()) {
+    let address = &approved.recipient().address;
+    match next_hop(office, address.domain()) {
+        NextHop::Mailbox => Ok(approved),
         NextHop::Operator { route: Route::Unknown, .. } => Err(Refusal::NoRoute),
-        _ => Ok(approved),
+        NextHop::Operator { .. } => {
+            gateway::outbound::check(office, address).await?;
+            Ok(approved)
+        }
     }
 }
 
@@ -127,7 +134,7 @@ async fn finish_with(
         .filter_map(|(place, _)| sealed.forms().get(sealed.form_of(place)))
         .map(|form| in_a_mailbox(form, &sealed))
         .collect();
-    let deposits: Vec<mailbox::Deposit> =
+    let mut deposits: Vec<mailbox::Deposit> =
         deliver::into_mailboxes(sealed.homes(), &placings, &letters, sealed.identity())
             .into_iter()
             .map(|deposit| deposit.with_room(room))
@@ -139,6 +146,8 @@ async fn finish_with(
             form: sealed.form_of(place),
         })
         .collect();
+    let here = deposits.len();
+    deposits.extend(originals(office, &sealed).await);
     let is_needed: Vec<bool> = (0..sealed.forms().len())
         .map(|place| queue::references(&sealed, place, &elsewhere, &deposits) > 0)
         .collect();
@@ -184,7 +193,7 @@ async fn finish_with(
     if let Some(writer) = writer.filter(|_| !facts.is_empty()) {
         addressbook::heard(office, &writer);
     }
-    let (here, elsewhere) = (deposits.len(), elsewhere.len());
+    let elsewhere = elsewhere.len();
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
         warn_sender(office, to, &warning).await;
@@ -205,6 +214,22 @@ fn in_a_mailbox<'s>(form: &'s Form, sealed: &Sealed) -> mailbox::Letter<'s> {
         summary: &form.summary,
         internal_date: sealed.accepted_at(),
     }
+}
+
+/// The letter as it came, beside the opened one, for those who want to have both.
+async fn originals(office: &Office, sealed: &Sealed) -> Vec<mailbox::Deposit> {
+    let approved = sealed.cleared().approved().iter().enumerate();
+    let here = approved.filter(|(_, approved)| approved.home().is_some()).map(|(place, _)| place);
+    let kept = here.zip(sealed.homes()).filter(|(place, _)| sealed.originals().contains(place));
+    let letter = in_a_mailbox(sealed.as_it_came(), sealed);
+    let identity = sealed.identity().map(<[u8; 32]>::as_slice);
+    let mut deposits = Vec::new();
+    for (_, home) in kept {
+        let folder = gateway::folder_of_originals(office, home).await;
+        let seen = Flags { seen: true, ..Flags::default() };
+        deposits.push(mailbox::Deposit::new(home, folder, &letter, seen, identity));
+    }
+    deposits
 }
 
 /// How much full mailboxes bend for a letter. Whoever was full at RCPT is not among its recipients

@@ -787,3 +787,7 @@ pub const ANSWERED_PLACES_MAX: usize = 16;
 pub const ANSWERED_AT_ONCE: usize = 256;
 /// Correspondents that one search in the directory's copy looks up where it finds very many.
 pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
+
+/// Forms of one letter: one as it came, one for all who are shown and open it with a key of their
+/// own, one for each who is not shown. Their numbers fit into an octet.
+pub const FORMS_MAX: usize = 200;

@@ -13,11 +13,13 @@ use crate::domain::status::EnhancedStatus;
 use crate::flow::certificates;
 use crate::flow::certificates::Direction;
 use crate::flow::filter::Placing;
+use crate::flow::gateway::outbound;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::queue::ClaimedRecipient;
 use crate::flow::route::Finder;
 use crate::flow::route::NoWay;
 use crate::flow::route::Routed;
@@ -101,6 +103,15 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the domain moved here while the letter waited";
         return not_tried(routed, EnhancedStatus(4, 4, 4), reason, header);
     };
+    // Asked here and not only when the attempt was planned: nothing passes this line in clear for
+    // whom it must be sealed.
+    let letter_is_sealed = routed.letter().encrypted;
+    let withheld = |one: &ClaimedRecipient| {
+        outbound::is_withheld(office, &one.recipient.address, letter_is_sealed)
+    };
+    if routed.recipients().iter().any(withheld) {
+        return not_tried(routed, EnhancedStatus(4, 7, 5), outbound::WITHHELD, header);
+    }
     if office.trust.is_expired(office.clock.now()) {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);

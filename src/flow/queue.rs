@@ -21,6 +21,7 @@ mod lanes; // what is known in memory
 mod lease; // who may attempt a row, and what the attempt decided
 mod look; // tables for administrators
 mod reading; // rows of one lane
+mod reform; // another form for who waits
 mod recovery; // after a start: leases of an earlier life, rows of an older form
 mod rows; // the stored form
 mod schedule; // whose turn it is
@@ -72,6 +73,7 @@ pub use look::by_domain;
 pub use look::list;
 pub use recovery::migrate;
 pub use recovery::recover;
+pub use reform::reform;
 pub use rows::HoldKind;
 pub use rows::Order;
 pub use schedule::Schedule;

@@ -5,6 +5,7 @@ use crate::domain::address::Domain;
 use crate::domain::delivery::NextHop;
 use crate::domain::delivery::Route;
 use crate::domain::envelope::QueueId;
+use crate::flow::gateway::outbound;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
@@ -20,6 +21,7 @@ pub struct Routed {
     letter: Letter,
     recipients: Vec<ClaimedRecipient>,
     form: u8,
+    is_withheld: bool,
     next: NextHop,
 }
 
@@ -37,13 +39,21 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
             _ => next_hop(office, domain),
         };
         let form = recipient.form;
-        match groups.iter_mut().find(|group| group.next == next && group.form == form) {
+        let letter = claimed.letter().clone().in_form(form);
+        let address = &recipient.recipient.address;
+        // Each of them alone: one may get another form, and another may not.
+        let is_withheld = outbound::is_withheld(office, address, letter.encrypted);
+        let like = |group: &&mut Routed| {
+            group.next == next && group.form == form && !group.is_withheld && !is_withheld
+        };
+        match groups.iter_mut().find(like) {
             Some(group) => group.recipients.push(recipient.clone()),
             None => groups.push(Routed {
                 queue_id: claimed.queue_id(),
-                letter: claimed.letter().clone().in_form(form),
+                letter,
                 recipients: vec![recipient.clone()],
                 form,
+                is_withheld,
                 next,
             }),
         }
@@ -82,6 +92,12 @@ impl Routed {
     /// Who is behind this hop.
     pub fn recipients(&self) -> &[ClaimedRecipient] {
         &self.recipients
+    }
+
+    /// True when encryption is required for the recipient, and this form has none: it must not
+    /// leave so.
+    pub fn is_withheld(&self) -> bool {
+        self.is_withheld
     }
 
     /// The hop.

@@ -109,6 +109,7 @@ impl Reader {
         let fhir = self.fhir();
         let addressbook = self.addressbook();
         let publish = self.publish();
+        let gateway = self.gateway();
         let life = self.life();
         let setup = self.setup();
         let admin = self.admin();
@@ -139,6 +140,7 @@ impl Reader {
             fhir: fhir?,
             addressbook: addressbook?,
             publish: publish?,
+            gateway: gateway?,
             life: life?,
             setup: setup?,
             admin: admin?,

@@ -598,6 +598,7 @@ impl Texts {
             | Refusal::MailboxSuspended
             | Refusal::PatientAddressInvalid
             | Refusal::RecipientKeyMissing => self.refused_recipient,
+            Refusal::OutsideKeyMissing => self.refused_no_key,
             Refusal::MailboxFull => self.refused_full,
             Refusal::DomainNotTrusted | Refusal::RelayDenied => self.refused_domain,
             Refusal::Busy
