@@ -147,7 +147,6 @@ pub async fn send(
     let mailbox = office.mailboxes.open(&account).await.map_err(|error| {
         tracing::error!(%error, "the mailbox of an absence notice does not open");
         Refusal::RecipientKeyMissing
-        | Refusal::OutsideKeyMissing
     })?;
     let sender = to.lookup_form();
     let digest = [b"answered/", sender.as_bytes(), b"\0", answer.handle.as_slice()].concat();

@@ -416,6 +416,8 @@ texts! {
                    "Your answer could not be sent at the moment. Try again in a few minutes; your text is kept below.";
     refused_recipient: "Cette boîte aux lettres n’existe plus ou n’accepte plus de messages. Votre réponse n’a pas été envoyée.",
                        "This mailbox no longer exists or no longer accepts messages. Your answer was not sent.";
+    refused_no_key: "Les messages pour ce destinataire partent chiffrés, et son certificat OpenPGP n’est pas connu ici. Demandez à l’administrateur de l’importer ; votre texte est conservé ci-dessous.",
+                    "Messages to this recipient leave encrypted only, and no OpenPGP certificate of theirs is known here. Ask the administrator to import it; your text is kept below.";
     refused_full: "La boîte aux lettres du destinataire est pleine. Recommencez plus tard ; votre texte est conservé ci-dessous.",
                   "The recipient’s mailbox is full. Try again later; your text is kept below.";
     refused_domain: "L’adresse du destinataire n’est pas dans l’espace de confiance. Votre réponse n’a pas été envoyée.",
