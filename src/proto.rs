@@ -15,4 +15,5 @@ pub mod setup;
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;
+pub mod wkd; // where certificates of OpenPGP lie
 pub mod xdm;

@@ -5,6 +5,7 @@ mod files; // what the named files must be
 mod keys; // every key, whether it is needed, and what it expects
 pub mod gateway; // [openpgp]: what happens to letters
 pub mod life; // [life], [setup]
+pub mod openpgp; // [openpgp]
 pub mod login; // [login], [ldap], [oidc], [web]
 mod read; // the TOML file and the environment to values with an origin
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::infra::config::login::Ldap;
 use crate::infra::config::login::Login;
 use crate::infra::config::login::Oidc;
 use crate::infra::config::login::Web;
+use crate::infra::config::openpgp::OpenPgp;
 
 /// The configuration of one relay. Every key is explained in `config/vaguemestre.toml`.
 #[derive(Clone, Debug)]
@@ -92,6 +94,8 @@ pub struct Config {
     pub life: Life,
     /// `[setup]`
     pub setup: Setup,
+    /// `[openpgp]`
+    pub openpgp: OpenPgp,
     /// `[admin]`
     pub admin: Admin,
 }

@@ -4,6 +4,7 @@ pub mod addressed;
 mod boxes;
 mod container;
 pub mod mail;
+pub mod lifecycle;
 mod master;
 pub mod peers;
 mod pgp;

@@ -112,6 +112,7 @@ impl Reader {
         let gateway = self.gateway();
         let life = self.life();
         let setup = self.setup();
+        let openpgp = self.openpgp();
         let admin = self.admin();
         Some(Config {
             operator: operator?,
@@ -143,6 +144,7 @@ impl Reader {
             gateway: gateway?,
             life: life?,
             setup: setup?,
+            openpgp: openpgp?,
             admin: admin?,
         })
     }
