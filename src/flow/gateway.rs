@@ -280,6 +280,3 @@ fn is_address(shown: &EnvelopeAddress, address: &Address) -> bool {
     let text = whole.and_then(|octets| String::from_utf8(octets).ok());
     text.and_then(|text| Address::parse(&text).ok()).is_some_and(|shown| shown == *address)
 }
-
-#[cfg(test)]
-mod tests;
