@@ -19,7 +19,6 @@ use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
-use crate::flow::queue::ClaimedRecipient;
 use crate::flow::route::Finder;
 use crate::flow::route::NoWay;
 use crate::flow::route::Routed;
@@ -105,11 +104,9 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     };
     // Asked here and not only when the attempt was planned: nothing passes this line in clear for
     // whom it must be sealed.
-    let letter_is_sealed = routed.letter().encrypted;
-    let withheld = |one: &ClaimedRecipient| {
-        outbound::is_withheld(office, &one.recipient.address, letter_is_sealed)
-    };
-    if routed.recipients().iter().any(withheld) {
+    let is_sealed = routed.letter().encrypted;
+    let mut addresses = routed.recipients().iter().map(|each| &each.recipient.address);
+    if addresses.any(|address| outbound::is_withheld(office, address, is_sealed)) {
         return not_tried(routed, EnhancedStatus(4, 7, 5), outbound::WITHHELD, header);
     }
     if office.trust.is_expired(office.clock.now()) {

@@ -16,10 +16,12 @@ use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::folder::FolderId;
 use crate::domain::limits;
+use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::contacts;
 use crate::flow::contacts::Known;
+use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::ClearPermit;
@@ -38,6 +40,7 @@ use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::Summary;
 use crate::proto::pgpmime;
 use crate::proto::pgpmime::Found;
+use crate::proto::pgpmime::Protection;
 
 pub use reform::reform;
 
@@ -254,6 +257,37 @@ async fn signers(office: &Arc<Office>, account: Option<&Account>) -> Vec<Mailbox
             signers.push(organisation());
             signers
         }
+    }
+}
+
+/// A message that the relay itself files for somebody: sealed to their own certificate, if they
+/// have one.
+///
+/// # Errors
+/// [`MailboxError::Temporary`] when it cannot be sealed now: it is not filed in clear instead.
+pub async fn for_owner(
+    office: &Arc<Office>,
+    account: &Account,
+    message: Secret<Vec<u8>>,
+) -> Result<Secret<Vec<u8>>, MailboxError> {
+    let certificate = own::of(office, &account.id).await.map_err(MailboxError::Temporary)?;
+    let Some(certificate) = certificate else { return Ok(message) };
+    let signers = signers(office, Some(account)).await;
+    let (at, now) = (Arc::clone(office), office.clock.now());
+    let sealed = tokio::task::spawn_blocking(move || {
+        let protection = protection(&at);
+        sealing::sealed(message.expose(), protection, &[certificate], &signers, now)
+    });
+    let sealed = sealed.await.map_err(|_| MailboxError::Temporary(Refusal::DependencyFailed))?;
+    sealed.map_err(MailboxError::Temporary)
+}
+
+/// What the configuration hides of a header section.
+fn protection(office: &Office) -> Protection<'_> {
+    let gateway = &office.config.gateway;
+    Protection {
+        subject: Some(gateway.protected_subject.as_str()).filter(|shown| !shown.is_empty()),
+        threads: gateway.threads,
     }
 }
 

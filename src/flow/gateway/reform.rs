@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::status::Refusal;
 use crate::flow::gateway::form;
 use crate::flow::gateway::outbound;
+use crate::flow::gateway::protection;
 use crate::flow::gateway::sealing;
 use crate::flow::gateway::signers;
 use crate::flow::office::Office;
@@ -14,7 +15,6 @@ use crate::flow::queue::ClaimedRecipient;
 use crate::flow::queue::Letter;
 use crate::infra::directory::Mailboxes;
 use crate::infra::keys::peers::PeerCertificate;
-use crate::proto::pgpmime::Protection;
 
 /// Gives one leased recipient a form under a seal; true when that is durable. The attempt is over
 /// then: the recipient waits again, due now.
@@ -63,13 +63,8 @@ async fn attempt(
     let signers = signers(office, sender.as_ref()).await;
     let (at, now, skip) = (Arc::clone(office), office.clock.now(), letter.return_path_octets);
     let made = tokio::task::spawn_blocking(move || {
-        let gateway = &at.config.gateway;
-        let protection = Protection {
-            subject: Some(gateway.protected_subject.as_str()).filter(|shown| !shown.is_empty()),
-            threads: gateway.threads,
-        };
-        let sealed =
-            sealing::sealed(clear.expose(), protection, &[certificate], &signers, now)?;
+        let protection = protection(&at);
+        let sealed = sealing::sealed(clear.expose(), protection, &[certificate], &signers, now)?;
         let skip = usize::try_from(skip).unwrap_or(0);
         let readers = [at.spool_certificate.clone()];
         let made = form(&at.keys, &readers, sealed.expose(), skip, true);

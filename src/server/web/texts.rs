@@ -367,6 +367,8 @@ texts! {
     letter_to_me: "vous", "you";
     letter_body: "Message", "Message";
     letter_empty: "Ce message ne contient pas de texte.", "This message contains no text.";
+    letter_sealed: "Ce message est chiffré de bout en bout : ouvrez-le avec votre propre clé. Téléchargez la pièce jointe « encrypted.asc », ou lisez-le avec votre logiciel de messagerie. La recherche ne voit que son en-tête.",
+                   "This message is end-to-end encrypted: open it with your own key. Download the attachment “encrypted.asc”, or read it with your mail program. Searching sees its header only.";
     letter_images: "Les images de ce message ne sont pas affichées, pour protéger votre vie privée.",
                    "Images in this message are not shown, to protect your privacy.";
     letter_long: "Ce message est très long : seul le début est affiché.",
