@@ -6,6 +6,7 @@ pub mod jwt;
 pub mod ldap;
 pub mod mime;
 pub mod managesieve;
+pub mod pgpmime;
 pub mod pop3;
 pub mod receipt;
 pub mod sasl;

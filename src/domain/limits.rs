@@ -804,6 +804,10 @@ pub const PIECE_OCTETS: u64 = 262_144;
 pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
 /// Damaged places of contents that are remembered. A disk with more has to be replaced.
 pub const DAMAGED_PLACES_MAX: usize = 4_096;
+
+/// Forms of one letter: one as it came, one for all who are shown and open it with a key of their
+/// own, one for each who is not shown. Their numbers fit into an octet.
+pub const FORMS_MAX: usize = 200;
 /// Octets of an OpenPGP certificate that is kept, without what others signed on it: two of them
 /// must fit in one value of the store.
 pub const OPENPGP_KEPT_OCTETS_MAX: usize = 24_576;

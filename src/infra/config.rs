@@ -4,6 +4,7 @@ pub mod custody; // [audit], [escrow]
 pub mod directory; // [directory], [fhir], [addressbook], [publish]
 mod files; // what the named files must be
 mod keys; // every key, whether it is needed, and what it expects
+pub mod gateway; // [openpgp]: what happens to letters
 pub mod life; // [life], [setup]
 pub mod openpgp; // [openpgp]
 pub mod login; // [login], [ldap], [oidc], [web]
@@ -25,6 +26,7 @@ use crate::infra::config::directory::AddressBook;
 use crate::infra::config::directory::Directory;
 use crate::infra::config::directory::Fhir;
 use crate::infra::config::directory::Publish;
+use crate::infra::config::gateway::Gateway;
 use crate::infra::config::life::Life;
 use crate::infra::config::life::Setup;
 use crate::infra::config::login::Ldap;
@@ -88,6 +90,8 @@ pub struct Config {
     pub addressbook: AddressBook,
     /// `[publish]`
     pub publish: Publish,
+    /// `[openpgp]`: what happens to letters
+    pub gateway: Gateway,
     /// `[life]`
     pub life: Life,
     /// `[audit]`, `[escrow]`

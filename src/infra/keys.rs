@@ -1,5 +1,6 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
+pub mod addressed;
 mod boxes;
 mod container;
 pub mod mail;

@@ -128,9 +128,10 @@ async fn catch_up(office: &Office) -> Result<(), Refusal> {
                 index.lock().learn(&certificate, Whose::Mailbox(account.id));
             }
         }
-        let mut keys = index.lock();
-        keys.last = keys.last.max(more).max(accounts.last().map(|account| account.id));
-        drop(keys);
+        {
+            let mut keys = index.lock();
+            keys.last = keys.last.max(more).max(accounts.last().map(|account| account.id));
+        }
         if more.is_none() {
             return Ok(());
         }

@@ -109,6 +109,7 @@ impl Reader {
         let fhir = self.fhir();
         let addressbook = self.addressbook();
         let publish = self.publish();
+        let gateway = self.gateway();
         let life = self.life();
         let custody = self.custody();
         let setup = self.setup();
@@ -141,6 +142,7 @@ impl Reader {
             fhir: fhir?,
             addressbook: addressbook?,
             publish: publish?,
+            gateway: gateway?,
             life: life?,
             custody: custody?,
             setup: setup?,

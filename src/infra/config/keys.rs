@@ -278,6 +278,16 @@ pub(super) const KEYS: &[Key] = &[
         "a file with the API key that only its owner may read (chmod 600)",
     ),
     default("publish.anchors", "a list of readable PEM files with CA certificates"),
+    default("openpgp.inbound", TRUTH),
+    default("openpgp.originals", "a folder's name in ASCII, up to 200 characters, or \"\""),
+    default("openpgp.outbound", "\"require\", \"prefer\" or \"never\""),
+    default(
+        "openpgp.policies",
+        "a list of \"domain=policy\" or \"address=policy\", e.g. [\"cabinet.mssante.fr=require\"]",
+    ),
+    default("openpgp.protected_subject", "a text in ASCII, up to 200 characters, e.g. \"[...]\""),
+    default("openpgp.sign", "\"no\", \"sender\" or \"organisation\""),
+    default("openpgp.threads", TRUTH),
     default("life.inactive_days", "a whole number of days from 1 to 366"),
     default(
         "life.notice_days",

@@ -37,6 +37,7 @@ use crate::flow::mailbox::readers::Kept;
 use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::own;
 use crate::flow::reading;
 use crate::flow::reading::Need;
 use crate::flow::reading::Reading;
@@ -113,6 +114,11 @@ pub(super) trait Desk: Send + Sync {
             let others = self.others(own).await?;
             Ok(others.into_iter().find(|other| other.address.eq_ignore_ascii_case(address)))
         }
+    }
+
+    /// True when the owner of this mailbox keeps their own key: letters there are sealed to it.
+    fn keeps_own_key(&self, _shelf: &Self::Shelf) -> bool {
+        false
     }
 
     /// True when somebody with this address could log in here, whether there is one or not: who
@@ -295,6 +301,10 @@ pub(super) trait Shelf: Clone + Send + Sync {
 
 impl Desk for Arc<Office> {
     type Shelf = OpenMailbox;
+
+    fn keeps_own_key(&self, shelf: &OpenMailbox) -> bool {
+        own::registered(self, &shelf.id()).is_some()
+    }
 
     fn logins(&self) -> &Logins {
         &self.logins

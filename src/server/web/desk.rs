@@ -155,6 +155,8 @@ pub struct Letter {
     pub header: HeaderView,
     /// A report about another letter: nobody is there to answer.
     pub is_report: bool,
+    /// It is sealed to a key that the relay does not have.
+    pub is_sealed: bool,
     /// Its share of the memory for clear text.
     pub memory: Option<ClearPermit>,
 }

@@ -43,6 +43,7 @@ use crate::flow::addressbook::Wanted;
 use crate::flow::directory;
 use crate::flow::directory::Age;
 use crate::flow::exchange;
+use crate::flow::gateway;
 use crate::flow::life::Record;
 use crate::flow::login::Login;
 use crate::flow::login::Visitor;
@@ -348,6 +349,8 @@ impl Desk for OfficeDesk {
             to: of(&summary.envelope.to),
             readable,
             header,
+            is_sealed: summary.structure.kind == "multipart"
+                && summary.structure.subtype == "encrypted",
             is_report: summary.structure.kind == "multipart"
                 && summary.structure.subtype == "report",
             memory,
@@ -434,6 +437,8 @@ impl Desk for OfficeDesk {
             .find(|folder| folder.special_use == Some(SpecialUse::Sent))
             .ok_or(MailboxError::NoSuchFolder)?;
         let flags = Flags { seen: true, ..Flags::default() };
+        // Whoever keeps their own key finds what they sent under it as well.
+        let letter = gateway::for_owner(&self.0, account, letter).await?;
         let message = NewMessage { content: letter, flags, internal_date: None };
         mailbox.append(sent.id, message).await.map(|_| ())
     }
