@@ -23,6 +23,7 @@ pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
 pub mod contacts; // certificates of OpenPGP of people outside
 pub mod own; // certificates of OpenPGP that people here keep themselves
+pub mod published; // certificates of OpenPGP of our mailboxes, for others
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves

@@ -809,3 +809,11 @@ pub const WKD_NONE_FOR: Duration = Duration::from_secs(3_600);
 pub const WKD_AWAY_FOR: Duration = Duration::from_secs(60);
 /// Addresses without a certificate that are remembered.
 pub const WKD_NONE_REMEMBERED_MAX: usize = 100_000;
+/// Octets of a mailbox's wrapped keys: each revocation and each rotation adds to them, and the
+/// account must fit in one value of the store.
+pub const WRAPPED_KEYS_OCTETS_MAX: usize = 40_960;
+/// Look-ups of certificates that one network address makes in a minute: a mail server of a
+/// hospital asks for many, somebody who lists names for thousands.
+pub const KEY_LOOKUPS_A_MINUTE: u32 = 300;
+/// Own certificates that wait for the proof that their key is there.
+pub const CHALLENGES_MAX: usize = 10_000;
