@@ -1,6 +1,7 @@
 //! The only place that builds things and starts tasks; graceful stop.
 mod directories; // who vouches for whom
 mod doors; // bound listeners
+mod organisation; // the relay's own OpenPGP key
 mod watches; // what is looked at again and again
 
 use crate::domain::address::Address;
@@ -214,6 +215,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         tracing::info!(orphans, "contents that no commit named are gone");
     }
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
+    let organisation = organisation::open(&truth, &keys, &config.operator.name, now).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
@@ -270,6 +272,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         keys,
         spool_certificate,
         spool_keys,
+        organisation,
         accounts,
         directories,
         factors,

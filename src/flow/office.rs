@@ -30,6 +30,7 @@ use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::team::answered;
+use crate::infra::audit::Audit;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -41,6 +42,7 @@ use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::TlsBook;
@@ -66,6 +68,9 @@ pub struct Office {
     pub spool_certificate: Certificate,
     /// Opens what was sealed for travelling on.
     pub spool_keys: MailboxKeys,
+    /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
+    /// who have no key of their own.
+    pub organisation: (PeerCertificate, MailboxKeys),
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.
@@ -135,6 +140,11 @@ pub struct Office {
 }
 
 impl Office {
+    /// The ledger of key uses: record each use there before it happens.
+    pub fn audit(&self) -> &Audit {
+        self.mailboxes.audit()
+    }
+
     /// True when mailboxes of this domain live here.
     pub fn hosts(&self, domain: &Domain) -> bool {
         let operator = &self.config.operator;

@@ -42,6 +42,8 @@ pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
     if let Err(error) = flow::published::measure(&office).await {
         tracing::warn!(error, "certificates of OpenPGP are not looked at now");
     }
+    let mut told = None;
+    flow::custody::tidy(&office, &mut told).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -73,6 +75,7 @@ pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
                 Err(refusal) => tracing::warn!(what, %refusal, "cannot be forgotten now"),
             }
         }
+        flow::custody::tidy(&office, &mut told).await;
         match office.mailboxes.collect_held().await {
             Ok(0) => {}
             Ok(messages) => tracing::info!(messages, "gone after mailboxes.retention_seconds"),

@@ -110,6 +110,7 @@ impl Reader {
         let addressbook = self.addressbook();
         let publish = self.publish();
         let life = self.life();
+        let custody = self.custody();
         let setup = self.setup();
         let openpgp = self.openpgp();
         let admin = self.admin();
@@ -141,6 +142,7 @@ impl Reader {
             addressbook: addressbook?,
             publish: publish?,
             life: life?,
+            custody: custody?,
             setup: setup?,
             openpgp: openpgp?,
             admin: admin?,
