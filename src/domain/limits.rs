@@ -787,3 +787,6 @@ pub const ANSWERED_PLACES_MAX: usize = 16;
 pub const ANSWERED_AT_ONCE: usize = 256;
 /// Correspondents that one search in the directory's copy looks up where it finds very many.
 pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
+/// Accounts that one commit of a rewrap changes: few enough that a letter beside it waits for some
+/// hundredths of a second, many enough that commits are not what takes the time.
+pub const REWRAP_ROWS_AT_ONCE: usize = 500;

@@ -27,6 +27,7 @@ use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
+use crate::flow::rewrap::Rewrapping;
 use crate::flow::team::answered;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
@@ -120,6 +121,8 @@ pub struct Office {
     pub promise_bell: Notify,
     /// Answers whose marks are being set.
     pub answers: answered::Turns,
+    /// Everything that the master key wraps, wrapped anew.
+    pub rewrapping: Rewrapping,
     /// Filters that were run lately.
     pub filters: Filters,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.

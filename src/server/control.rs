@@ -11,6 +11,7 @@ pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
 pub mod holders; // who holds a mailbox, and its app passwords
+pub mod master; // versions of the master key
 mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
@@ -89,6 +90,8 @@ pub enum Request {
     Life(life::Request),
     /// What waits for a second administrator.
     Approval(approval::Request),
+    /// The versions of the master key.
+    Master(master::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -26,6 +26,7 @@ use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::life;
 use crate::server::control::mask;
+use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
@@ -74,6 +75,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Publish(about) => {
             publish::handle(office, about, caller).await.map(Response::Publish)
         }
+        Request::Master(about) => master::handle(office, about, caller).await.map(Response::Master),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

@@ -16,6 +16,7 @@ use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::life;
+use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
@@ -55,6 +56,8 @@ pub enum Response {
     Directory(directory::Answer),
     /// Why somebody was let in or refused.
     Explain(explain::Answer),
+    /// The versions of the master key.
+    Master(master::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -171,6 +174,9 @@ enum Line {
     Explain {
         about: explain::Request,
     },
+    Master {
+        about: master::Request,
+    },
     Session {
         about: session::Request,
     },
@@ -232,6 +238,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
+        Request::Master(about) => Line::Master { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
         Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
@@ -275,6 +282,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
+        Line::Master { about } => Request::Master(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
         Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),
