@@ -37,6 +37,7 @@ pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive
+pub mod rewrap; // everything that the master key wraps, when it changes
 pub mod setup; // how programs and other relays find us
 pub mod accept;
 pub mod authenticate;

@@ -834,3 +834,6 @@ pub const PIECE_OCTETS: u64 = 262_144;
 pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
 /// Damaged places of contents that are remembered. A disk with more has to be replaced.
 pub const DAMAGED_PLACES_MAX: usize = 4_096;
+/// Accounts that one commit of a rewrap changes: few enough that a letter beside it waits for some
+/// hundredths of a second, many enough that commits are not what takes the time.
+pub const REWRAP_ROWS_AT_ONCE: usize = 500;

@@ -27,7 +27,6 @@ use zeroize::Zeroizing;
 use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::INDEX_KEY_OCTETS;
 use crate::infra::keys::KeyError;
@@ -175,7 +174,7 @@ impl Keyring {
     }
 
     fn blob(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<Blob, KeyError> {
-        let clear = self.unwrap_whole(owner, wrapped)?;
+        let clear = self.unwrap(owner, wrapped)?;
         let parts = clear.expose().split_at_checked(INDEX_KEY_OCTETS);
         let (index_key, openpgp) = parts.ok_or(KeyError::Unwrap)?;
         let index_key = Zeroizing::new(index_key.to_vec());
@@ -200,16 +199,8 @@ impl Keyring {
         }
         Ok(NewKeys {
             certificate: pgp::public_octets(blob.current()?)?.into(),
-            wrapped: self.wrap_whole(owner, &clear).into(),
+            wrapped: self.wrap(owner, &clear).into(),
         })
-    }
-
-    fn unwrap_whole(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
-        self.wraps.open(owner.as_bytes(), wrapped).ok_or(KeyError::Unwrap)
-    }
-
-    fn wrap_whole(&self, owner: &MailboxId, clear: &[u8]) -> Vec<u8> {
-        self.wraps.seal(owner.as_bytes(), clear)
     }
 }
 

@@ -102,7 +102,12 @@ pub(super) fn public_octets(cert: &Cert) -> Result<Vec<u8>, KeyError> {
 
 /// The binary key, with its secrets.
 pub(super) fn secret_octets(cert: &Cert) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    cert.as_tsk().to_vec().map(Zeroizing::new).map_err(library)
+    // Into room that is wiped: the library's own vector may be moved, and leave a copy behind.
+    let key = cert.as_tsk();
+    let mut octets = Zeroizing::new(vec![0; key.serialized_len()]);
+    let length = key.serialize_into(&mut octets).map_err(library)?;
+    octets.truncate(length);
+    Ok(octets)
 }
 
 /// The encryption subkey of a certificate.

@@ -47,10 +47,10 @@ pub enum Request {
         /// Whose.
         address: String,
     },
-    /// Takes certificates in.
+    /// Takes a certificate in.
     Import {
-        /// Armoured, or binary in hexadecimal digits.
-        certificates: String,
+        /// Armoured.
+        certificate: String,
         /// For whom; every address of outside that they show when absent.
         address: Option<String>,
         /// Why, for the journal.
@@ -83,8 +83,8 @@ pub enum Request {
     SetOwn {
         /// Whose.
         address: String,
-        /// As in `Import`.
-        certificates: String,
+        /// Armoured.
+        certificate: String,
         /// Why, for the journal.
         reason: String,
     },
@@ -163,8 +163,8 @@ pub async fn handle(
         Request::List { sort, expiring } => list(office, sort, expiring).await.map(Answer::List),
         Request::Show { address } => show(office, &parse(&address)?).await.map(Answer::List),
         Request::Export { address } => export(office, &parse(&address)?).await.map(Answer::Armour),
-        Request::Import { certificates, address, reason } => {
-            import(office, &certificates, address, &why(&reason)?, caller).await.map(Answer::Done)
+        Request::Import { certificate, address, reason } => {
+            import(office, &certificate, address, &why(&reason)?, caller).await.map(Answer::Done)
         }
         Request::Look { address } => look(office, &parse(&address)?).await.map(Answer::Done),
         Request::Decide { address, fingerprint, accept, reason } => {
@@ -183,11 +183,11 @@ pub async fn handle(
             contacts::forget(office, &address, &caller.author, &reason).await?;
             Ok(Answer::Done(format!("Nothing is pinned for {address:?} any more.")))
         }
-        Request::SetOwn { address, certificates, reason } => {
+        Request::SetOwn { address, certificate, reason } => {
             let reason = why(&reason)?;
             let account = account(office, &parse(&address)?).await?;
-            let ring = ring(&certificates)?;
-            set_own(office, &account, &ring, &reason, caller).await.map(Answer::Done)
+            let certificate = read(&certificate)?;
+            set_own(office, &account, &certificate, &reason, caller).await.map(Answer::Done)
         }
         Request::RemoveOwn { address, reason } => {
             let reason = why(&reason)?;
@@ -252,55 +252,37 @@ async fn account(office: &Office, address: &Address) -> Result<Account, String> 
     found.ok_or_else(|| "there is no such mailbox here".to_owned())
 }
 
-/// Armoured, or binary in hexadecimal digits: the socket speaks text.
-fn ring(text: &str) -> Result<Vec<PeerCertificate>, String> {
-    let octets = match text.trim_start().starts_with('-') {
-        true => text.as_bytes().to_vec(),
-        false => unhex(text.trim()).ok_or("neither armoured nor hexadecimal")?,
-    };
-    PeerCertificate::read_ring(&octets).map_err(|flaw| flaw.to_string())
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|sign| sign.to_digit(16).and_then(|it| u8::try_from(it).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+fn read(armoured: &str) -> Result<PeerCertificate, String> {
+    PeerCertificate::read(armoured.as_bytes()).map_err(|flaw| flaw.to_string())
 }
 
 async fn import(
     office: &Arc<Office>,
-    certificates: &str,
+    certificate: &str,
     address: Option<String>,
     reason: &str,
     caller: &Caller,
 ) -> Result<String, String> {
-    let ring = ring(certificates)?;
+    let certificate = read(certificate)?;
     if let Some(address) = address {
         let address = parse(&address)?;
         if office.hosts(address.domain()) {
             let account = account(office, &address).await?;
-            return set_own(office, &account, &ring, reason, caller).await;
+            return set_own(office, &account, &certificate, reason, caller).await;
         }
-        let [certificate] = ring.as_slice() else {
-            return Err("the file holds several certificates, and one address was named".to_owned());
-        };
-        return take_in(office, &address, certificate, reason, caller).await;
+        return take_in(office, &address, &certificate, reason, caller).await;
     }
-    let now = office.clock.now();
+    let mut addresses = certificate.addresses(office.clock.now());
+    // An own certificate needs the one whose it is: `keys own set`.
+    addresses.retain(|address| !office.hosts(address.domain()));
+    addresses.truncate(limits::OPENPGP_PARTS_MAX);
+    if addresses.is_empty() {
+        return Ok(format!("{}: shows no address outside", certificate.fingerprint()));
+    }
     let mut said = Vec::new();
-    for certificate in &ring {
-        let mut addresses = certificate.addresses(now);
-        // An own certificate needs the one whose it is: `keys own set`.
-        addresses.retain(|address| !office.hosts(address.domain()));
-        addresses.truncate(limits::OPENPGP_PARTS_MAX);
-        if addresses.is_empty() {
-            said.push(format!("{}: shows no address outside", certificate.fingerprint()));
-        }
-        for address in addresses {
-            let line = take_in(office, &address, certificate, reason, caller).await;
-            said.push(line.unwrap_or_else(|error| format!("{address:?}: {error}")));
-        }
+    for address in addresses {
+        let line = take_in(office, &address, &certificate, reason, caller).await;
+        said.push(line.unwrap_or_else(|error| format!("{address:?}: {error}")));
     }
     Ok(said.join("\n"))
 }
@@ -326,13 +308,10 @@ async fn take_in(
 async fn set_own(
     office: &Office,
     account: &Account,
-    ring: &[PeerCertificate],
+    certificate: &PeerCertificate,
     reason: &str,
     caller: &Caller,
 ) -> Result<String, String> {
-    let [certificate] = ring else {
-        return Err("the file must hold one certificate".to_owned());
-    };
     let registered = own::set(office, account, certificate, vouched(caller, reason)).await?;
     Ok(format!(
         "{} is registered: new letters are sealed to it, and the relay cannot open them.",
