@@ -53,11 +53,12 @@ pub struct Metrics {
     recent_logins: Mutex<Recent>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
+    rewrap_left: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
-    letters_cut_short: Counter,
     openpgp_expiry: Family<RoleLabels, Gauge>,
     openpgp_pins_changed: Gauge,
+    letters_cut_short: Counter,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -149,6 +150,7 @@ impl Metrics {
         let logins = Family::default();
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
+        let rewrap_left = Gauge::default();
         let alerts = Counter::default();
         let letters_cut_short = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -170,6 +172,11 @@ impl Metrics {
             "When the oldest waiting recipient was queued (Unix time), 0 for an empty queue",
             queue_oldest.clone(),
         );
+        registry.register(
+            "master_key_rewrap_left",
+            "Keys that are still wrapped by an older version of the master key",
+            rewrap_left.clone(),
+        );
         let certificate_expiry = Family::<RoleLabels, Gauge>::default();
         registry.register(
             "certificate_expiry_seconds",
@@ -189,11 +196,6 @@ impl Metrics {
             directory_mailboxes.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
-        registry.register(
-            "letters_cut_short",
-            "Letters that were found damaged in the middle while they were being sent to a reader",
-            letters_cut_short.clone(),
-        );
         let openpgp_expiry = Family::<RoleLabels, Gauge>::default();
         registry.register(
             "openpgp_expiry_days",
@@ -205,6 +207,11 @@ impl Metrics {
             "openpgp_pins_changed",
             "Contacts whose certificate has changed, and nobody has decided yet",
             openpgp_pins_changed.clone(),
+        );
+        registry.register(
+            "letters_cut_short",
+            "Letters that were found damaged in the middle while they were being sent to a reader",
+            letters_cut_short.clone(),
         );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
@@ -241,11 +248,12 @@ impl Metrics {
             recent_logins: Mutex::default(),
             queue_rows,
             queue_oldest,
+            rewrap_left,
             certificate_expiry,
             alerts,
-            letters_cut_short,
             openpgp_expiry,
             openpgp_pins_changed,
+            letters_cut_short,
             directory_questions,
             directory_seconds,
             directory_away,
@@ -348,6 +356,12 @@ impl Metrics {
         let moment = oldest.map_or(0, Timestamp::as_millis);
         self.oldest.store(moment, Ordering::Relaxed);
         self.queue_oldest.set(i64::try_from(moment / 1000).unwrap_or(i64::MAX));
+    }
+
+    /// Keys that an older version of the master key still wraps:
+    /// `vaguemestre_master_key_rewrap_left`.
+    pub fn rewrap_left(&self, keys: u64) {
+        self.rewrap_left.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// What [`Metrics::queue_rows`] and [`Metrics::queue_oldest`] were last told.
