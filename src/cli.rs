@@ -8,6 +8,7 @@ mod certs; // certificates and their ends
 mod commands; // doing it
 mod dns; // records that lead mail and programs here
 mod directory; // the copy of the national directory
+mod escrow; // keys under a quorum of administrators
 mod explain; // why somebody was let in or refused
 mod life; // mailboxes from the request to the end
 mod holders; // who holds a mailbox, and its app passwords

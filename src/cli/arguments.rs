@@ -12,6 +12,7 @@ use crate::cli::audit::Audit;
 use crate::cli::certs::Certs;
 use crate::cli::directory::Directory;
 use crate::cli::dns::Dns;
+use crate::cli::escrow::Escrow;
 use crate::cli::holders::AppPassword;
 use crate::cli::holders::Factors;
 use crate::cli::holders::Holder;
@@ -136,6 +137,10 @@ Exits with 78 when something is wrong.")]
     /// The ledger of key uses: proving it, listing it, exporting it signed.
     #[command(subcommand)]
     Audit(Audit),
+
+    /// Keys under a quorum of administrators: set-up, drill, recovery.
+    #[command(subcommand)]
+    Escrow(Escrow),
 
     /// Our mailboxes in the national directory: what it knows, and telling it.
     #[command(subcommand)]

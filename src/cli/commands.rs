@@ -21,6 +21,7 @@ use crate::cli::arguments::Stats;
 use crate::cli::certs;
 use crate::cli::directory;
 use crate::cli::dns;
+use crate::cli::escrow;
 use crate::cli::holders;
 use crate::cli::life;
 use crate::cli::output;
@@ -101,6 +102,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Escrow(command) => escrow::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
@@ -326,6 +328,12 @@ pub(super) async fn reach_with(config: &ConfigFile, request: Request) -> Result<
         Response::Failed(reason) => Err(anyhow::anyhow!(reason).into()),
         response => Ok(response),
     }
+}
+
+/// Where the data lies, also when files that the configuration names are gone.
+pub(super) fn data_dir(file: &Path) -> Result<PathBuf, Failure> {
+    let config = Config::load_despite_keys(file).map_err(Failure::Configuration)?;
+    Ok(config.storage.data_dir)
 }
 
 /// A relay of another version answered what nobody asked.

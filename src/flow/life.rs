@@ -25,6 +25,7 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
+use crate::flow::custody::escrow;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -148,6 +149,7 @@ pub async fn make_held(
                 office.accounts.stage_first_holder(&account.id, holder, batch);
             }
             account.suspended = !opens;
+            escrow::stage(office, &account.id, &account.wrapped_keys, batch);
             let mut life = life_of(account);
             life.standing = Standing::requested(account.kind, account.listing);
             let to = if opens { Stage::Active } else { Stage::Requested };

@@ -2,6 +2,7 @@
 //! OpenPGP crate.
 mod boxes;
 mod container;
+pub mod escrow;
 pub mod mail;
 mod master;
 pub mod peers;
@@ -33,6 +34,8 @@ pub struct Keyring {
     addresses: DigestKey,
     logins: BoxKey,
     login_digests: DigestKey,
+    /// For the escrow.
+    master: Secret<[u8; 32]>,
 }
 
 /// A public OpenPGP certificate, ready to be sealed to. Cheap to clone.
@@ -111,6 +114,7 @@ impl Keyring {
             addresses: DigestKey::derive(root, "address lookup"),
             logins: BoxKey::derive(root, "logins"),
             login_digests: DigestKey::derive(root, "login digests"),
+            master,
         }
     }
 

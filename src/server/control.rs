@@ -9,6 +9,7 @@ pub mod audit; // the ledger of key uses
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod directory; // the copy of the national directory
+pub mod escrow; // keys under a quorum of administrators
 pub mod explain; // why somebody was let in or refused
 pub mod life; // mailboxes from the request to the end
 pub mod holders; // who holds a mailbox, and its app passwords
@@ -92,6 +93,8 @@ pub enum Request {
     Approval(approval::Request),
     /// The ledger of key uses.
     Audit(audit::Request),
+    /// Keys under a quorum of administrators.
+    Escrow(escrow::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -23,6 +23,7 @@ use crate::server::control::approval;
 use crate::server::control::audit;
 use crate::server::control::certs;
 use crate::server::control::directory;
+use crate::server::control::escrow;
 use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::life;
@@ -76,6 +77,9 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             publish::handle(office, about, caller).await.map(Response::Publish)
         }
         Request::Audit(about) => audit::handle(office, about, caller).await.map(Response::Audit),
+        Request::Escrow(about) => {
+            escrow::handle(office, about, caller).await.map(Response::Escrow)
+        }
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };
