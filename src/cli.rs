@@ -16,6 +16,7 @@ pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
 mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
+mod shred; // letters and mailboxes destroyed for good
 mod session; // who is logged in now
 mod team; // who may read whose mailbox
 mod trace; // one letter, step by step

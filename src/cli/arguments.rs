@@ -20,6 +20,7 @@ use crate::cli::life::Life;
 use crate::cli::publish::Publish;
 use crate::cli::queue::Queue;
 use crate::cli::session::Session;
+use crate::cli::shred::Shred;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -141,6 +142,10 @@ Exits with 78 when something is wrong.")]
     /// Keys under a quorum of administrators: set-up, drill, recovery.
     #[command(subcommand)]
     Escrow(Escrow),
+
+    /// Letters and mailboxes destroyed for good, with a signed receipt.
+    #[command(subcommand)]
+    Shred(Shred),
 
     /// Our mailboxes in the national directory: what it knows, and telling it.
     #[command(subcommand)]

@@ -30,6 +30,7 @@ use crate::cli::password;
 use crate::cli::publish;
 use crate::cli::queue;
 use crate::cli::session;
+use crate::cli::shred;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -103,6 +104,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Approval(command) => approval::run(command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Escrow(command) => escrow::run(command).await,
+        Command::Shred(command) => shred::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {

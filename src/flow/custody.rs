@@ -3,6 +3,7 @@
 pub mod escrow; // keys sealed for a quorum of administrators
 mod rows;
 pub mod session; // shares that come one after the other
+pub mod shred; // keys and letters destroyed for good, with a receipt
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub async fn tidy(office: &Arc<Office>, told: &mut Option<Timestamp>) {
     let now = office.clock.now();
     session::forget(office);
     escrow::tend(office).await;
+    shred::resume(office).await;
     if told.is_none_or(|told| now.since(told) >= CHECKPOINT_EVERY) {
         match office.audit().checkpoint().await {
             Ok(checkpoint) => {

@@ -26,6 +26,7 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
 use crate::flow::custody::escrow;
+use crate::flow::custody::shred;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -198,6 +199,7 @@ pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Str
         stage_row(&mut batch, &next, version);
         tell(office, &next, &record(order, &life, &next, now), &mut batch);
         let committed = if standing.stage == Stage::Closed {
+            shred::stage_mailbox(office, &account, order.author, order.reason, &mut batch)?;
             ending::end(office, &account, batch).await
         } else {
             stage_account(office, &account, &next, &mut batch).await?;

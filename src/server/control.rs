@@ -17,6 +17,7 @@ mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod shred; // letters and mailboxes destroyed for good
 pub mod session; // who is logged in now
 pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
@@ -95,6 +96,8 @@ pub enum Request {
     Audit(audit::Request),
     /// Keys under a quorum of administrators.
     Escrow(escrow::Request),
+    /// Letters and mailboxes destroyed for good.
+    Shred(shred::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -6,7 +6,9 @@
 //! | `X/holder/<number>` | an administrator's certificate, and their share, sealed to it |
 //! | `X/blob/<owner>` | keys in escrow: a mailbox's, the relay's own, or the master key's |
 //! | `X/recovered/<UUIDv7>` | the master key came back while no relay ran; told at the next start |
-//! | `Z/<UUIDv7>` | a receipt of what was shredded, with its signature |
+//! | `Z/r/<UUIDv7>` | a receipt of what was shredded, with its signature; sealed |
+//! | `Z/m/<mailbox>` | the receipt of an ended mailbox |
+//! | `Z/d/<content>` | a letter that is being shredded, by whom and why; sealed |
 use serde::Deserialize;
 use serde::Serialize;
 

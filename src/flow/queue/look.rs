@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::address::Address;
+use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
@@ -105,6 +106,32 @@ pub struct LaneView {
     pub rerouted: Option<String>,
     /// How long its host is left alone.
     pub barred_for: Option<Duration>,
+}
+
+/// The content of a letter that waits.
+pub async fn content_of(office: &Office, id: QueueId) -> Result<Option<BlobId>, Refusal> {
+    let row = office.store.get(&rows::letter_key(id)).await.map_err(|error| refusal_of(&error))?;
+    let row = row.and_then(|row| rows::decode::<LetterRow>(&row.value));
+    Ok(row.map(|row| BlobId::from_bytes(row.blob)))
+}
+
+/// Letters that wait and have this content: all are looked at.
+pub async fn naming(office: &Office, blob: BlobId) -> Result<Vec<QueueId>, Refusal> {
+    let mut found = Vec::new();
+    let mut range = store::prefix(rows::LETTERS);
+    loop {
+        let page = queue::scan(office, range.clone()).await?;
+        for (key, row) in &page.rows {
+            let letter = rows::decode::<LetterRow>(&row.value);
+            if letter.is_some_and(|letter| letter.blob == *blob.as_bytes()) {
+                found.extend(rows::letter_of(key));
+            }
+        }
+        match queue::rest(range, &page) {
+            Some(rest) => range = rest,
+            None => return Ok(found),
+        }
+    }
 }
 
 /// What waits, oldest letters first where nothing narrower is asked for.

@@ -31,6 +31,7 @@ use crate::server::control::mask;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
+use crate::server::control::shred;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -80,6 +81,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::Escrow(about) => {
             escrow::handle(office, about, caller).await.map(Response::Escrow)
         }
+        Request::Shred(about) => shred::handle(office, about, caller).await.map(Response::Shred),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

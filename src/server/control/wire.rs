@@ -21,6 +21,7 @@ use crate::server::control::life;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
+use crate::server::control::shred;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -61,6 +62,8 @@ pub enum Response {
     Audit(audit::Answer),
     /// Keys under a quorum of administrators.
     Escrow(escrow::Answer),
+    /// Letters and mailboxes destroyed for good.
+    Shred(shred::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -201,6 +204,9 @@ enum Line {
     Escrow {
         about: escrow::Request,
     },
+    Shred {
+        about: shred::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -252,6 +258,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Audit(about) => Line::Audit { about: about.clone() },
         Request::Escrow(about) => Line::Escrow { about: about.clone() },
+        Request::Shred(about) => Line::Shred { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -297,6 +304,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Publish { about } => Request::Publish(about.clone()),
         Line::Audit { about } => Request::Audit(about.clone()),
         Line::Escrow { about } => Request::Escrow(about.clone()),
+        Line::Shred { about } => Request::Shred(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })
