@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
+use crate::flow::contacts::Contacts;
 use crate::flow::custody::escrow;
 use crate::flow::custody::escrow::Escrow;
 use crate::flow::decisions::Decisions;
@@ -22,6 +23,7 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::infra::clock::Clock;
@@ -273,12 +275,15 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     };
     let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
     let arrivals = directories::arrivals(&accounts);
+    let own = Own::load(truth.as_ref(), &keys).await.context("own certificates of mailboxes")?;
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         sending_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         certificates: Book::new(),
+        contacts: Contacts::default(),
+        own,
         revocation,
         dns: Arc::new(SystemDns::new(&config.dns.servers)),
         journal: Journal::new(Arc::clone(&truth)),

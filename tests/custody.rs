@@ -184,7 +184,7 @@ async fn every_reading_is_recorded_proved_exported_and_checked_without_the_relay
     relay.said(&["audit", "verify", "--expect", &checkpoint]);
     {
         let store = RedbStore::open(&relay.data_dir()).unwrap();
-        let page = store.scan(store::prefix(b"O/"), 10).await.unwrap();
+        let page = store.scan(store::prefix(b"U/"), 10).await.unwrap();
         let (key, row) = &page.rows[0];
         let mut value = row.value.to_vec();
         let at = value.windows(4).position(|four| four == b"imap").unwrap();

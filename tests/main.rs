@@ -12,6 +12,7 @@ mod directory_ldap;
 mod custody;
 mod directory;
 mod exchange;
+mod gateway;
 mod house;
 mod imap;
 mod life;

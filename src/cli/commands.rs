@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::cli::Outcome;
 use crate::cli::approval;
-use crate::cli::audit;
 use crate::cli::arguments::Admin;
 use crate::cli::arguments::Arguments;
 use crate::cli::arguments::Command;
@@ -18,6 +17,7 @@ use crate::cli::arguments::Format;
 use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
+use crate::cli::audit;
 use crate::cli::certs;
 use crate::cli::directory;
 use crate::cli::dns;

@@ -18,6 +18,7 @@ use crate::flow::accept::Credentials;
 use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
+use crate::flow::contacts::Contacts;
 use crate::flow::custody::escrow::Escrow;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
@@ -26,6 +27,7 @@ use crate::flow::filter::Filters;
 use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::team::answered;
@@ -104,6 +106,10 @@ pub struct Office {
     pub tls: TlsBook,
     /// Every certificate that the relay has to do with.
     pub certificates: Book,
+    /// Certificates of OpenPGP of people outside.
+    pub contacts: Contacts,
+    /// Certificates of OpenPGP that people here keep themselves.
+    pub own: Own,
     /// Whether certificates are revoked.
     pub revocation: Revocation,
     /// Where mail of other domains goes.

@@ -201,8 +201,9 @@ impl Deed {
             Self::Holder(one) => one.carry_out(office, author).await,
             Self::ShredLetter(one) => {
                 one.check(office)?;
-                let receipt = shred::letter(office, &one.which, author, &one.reason).await?;
-                Ok(format!("The letter is shredded. Receipt: {}", receipt.id))
+                let receipts = shred::letter(office, &one.which, author, &one.reason).await?;
+                let names: Vec<String> = receipts.iter().map(|one| one.id.to_string()).collect();
+                Ok(format!("The letter is shredded. Receipt: {}", names.join(" ")))
             }
             Self::ShredMailbox { address, reason } => {
                 let found = life::look(office, address).await?;

@@ -108,11 +108,12 @@ const REMAINS: [&str; 3] = [
     "copies that were sent to other operators or that a reader's program keeps",
 ];
 
-/// Finds a letter's content.
+/// Finds a letter's contents: it may lie here in several forms, one for those who keep their own
+/// key, one for the others.
 ///
 /// # Errors
 /// A sentence.
-pub async fn find(office: &Office, which: &Which, author: &str) -> Result<BlobId, String> {
+pub async fn find(office: &Office, which: &Which, author: &str) -> Result<Vec<BlobId>, String> {
     match which {
         Which::Place { mailbox, folder, uid } => {
             let found = office.accounts.find(mailbox).await.map_err(|error| error.to_string())?;
@@ -120,20 +121,25 @@ pub async fn find(office: &Office, which: &Which, author: &str) -> Result<BlobId
             let open = office.mailboxes.open(&account).await.map_err(|error| error.to_string())?;
             let entry = open.entry(FolderId(*folder), Uid(*uid)).await;
             let entry = entry.map_err(|error| error.to_string())?;
-            Ok(entry.ok_or("no such message")?.blob)
+            Ok(vec![entry.ok_or("no such message")?.blob])
         }
         Which::Letter(id) => {
-            if let Some(blob) = queue::content_of(office, *id).await.map_err(|r| r.to_string())? {
-                return Ok(blob);
+            let mut blobs = queue::contents_of(office, *id).await.map_err(|r| r.to_string())?;
+            match delivered(office, *id, author).await {
+                Ok(more) => blobs.extend(more),
+                Err(error) if blobs.is_empty() => return Err(error),
+                Err(_) => {}
             }
-            delivered(office, *id, author).await
+            blobs.sort_unstable();
+            blobs.dedup();
+            Ok(blobs)
         }
     }
 }
 
 /// A letter that waits no more: it lies with one of those to whom it went, and its trace field
 /// names it. To look there is a use of their keys, and recorded.
-async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<BlobId, String> {
+async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<Vec<BlobId>, String> {
     let unknown = "this letter does not wait, and no timeline tells to whom it went: name it by \
                    --mailbox and --uid";
     let entries = timeline::read(office, id).await.map_err(|refusal| refusal.to_string())?;
@@ -148,6 +154,7 @@ async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<BlobId,
             recipients.push(recipient);
         }
     }
+    let mut blobs = Vec::new();
     for recipient in recipients {
         let found = office.accounts.find(&recipient).await.map_err(|error| error.to_string())?;
         let Some(account) = found else { continue };
@@ -167,7 +174,7 @@ async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<BlobId,
                     let Ok(clear) = open.content(entry).await else { continue };
                     let head = &clear.expose()[..clear.expose().len().min(TRACE_OCTETS)];
                     if head.windows(mark.len()).any(|octets| octets == mark.as_bytes()) {
-                        return Ok(entry.blob);
+                        blobs.push(entry.blob);
                     }
                 }
                 match entries.last() {
@@ -177,11 +184,16 @@ async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<BlobId,
             }
         }
     }
-    Err("this letter lies in no mailbox of those to whom it went (any more)".to_owned())
+    match blobs.is_empty() {
+        true => {
+            Err("this letter lies in no mailbox of those to whom it went (any more)".to_owned())
+        }
+        false => Ok(blobs),
+    }
 }
 
 /// Shreds a letter everywhere here: in all mailboxes, among expunged messages that a rule holds,
-/// and in the queue. Answers the receipt.
+/// and in the queue. Answers the receipts, one for each form of it.
 ///
 /// # Errors
 /// A sentence; what was destroyed so far stays destroyed, and the rest is gone on with.
@@ -190,8 +202,20 @@ pub async fn letter(
     which: &Which,
     author: &str,
     reason: &str,
+) -> Result<Vec<Receipt>, String> {
+    let mut receipts = Vec::new();
+    for blob in find(office, which, author).await? {
+        receipts.push(one_form(office, blob, author, reason).await?);
+    }
+    Ok(receipts)
+}
+
+async fn one_form(
+    office: &Arc<Office>,
+    blob: BlobId,
+    author: &str,
+    reason: &str,
 ) -> Result<Receipt, String> {
-    let blob = find(office, which, author).await?;
     let content = match office.blobs.read(blob).await {
         Ok(content) => content,
         Err(StoreError::BlobMissing) => return Err("its content is gone already".to_owned()),

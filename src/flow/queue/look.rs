@@ -108,11 +108,12 @@ pub struct LaneView {
     pub barred_for: Option<Duration>,
 }
 
-/// The content of a letter that waits.
-pub async fn content_of(office: &Office, id: QueueId) -> Result<Option<BlobId>, Refusal> {
+/// The contents of a letter that waits: one for each form.
+pub async fn contents_of(office: &Office, id: QueueId) -> Result<Vec<BlobId>, Refusal> {
     let row = office.store.get(&rows::letter_key(id)).await.map_err(|error| refusal_of(&error))?;
-    let row = row.and_then(|row| rows::decode::<LetterRow>(&row.value));
-    Ok(row.map(|row| BlobId::from_bytes(row.blob)))
+    let row = row.and_then(|row| LetterRow::read(&row.value));
+    let forms = row.into_iter().flat_map(|row| row.forms);
+    Ok(forms.map(|form| BlobId::from_bytes(form.blob)).collect())
 }
 
 /// Letters that wait and have this content: all are looked at.
@@ -122,8 +123,11 @@ pub async fn naming(office: &Office, blob: BlobId) -> Result<Vec<QueueId>, Refus
     loop {
         let page = queue::scan(office, range.clone()).await?;
         for (key, row) in &page.rows {
-            let letter = rows::decode::<LetterRow>(&row.value);
-            if letter.is_some_and(|letter| letter.blob == *blob.as_bytes()) {
+            let letter = LetterRow::read(&row.value);
+            let is_its = |letter: LetterRow| {
+                letter.forms.iter().any(|form| form.blob == *blob.as_bytes())
+            };
+            if letter.is_some_and(is_its) {
                 found.extend(rows::letter_of(key));
             }
         }
@@ -186,7 +190,7 @@ async fn look(office: &Office, id: QueueId, number: u16) -> Result<Option<QueueR
     let Some(stored) = get(rows::recipient_key(id, number)).await? else { return Ok(None) };
     let row = RecipientRow::read(office, id, number, &stored.value);
     let letter = get(rows::letter_key(id)).await?;
-    let letter = letter.and_then(|row| rows::decode::<LetterRow>(&row.value));
+    let letter = letter.and_then(|row| LetterRow::read(&row.value));
     let hold = match row.as_ref().map(|row| row.state) {
         Some(State::Waiting | State::Leased) => None,
         _ => get(rows::held_key(id, number)).await?,
@@ -204,7 +208,7 @@ async fn look(office: &Office, id: QueueId, number: u16) -> Result<Option<QueueR
         attempts: row.as_ref().map_or(0, |row| row.attempts),
         next_attempt: row.as_ref().map_or(Timestamp::from_millis(0), RecipientRow::due),
         accepted_at: accepted.unwrap_or_else(|| rows::taken_in_at(id)),
-        size: letter.map_or(0, |letter| letter.size),
+        size: letter.map_or(0, |letter| letter.size_of(row.as_ref().map_or(0, |row| row.form))),
         last_reply: row.map(|row| row.reply(office, id, number)).unwrap_or_default(),
     }))
 }
