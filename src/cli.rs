@@ -8,6 +8,7 @@ mod certs; // certificates and their ends
 mod commands; // doing it
 mod dns; // records that lead mail and programs here
 mod directory; // the copy of the national directory
+mod escrow; // keys under a quorum of administrators
 mod explain; // why somebody was let in or refused
 mod keys; // keys: the master key
 mod life; // mailboxes from the request to the end
@@ -16,6 +17,7 @@ pub mod output; // tables for people, JSON for programs
 mod password; // asking for one without showing it
 mod publish; // our mailboxes in the national directory
 mod queue; // letters that wait
+mod shred; // letters and mailboxes destroyed for good
 mod session; // who is logged in now
 mod team; // who may read whose mailbox
 mod trace; // one letter, step by step

@@ -13,6 +13,8 @@ use crate::flow;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::contacts::Contacts;
+use crate::flow::custody::escrow;
+use crate::flow::custody::escrow::Escrow;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
@@ -40,6 +42,7 @@ use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::escrow::Share;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::Stop;
@@ -109,6 +112,21 @@ pub async fn offline(config: &Config) -> anyhow::Result<Arc<Office>> {
     Ok(open(config.clone()).await?.office)
 }
 
+/// Brings a lost master key back, from the store of a stopped relay, with a quorum of shares.
+pub async fn recover_master(
+    data_dir: &Path,
+    shares: &[Share],
+    to: &Path,
+    author: &str,
+) -> anyhow::Result<()> {
+    let folder = data_dir.to_owned();
+    let store = tokio::task::spawn_blocking(move || RedbStore::open(&folder)).await??;
+    let now = SystemClock.now();
+    let recovered = escrow::recover_master(&store, shares, to, author, now).await;
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    recovered.map_err(anyhow::Error::msg)
+}
+
 /// Resolves at the first SIGINT or SIGTERM.
 pub async fn wait_for_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::SignalKind;
@@ -129,6 +147,7 @@ impl Relay {
         async {
             let doors = Doors::bind(&config)?;
             let Opened { office, store } = open(config).await?;
+            office.escrow.serve();
             flow::certificates::resume(&office).await;
             let (stop, listener) = Stop::new();
             let mut tasks = JoinSet::new();
@@ -214,6 +233,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     }
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
     let organisation = organisation::open(&truth, &keys, &config.operator.name, now).await?;
+    let escrow = Escrow::load(truth.as_ref(), &keys).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
@@ -272,6 +292,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         organisation,
+        escrow,
         accounts,
         directories,
         factors,

@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 #[path = "directory/ldap.rs"]
 mod directory_ldap;
+mod custody;
 mod directory;
 mod exchange;
 mod gateway;

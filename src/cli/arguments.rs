@@ -12,6 +12,7 @@ use crate::cli::audit::Audit;
 use crate::cli::certs::Certs;
 use crate::cli::directory::Directory;
 use crate::cli::dns::Dns;
+use crate::cli::escrow::Escrow;
 use crate::cli::holders::AppPassword;
 use crate::cli::holders::Factors;
 use crate::cli::holders::Holder;
@@ -20,6 +21,7 @@ use crate::cli::life::Life;
 use crate::cli::publish::Publish;
 use crate::cli::queue::Queue;
 use crate::cli::session::Session;
+use crate::cli::shred::Shred;
 use crate::cli::team::Absence;
 use crate::cli::team::Team;
 use crate::cli::trace::Trace;
@@ -141,6 +143,14 @@ Exits with 78 when something is wrong.")]
     /// The ledger of key uses: proving it, listing it, exporting it signed.
     #[command(subcommand)]
     Audit(Audit),
+
+    /// Keys under a quorum of administrators: set-up, drill, recovery.
+    #[command(subcommand)]
+    Escrow(Escrow),
+
+    /// Letters and mailboxes destroyed for good, with a signed receipt.
+    #[command(subcommand)]
+    Shred(Shred),
 
     /// Our mailboxes in the national directory: what it knows, and telling it.
     #[command(subcommand)]

@@ -22,6 +22,7 @@ use crate::cli::audit;
 use crate::cli::certs;
 use crate::cli::directory;
 use crate::cli::dns;
+use crate::cli::escrow;
 use crate::cli::holders;
 use crate::cli::keys;
 use crate::cli::life;
@@ -31,6 +32,7 @@ use crate::cli::password;
 use crate::cli::publish;
 use crate::cli::queue;
 use crate::cli::session;
+use crate::cli::shred;
 use crate::cli::team;
 use crate::cli::trace;
 use crate::cli::trust;
@@ -116,6 +118,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Escrow(command) => escrow::run(command).await,
+        Command::Shred(command) => shred::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {
@@ -386,6 +390,12 @@ pub(super) async fn reach_with(config: &ConfigFile, request: Request) -> Result<
         Response::Failed(reason) => Err(anyhow::anyhow!(reason).into()),
         response => Ok(response),
     }
+}
+
+/// Where the data lies, also when files that the configuration names are gone.
+pub(super) fn data_dir(file: &Path) -> Result<PathBuf, Failure> {
+    let config = Config::load_despite_keys(file).map_err(Failure::Configuration)?;
+    Ok(config.storage.data_dir)
 }
 
 /// A relay of another version answered what nobody asked.

@@ -787,6 +787,10 @@ pub const ANSWERED_PLACES_MAX: usize = 16;
 pub const ANSWERED_AT_ONCE: usize = 256;
 /// Correspondents that one search in the directory's copy looks up where it finds very many.
 pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
+/// Administrators with a share of the escrow.
+pub const ESCROW_HOLDERS_MAX: usize = 16;
+/// How long shares that were given for the escrow are kept in memory until the quorum is reached.
+pub const ESCROW_SHARES_KEPT: Duration = Duration::from_secs(900);
 /// Characters of a name, a door or a reason in the ledger of key uses.
 pub const AUDIT_WORDS_MAX: usize = 200;
 /// Entries that one commit removes from the front of the ledger of key uses.

@@ -1,5 +1,12 @@
 //! The custody of keys: what is kept of their use, their escrow under a quorum of administrators,
 //! and their destruction with a receipt.
+pub mod escrow; // keys sealed for a quorum of administrators
+mod rows;
+pub mod session; // shares that come one after the other
+pub mod shred; // keys and letters destroyed for good, with a receipt
+
+use std::sync::Arc;
+
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
 
@@ -8,8 +15,11 @@ use crate::flow::office::Office;
 const CHECKPOINT_EVERY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// What is looked at every hour: `told` is when the last checkpoint was logged.
-pub async fn tidy(office: &Office, told: &mut Option<Timestamp>) {
+pub async fn tidy(office: &Arc<Office>, told: &mut Option<Timestamp>) {
     let now = office.clock.now();
+    session::forget(office);
+    escrow::tend(office).await;
+    shred::resume(office).await;
     if told.is_none_or(|told| now.since(told) >= CHECKPOINT_EVERY) {
         match office.audit().checkpoint().await {
             Ok(checkpoint) => {

@@ -25,6 +25,8 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
+use crate::flow::custody::escrow;
+use crate::flow::custody::shred;
 use crate::flow::office::Office;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -148,6 +150,7 @@ pub async fn make_held(
                 office.accounts.stage_first_holder(&account.id, holder, batch);
             }
             account.suspended = !opens;
+            escrow::stage(office, &account.id, &account.wrapped_keys, batch);
             let mut life = life_of(account);
             life.standing = Standing::requested(account.kind, account.listing);
             let to = if opens { Stage::Active } else { Stage::Requested };
@@ -196,6 +199,7 @@ pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Str
         stage_row(&mut batch, &next, version);
         tell(office, &next, &record(order, &life, &next, now), &mut batch);
         let committed = if standing.stage == Stage::Closed {
+            shred::stage_mailbox(office, &account, order.author, order.reason, &mut batch)?;
             ending::end(office, &account, batch).await
         } else {
             stage_account(office, &account, &next, &mut batch).await?;

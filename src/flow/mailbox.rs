@@ -328,6 +328,12 @@ impl OpenMailbox {
         Self { sitting, ..self.clone() }
     }
 
+    /// The same mailbox, read by somebody else than its owner, whom the flow has let in.
+    pub fn read_by(&self, who: Who, door: &'static str, why: &'static str) -> Self {
+        let sitting = self.shelf.audit.sitting(self.slot.id, who, door, why);
+        Self { sitting, ..self.clone() }
+    }
+
     /// The certificate to which letters for this mailbox are sealed.
     pub fn certificate(&self) -> &Certificate {
         &self.current.certificate

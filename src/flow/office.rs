@@ -19,6 +19,7 @@ use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
 use crate::flow::contacts::Contacts;
+use crate::flow::custody::escrow::Escrow;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::directory;
@@ -72,6 +73,8 @@ pub struct Office {
     /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
     /// who have no key of their own.
     pub organisation: (PeerCertificate, MailboxKeys),
+    /// Keys under a quorum of administrators.
+    pub escrow: Escrow,
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.

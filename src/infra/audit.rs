@@ -44,12 +44,12 @@ pub use proof::Flaw;
 pub use proof::Proof;
 pub use sitting::Sitting;
 
-/// Rows `O/<number, big endian>` -> entry.
-const ENTRIES: &[u8] = b"O/";
+/// Rows `U/<number, big endian>` -> entry.
+const ENTRIES: &[u8] = b"U/";
 /// The row that says where the chain ends.
-const HEAD: &[u8] = b"O:head";
+const HEAD: &[u8] = b"U:head";
 /// The row that says where it begins, once its front has been pruned.
-const ANCHOR: &[u8] = b"O:anchor";
+const ANCHOR: &[u8] = b"U:anchor";
 const FORMAT: u8 = 1;
 /// How often an entry is built anew when the head turned out to be another.
 const ATTEMPTS_MAX: usize = 50;

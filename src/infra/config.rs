@@ -434,11 +434,31 @@ impl Config {
             "trust.signer_anchors",
             "revocation.crl_files",
         ];
+        Self::load_despite(file, &FILES)
+    }
+
+    /// Like [`Config::load_despite_certificates`], also when the master key is lost: where the data
+    /// lies is still known then.
+    pub fn load_despite_keys(file: &Path) -> Result<Self, Vec<ConfigError>> {
+        const FILES: [&str; 8] = [
+            "tls.certificate",
+            "tls.key",
+            "mx.certificate",
+            "mx.key",
+            "mx.anchors",
+            "trust.signer_anchors",
+            "revocation.crl_files",
+            "storage.master_key",
+        ];
+        Self::load_despite(file, &FILES)
+    }
+
+    fn load_despite(file: &Path, files: &[&str]) -> Result<Self, Vec<ConfigError>> {
         let found = read::read(file, None)?;
         let mut built = build::build(found);
         // Without a configuration these keys may be missing, and that is an error for everybody.
         if built.config.is_some() {
-            built.errors.retain(|error| !FILES.contains(&error.key.as_str()));
+            built.errors.retain(|error| !files.contains(&error.key.as_str()));
         }
         built.finish()
     }

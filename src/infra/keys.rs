@@ -3,6 +3,7 @@
 pub mod addressed;
 mod boxes;
 mod container;
+pub mod escrow;
 pub mod mail;
 pub mod lifecycle;
 pub mod master;
@@ -50,6 +51,8 @@ pub struct Keyring {
     addresses: DigestKey,
     logins: BoxKey,
     login_digests: DigestKey,
+    /// For the escrow.
+    master: Secret<[u8; 32]>,
 }
 
 /// A keyring, and what its opening has shown.
@@ -187,6 +190,7 @@ impl Keyring {
             addresses: DigestKey::derive(root, "address lookup"),
             logins: BoxKey::derive(root, "logins"),
             login_digests: DigestKey::derive(root, "login digests"),
+            master,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod audit; // the ledger of key uses
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod directory; // the copy of the national directory
+pub mod escrow; // keys under a quorum of administrators
 pub mod explain; // why somebody was let in or refused
 pub mod keys; // certificates of OpenPGP
 pub mod life; // mailboxes from the request to the end
@@ -18,6 +19,7 @@ mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
 mod socket; // the Unix socket, both ends
+pub mod shred; // letters and mailboxes destroyed for good
 pub mod session; // who is logged in now
 pub mod team; // who may read whose mailbox
 pub mod trace; // one letter, step by step
@@ -98,6 +100,10 @@ pub enum Request {
     Audit(audit::Request),
     /// The versions of the master key.
     Master(master::Request),
+    /// Keys under a quorum of administrators.
+    Escrow(escrow::Request),
+    /// Letters and mailboxes destroyed for good.
+    Shred(shred::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

@@ -5,7 +5,10 @@ use crate::domain::address::Address;
 use crate::domain::identity::NationalId;
 use crate::domain::life::Action;
 use crate::domain::life::Actor;
+use crate::domain::life::Stage;
 use crate::domain::life::Step;
+use crate::flow::custody::shred;
+use crate::flow::custody::shred::Which;
 use crate::flow::hands::masked;
 use crate::flow::life;
 use crate::flow::life::Order;
@@ -39,6 +42,26 @@ pub enum Deed {
     Bulk(Bulk),
     /// Say which professional holds a mailbox.
     Holder(Holding),
+    /// Destroy a letter everywhere here.
+    ShredLetter(Shredding),
+    /// Destroy a mailbox at once.
+    ShredMailbox {
+        /// Which one.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A letter that is to be destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shredding {
+    /// Which one.
+    pub which: Which,
+    /// Although a rule holds expunged letters.
+    pub over_retention: bool,
+    /// Why.
+    pub reason: String,
 }
 
 /// A list of mailboxes to be made, known by the digests of its parts.
@@ -76,7 +99,13 @@ impl Deed {
             Self::Grant(_) => Action::Grant,
             Self::Bulk(_) => Action::Bulk,
             Self::Holder(_) => Action::Holder,
+            Self::ShredLetter(_) | Self::ShredMailbox { .. } => Action::Shred,
         }
+    }
+
+    /// True when it needs a second administrator, whatever the configuration says.
+    pub const fn always_needs_two(&self) -> bool {
+        matches!(self, Self::ShredLetter(one) if one.over_retention)
     }
 
     /// Why.
@@ -86,6 +115,8 @@ impl Deed {
             Self::Grant(delegation) => &delegation.reason,
             Self::Bulk(bulk) => &bulk.reason,
             Self::Holder(holding) => &holding.reason,
+            Self::ShredLetter(one) => &one.reason,
+            Self::ShredMailbox { reason, .. } => reason,
         }
     }
 
@@ -102,6 +133,10 @@ impl Deed {
                 let (mailbox, reader) = (masked(office, &one.mailbox), masked(office, &one.reader));
                 format!("let {reader} do {} in {mailbox} {until}", one.rights)
             }
+            Self::ShredLetter(one) => one.sentence(office),
+            Self::ShredMailbox { address, .. } => {
+                format!("destroy the mailbox {} at once", masked(office, address))
+            }
             Self::Bulk(bulk) => format!("make {} mailboxes from {}", bulk.lines, bulk.file),
             Self::Holder(one) => {
                 let verb = if one.begins { "let" } else { "no longer let" };
@@ -116,10 +151,17 @@ impl Deed {
             Self::Close { address, .. } => (address, Step::Close),
             Self::Delete { address, .. } => (address, Step::End),
             Self::Holder(one) => return one.check(office).await,
+            Self::ShredLetter(one) => return one.check(office),
+            // Two steps, of which only the first can be looked at now.
+            Self::ShredMailbox { address, .. } => (address, Step::Close),
             Self::Grant(_) | Self::Bulk(_) => return Ok(()),
         };
         let now = office.clock.now();
         let found = life::look(office, address).await?;
+        let step = match (self, found.standing.stage) {
+            (Self::ShredMailbox { .. }, Stage::Closing) => Step::End,
+            _ => step,
+        };
         let step = found.standing.step(step, Actor::Administrator, now, now);
         step.map(|_| ()).map_err(|refused| refused.to_string())
     }
@@ -157,8 +199,48 @@ impl Deed {
                 ))
             }
             Self::Holder(one) => one.carry_out(office, author).await,
+            Self::ShredLetter(one) => {
+                one.check(office)?;
+                let receipts = shred::letter(office, &one.which, author, &one.reason).await?;
+                let names: Vec<String> = receipts.iter().map(|one| one.id.to_string()).collect();
+                Ok(format!("The letter is shredded. Receipt: {}", names.join(" ")))
+            }
+            Self::ShredMailbox { address, reason } => {
+                let found = life::look(office, address).await?;
+                if found.standing.stage != Stage::Closing {
+                    let order = Order { address, step: Step::Close, by, author, reason };
+                    life::change(office, &order).await?;
+                }
+                let order = Order { address, step: Step::End, by, author, reason };
+                life::change(office, &order).await?;
+                let receipt = shred::of_mailbox(office, &found.id).await?;
+                Ok(format!("{} is shredded. Receipt: {}", masked(office, address), receipt.id))
+            }
             // Line by line, by whoever has the list.
             Self::Bulk(_) => Ok("The list may be imported.".to_owned()),
+        }
+    }
+}
+
+impl Shredding {
+    fn sentence(&self, office: &Office) -> String {
+        let over = if self.over_retention { ", although a rule holds it" } else { "" };
+        match &self.which {
+            Which::Letter(id) => format!("destroy the letter {id}{over}"),
+            Which::Place { mailbox, folder, uid } => {
+                let mailbox = masked(office, mailbox);
+                format!("destroy message {uid} of folder {folder} in {mailbox}{over}")
+            }
+        }
+    }
+
+    /// A rule that holds expunged letters is not passed by unless it is said, and by two.
+    fn check(&self, office: &Office) -> Result<(), String> {
+        match office.config.mailboxes.retention.is_zero() || self.over_retention {
+            true => Ok(()),
+            false => Err("mailboxes.retention_seconds holds letters here: say --over-retention, \
+                          which needs a second administrator"
+                .to_owned()),
         }
     }
 }

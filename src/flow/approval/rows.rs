@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::domain::address::Address;
+use crate::domain::envelope::QueueId;
 use crate::domain::identity::NationalId;
 use crate::domain::rights::Rights;
 use crate::domain::time::Timestamp;
@@ -12,7 +13,9 @@ use crate::flow::approval::Deed;
 use crate::flow::approval::Holding;
 use crate::flow::approval::Petition;
 use crate::flow::approval::Reply;
+use crate::flow::approval::Shredding;
 use crate::flow::approval::State;
+use crate::flow::custody::shred::Which;
 use crate::flow::team::Delegation;
 use crate::infra::keys::Keyring;
 use crate::infra::store::row;
@@ -38,6 +41,9 @@ enum DeedRow {
     Grant { mailbox: String, reader: String, rights: u16, until: Option<u64>, reason: String },
     Bulk { file: String, lines: u64, digests: Vec<[u8; 32]>, reason: String },
     Holder { mailbox: String, holder: String, begins: bool, reason: String },
+    ShredLetter { letter: [u8; 16], over_retention: bool, reason: String },
+    ShredPlace { mailbox: String, folder: u32, uid: u32, over_retention: bool, reason: String },
+    ShredMailbox { address: String, reason: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,6 +129,18 @@ pub(super) fn decode(keys: &Keyring, key: &[u8], sealed: &[u8]) -> Option<Petiti
             begins,
             reason,
         }),
+        DeedRow::ShredLetter { letter, over_retention, reason } => Deed::ShredLetter(Shredding {
+            which: Which::Letter(QueueId::from_bytes(letter)),
+            over_retention,
+            reason,
+        }),
+        DeedRow::ShredPlace { mailbox, folder, uid, over_retention, reason } => {
+            let which = Which::Place { mailbox: address(&mailbox)?, folder, uid };
+            Deed::ShredLetter(Shredding { which, over_retention, reason })
+        }
+        DeedRow::ShredMailbox { address: of, reason } => {
+            Deed::ShredMailbox { address: address(&of)?, reason }
+        }
     };
     Some(Petition {
         id,
@@ -168,5 +186,23 @@ fn deed_row(deed: &Deed) -> DeedRow {
             begins: one.begins,
             reason: one.reason.clone(),
         },
+        Deed::ShredLetter(one) => {
+            let (over_retention, reason) = (one.over_retention, one.reason.clone());
+            match &one.which {
+                Which::Letter(id) => {
+                    DeedRow::ShredLetter { letter: *id.as_bytes(), over_retention, reason }
+                }
+                Which::Place { mailbox, folder, uid } => DeedRow::ShredPlace {
+                    mailbox: mailbox.to_string(),
+                    folder: *folder,
+                    uid: *uid,
+                    over_retention,
+                    reason,
+                },
+            }
+        }
+        Deed::ShredMailbox { address, reason } => {
+            DeedRow::ShredMailbox { address: address.to_string(), reason: reason.clone() }
+        }
     }
 }

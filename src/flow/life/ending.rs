@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
+use crate::flow::custody::escrow;
 use crate::flow::life::rows;
 use crate::flow::office::Office;
 use crate::flow::own;
@@ -30,6 +31,7 @@ pub(super) async fn end(
         Err(DirectoryError::Unknown) => return Err(CommitError::Conflict),
         Err(error) => return Err(CommitError::Engine(error.to_string())),
     }
+    escrow::stage_end(&account.id, &mut also);
     also.put(rows::left_key(&account.id), Vec::new());
     published::stage_end(office, account, &mut also);
     own::stage_end(&account.id, &mut also);

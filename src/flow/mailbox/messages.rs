@@ -3,6 +3,7 @@
 mod changes;
 mod expunge;
 mod flags;
+mod shred;
 mod summaries;
 mod transfer;
 

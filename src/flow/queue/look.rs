@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::address::Address;
+use crate::domain::envelope::BlobId;
 use crate::domain::envelope::QueueId;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
@@ -105,6 +106,36 @@ pub struct LaneView {
     pub rerouted: Option<String>,
     /// How long its host is left alone.
     pub barred_for: Option<Duration>,
+}
+
+/// The contents of a letter that waits: one for each form.
+pub async fn contents_of(office: &Office, id: QueueId) -> Result<Vec<BlobId>, Refusal> {
+    let row = office.store.get(&rows::letter_key(id)).await.map_err(|error| refusal_of(&error))?;
+    let row = row.and_then(|row| LetterRow::read(&row.value));
+    let forms = row.into_iter().flat_map(|row| row.forms);
+    Ok(forms.map(|form| BlobId::from_bytes(form.blob)).collect())
+}
+
+/// Letters that wait and have this content: all are looked at.
+pub async fn naming(office: &Office, blob: BlobId) -> Result<Vec<QueueId>, Refusal> {
+    let mut found = Vec::new();
+    let mut range = store::prefix(rows::LETTERS);
+    loop {
+        let page = queue::scan(office, range.clone()).await?;
+        for (key, row) in &page.rows {
+            let letter = LetterRow::read(&row.value);
+            let is_its = |letter: LetterRow| {
+                letter.forms.iter().any(|form| form.blob == *blob.as_bytes())
+            };
+            if letter.is_some_and(is_its) {
+                found.extend(rows::letter_of(key));
+            }
+        }
+        match queue::rest(range, &page) {
+            Some(rest) => range = rest,
+            None => return Ok(found),
+        }
+    }
 }
 
 /// What waits, oldest letters first where nothing narrower is asked for.

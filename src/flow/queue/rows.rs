@@ -49,7 +49,7 @@ pub(super) const HELD: &[u8] = b"Q/h/";
 pub(super) const PAUSED: &[u8] = b"Q/p/";
 /// `Q/o/<domain>` -> [`RerouteRow`]: an administrator says where the domain's mail goes.
 pub(super) const REROUTED: &[u8] = b"Q/o/";
-const LETTERS: &[u8] = b"Q/m/";
+pub(super) const LETTERS: &[u8] = b"Q/m/";
 const FORMAT: u8 = 1;
 /// Layout of letters' rows; 1 is what relays wrote when a letter had one form.
 const LETTER_FORMAT: u8 = 2;
@@ -494,6 +494,11 @@ pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
 
 pub(super) fn letter_key(id: QueueId) -> Vec<u8> {
     [LETTERS, id.as_bytes()].concat()
+}
+
+/// The letter in the key of its row.
+pub(super) fn letter_of(key: &[u8]) -> Option<QueueId> {
+    Some(QueueId::from_bytes(key.strip_prefix(LETTERS)?.try_into().ok()?))
 }
 
 pub(super) fn recipient_key(id: QueueId, number: u16) -> Vec<u8> {

@@ -211,6 +211,26 @@ impl Blobs {
         }
     }
 
+    /// [`Blobs::sweep`], and the file is overwritten before it goes: as far as the file system
+    /// writes in place.
+    pub async fn shred(&self, released: Released) {
+        let Some(id) = released.file else { return };
+        match self.store.get(&key(id)).await {
+            Ok(None) => self.shelf.shred(id).await,
+            Ok(Some(_)) => {}
+            Err(error) => tracing::warn!(blob = %id, %error, "a released content was not removed"),
+        }
+    }
+
+    /// True when a content is still referred to after this batch, which released it.
+    pub fn is_there_after(&self, id: BlobId, batch: &Batch) -> bool {
+        let is_its = |write: &&Write| match write {
+            Write::Put(put, _) => *put == key(id),
+            Write::Delete(deleted) => *deleted == key(id),
+        };
+        matches!(batch.writes.iter().rev().find(is_its), Some(Write::Put(..)))
+    }
+
     /// Removes files that no row names: what a crash left between file and commit. Only at
     /// start, before anything is staged. Returns how many went.
     pub async fn collect_orphans(&self) -> Result<usize, StoreError> {
@@ -354,6 +374,13 @@ impl StagedBlob {
 #[derive(Debug)]
 pub struct Released {
     file: Option<BlobId>,
+}
+
+impl Released {
+    /// True when a file goes with it.
+    pub fn is_file(&self) -> bool {
+        self.file.is_some()
+    }
 }
 
 fn key(id: BlobId) -> Vec<u8> {

@@ -23,6 +23,7 @@ use crate::server::control::approval;
 use crate::server::control::audit;
 use crate::server::control::certs;
 use crate::server::control::directory;
+use crate::server::control::escrow;
 use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::keys;
@@ -32,6 +33,7 @@ use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
+use crate::server::control::shred;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -80,6 +82,10 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         }
         Request::Audit(about) => audit::handle(office, about, caller).await.map(Response::Audit),
         Request::Master(about) => master::handle(office, about, caller).await.map(Response::Master),
+        Request::Escrow(about) => {
+            escrow::handle(office, about, caller).await.map(Response::Escrow)
+        }
+        Request::Shred(about) => shred::handle(office, about, caller).await.map(Response::Shred),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

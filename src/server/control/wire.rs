@@ -14,6 +14,7 @@ use crate::server::control::approval;
 use crate::server::control::audit;
 use crate::server::control::certs;
 use crate::server::control::directory;
+use crate::server::control::escrow;
 use crate::server::control::explain;
 use crate::server::control::holders;
 use crate::server::control::keys;
@@ -22,6 +23,7 @@ use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
+use crate::server::control::shred;
 use crate::server::control::team;
 use crate::server::control::trace;
 use crate::server::control::trust;
@@ -64,6 +66,10 @@ pub enum Response {
     Audit(audit::Answer),
     /// The versions of the master key.
     Master(master::Answer),
+    /// Keys under a quorum of administrators.
+    Escrow(escrow::Answer),
+    /// Letters and mailboxes destroyed for good.
+    Shred(shred::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -207,6 +213,12 @@ enum Line {
     Audit {
         about: audit::Request,
     },
+    Escrow {
+        about: escrow::Request,
+    },
+    Shred {
+        about: shred::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -259,6 +271,8 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Approval(about) => Line::Approval { about: about.clone() },
         Request::Publish(about) => Line::Publish { about: about.clone() },
         Request::Audit(about) => Line::Audit { about: about.clone() },
+        Request::Escrow(about) => Line::Escrow { about: about.clone() },
+        Request::Shred(about) => Line::Shred { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -305,6 +319,8 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Approval { about } => Request::Approval(about.clone()),
         Line::Publish { about } => Request::Publish(about.clone()),
         Line::Audit { about } => Request::Audit(about.clone()),
+        Line::Escrow { about } => Request::Escrow(about.clone()),
+        Line::Shred { about } => Request::Shred(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })

@@ -59,6 +59,29 @@ impl Accounts {
         Ok(Some(rows::decode(self.desk.as_ref(), &key, &row.value)?.account))
     }
 
+    /// True while there is an account behind a mailbox's number.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when the store does not answer.
+    pub async fn is_there(&self, id: &MailboxId) -> Result<bool, DirectoryError> {
+        Ok(self.store.get(&rows::key(id)).await.map_err(failed)?.is_some())
+    }
+
+    /// Lets a batch commit only while the account is there, as it is now.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unknown`] when it is not.
+    pub async fn require_present(
+        &self,
+        id: &MailboxId,
+        batch: &mut Batch,
+    ) -> Result<(), DirectoryError> {
+        let key = rows::key(id);
+        let row = self.store.get(&key).await.map_err(failed)?.ok_or(DirectoryError::Unknown)?;
+        batch.require_at(key, row.version);
+        Ok(())
+    }
+
     /// Removes what other tables of the directory keep for a mailbox that has ended: rows
     /// `A<letter>/<mailbox>…`. Answers how many there were.
     ///

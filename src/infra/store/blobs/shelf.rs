@@ -140,6 +140,14 @@ impl Shelf {
         }
     }
 
+    /// Overwrites a file and removes it. What the device keeps of it elsewhere is not in our hands.
+    pub(super) async fn shred(&self, id: BlobId) {
+        let path = self.drawer(id).path.join(id.to_string());
+        if let Err(error) = self.blocking(move || overwrite_and_remove(&path)).await {
+            tracing::warn!(blob = %id, %error, "the file of a content was not shredded");
+        }
+    }
+
     /// The contents in one drawer. Files that are none of ours are left alone.
     pub(super) async fn list(&self, drawer: u8) -> Result<Listing, StoreError> {
         let path = Arc::clone(&self.drawers[usize::from(drawer)].path);
@@ -224,6 +232,19 @@ fn make_drawers(root: &Path, paths: &[Arc<PathBuf>]) -> io::Result<()> {
     }
     File::open(root)?.sync_all()?;
     root.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn overwrite_and_remove(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let mut left = file.metadata()?.len();
+    let zeros = vec![0; 65_536];
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all(&zeros[..now])?;
+        left -= now as u64;
+    }
+    file.sync_all()?;
+    fs::remove_file(path)
 }
 
 fn write_file(path: &Path, content: &[u8]) -> io::Result<[u8; 8]> {
