@@ -27,6 +27,8 @@ use crate::infra::keys::KeyError;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store::blobs::BlobReader;
 use crate::infra::store::blobs::Blobs;
+use crate::proto::imap::binary::Digits;
+use crate::proto::mime::content::Base64Pieces;
 
 /// Octets of the ciphertext that are read first: the packets of a hundred recipients, and the first
 /// chunk, in which nearly every header section ends.
@@ -157,6 +159,56 @@ impl Reading {
             }
         }
         Ok(Secret::new(gathered))
+    }
+}
+
+/// A stretch of a letter without its transfer encoding, piece by piece.
+pub struct Decoding {
+    /// What is left of the stretch.
+    left: Range<u64>,
+    base64: Option<Base64Pieces>,
+    decoded: Vec<u8>,
+    digits: Digits,
+}
+
+impl Decoding {
+    /// Of a stretch that is written in base64, or as it is.
+    pub fn new(stretch: Range<u64>, is_base64: bool) -> Self {
+        let base64 = is_base64.then(Base64Pieces::default);
+        Self { left: stretch, base64, decoded: Vec::new(), digits: Digits::default() }
+    }
+
+    /// The next octets, maybe none; `None` at the end.
+    pub async fn next<'o>(
+        &'o mut self,
+        letter: &'o mut Reading,
+    ) -> Result<Option<&'o [u8]>, MailboxError> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let piece = letter.read(self.left.clone()).await?;
+        self.left.start += piece.len() as u64;
+        let Some(base64) = &mut self.base64 else { return Ok(Some(piece)) };
+        self.digits.count(piece);
+        self.decoded.clear();
+        // Growing would leave copies behind.
+        self.decoded.reserve(piece.len() + 8);
+        base64.push(piece, &mut self.decoded);
+        if self.left.is_empty() {
+            base64.finish(&mut self.decoded);
+        }
+        Ok(Some(&self.decoded))
+    }
+
+    /// False when what was read so far only calls itself base64.
+    pub fn is_what_it_says(&self) -> bool {
+        self.digits.are_base64()
+    }
+}
+
+impl Drop for Decoding {
+    fn drop(&mut self) {
+        self.decoded.wipe();
     }
 }
 
