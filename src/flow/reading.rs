@@ -143,22 +143,10 @@ impl Reading {
 
     /// These octets in one piece, for what is short.
     pub async fn gather(&mut self, range: Range<u64>) -> Result<Secret<Vec<u8>>, MailboxError> {
-        let length = range.end.saturating_sub(range.start);
-        let mut gathered = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let mut at = range.start;
-        while at < range.end {
-            match self.read(at..range.end).await {
-                Ok(octets) => {
-                    at += octets.len() as u64;
-                    gathered.extend_from_slice(octets);
-                }
-                Err(error) => {
-                    gathered.wipe();
-                    return Err(error);
-                }
-            }
+        match &mut self.form {
+            Form::Pieces(pieces) => pieces.gather(range).await,
+            Form::Whole(_) => self.read(range).await.map(|octets| Secret::new(octets.to_vec())),
         }
-        Ok(Secret::new(gathered))
     }
 }
 
@@ -213,8 +201,15 @@ impl Drop for Decoding {
 }
 
 impl Sealed<'_> {
-    /// The whole letter in clear.
+    /// The whole letter in clear. A large one is opened piece by piece as well, so that no more
+    /// than a piece of its ciphertext is in memory beside it.
     pub async fn whole(&self) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
+        if self.octets > limits::WHOLE_LETTER_OCTETS_MAX
+            && let Some(mut pieces) = Pieces::begin(*self).await?
+        {
+            let octets = pieces.opener.clear_octets();
+            return pieces.gather(0..octets).await.map(Arc::new);
+        }
         let ciphertext = self.blobs.read_to_open(self.blob).await?;
         Ok(self.keys.open(&self.key()?, &ciphertext)?)
     }
@@ -257,6 +252,27 @@ impl Pieces {
                 Beginning::Short => first *= 4,
             }
         }
+    }
+
+    async fn gather(&mut self, range: Range<u64>) -> Result<Secret<Vec<u8>>, MailboxError> {
+        let length = range.end.saturating_sub(range.start);
+        // Never longer than what is there, and never grows: that would leave copies behind.
+        let length = length.min(self.opener.clear_octets());
+        let mut gathered = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut at = range.start;
+        while at < range.end {
+            match self.read(at..range.end).await {
+                Ok(octets) => {
+                    at += octets.len() as u64;
+                    gathered.extend_from_slice(octets);
+                }
+                Err(error) => {
+                    gathered.wipe();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Secret::new(gathered))
     }
 
     async fn prepare(&mut self, range: Range<u64>) -> Result<(), MailboxError> {

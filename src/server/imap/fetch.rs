@@ -375,6 +375,7 @@ impl<D: Desk> Message<'_, D> {
             (Some(Found::Stretch(stretch)), Ok(Some(letter))) => {
                 let length = stretch.end - stretch.start;
                 write::literal_start(line.out(), usize::try_from(length).unwrap_or(usize::MAX));
+                line.in_literal = true;
                 let mut at = stretch.start;
                 while at < stretch.end {
                     match letter.reading.read(at..stretch.end).await {
@@ -388,6 +389,7 @@ impl<D: Desk> Message<'_, D> {
                         }
                     }
                 }
+                line.in_literal = false;
             }
             _ => line.out().extend_from_slice(b"NIL"),
         }
@@ -423,20 +425,22 @@ impl<D: Desk> Message<'_, D> {
         let wanted = section::part_of(0..measured.octets, partial);
         binary_start(line.out(), measured.has_nul, wanted.end - wanted.start);
         let (mut decoding, mut at) = (measured.decoding(), 0);
-        let Ok(Some(letter)) = opened else { return Ok(sent) };
+        line.in_literal = true;
+        let Ok(Some(letter)) = opened else { return Err(Gone::CutShort.into()) };
         while at < wanted.end {
             match decoding.next(&mut letter.reading).await {
                 Ok(Some(octets)) => {
                     line.put(letter::within(octets, at, &wanted)).await?;
                     at += octets.len() as u64;
                 }
-                Ok(None) => break,
+                Ok(None) => return Err(Gone::CutShort.into()),
                 Err(error) => {
                     self.desk.cut_short(&self.entry, &error);
                     return Err(Gone::CutShort.into());
                 }
             }
         }
+        line.in_literal = false;
         Ok(sent)
     }
 
