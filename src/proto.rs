@@ -6,6 +6,7 @@ pub mod jwt;
 pub mod ldap;
 pub mod mime;
 pub mod managesieve;
+pub mod pgpmime;
 pub mod pop3;
 pub mod receipt;
 pub mod sasl;
@@ -14,4 +15,5 @@ pub mod setup;
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;
+pub mod wkd; // where certificates of OpenPGP lie
 pub mod xdm;

@@ -320,9 +320,9 @@ impl Pieces {
         let opened = self.opener.open(first, &sealed, &mut self.clear);
         if opened.is_err() {
             let opened = self.clear_at + self.clear.len() as u64;
-            let damaged = chunks.rev().find(|chunk| {
-                self.opener.clear_range(*chunk..chunk + 1).start <= opened
-            });
+            let damaged = chunks
+                .rev()
+                .find(|chunk| self.opener.clear_range(*chunk..chunk + 1).start <= opened);
             self.blob.note_damage(damaged.unwrap_or(first));
         }
         // What lies before the damage is good; who reads on meets it again.

@@ -1,8 +1,10 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
+pub mod addressed;
 mod boxes;
 mod container;
 pub mod mail;
+pub mod lifecycle;
 mod master;
 pub mod peers;
 mod pgp;

@@ -56,6 +56,8 @@ pub struct Metrics {
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
     letters_cut_short: Counter,
+    openpgp_expiry: Family<RoleLabels, Gauge>,
+    openpgp_pins_changed: Gauge,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -192,6 +194,18 @@ impl Metrics {
             "Letters that were found damaged in the middle while they were being sent to a reader",
             letters_cut_short.clone(),
         );
+        let openpgp_expiry = Family::<RoleLabels, Gauge>::default();
+        registry.register(
+            "openpgp_expiry_days",
+            "Days until the next OpenPGP certificate ends; negative when one is over",
+            openpgp_expiry.clone(),
+        );
+        let openpgp_pins_changed = Gauge::default();
+        registry.register(
+            "openpgp_pins_changed",
+            "Contacts whose certificate has changed, and nobody has decided yet",
+            openpgp_pins_changed.clone(),
+        );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(QUESTION_SECONDS)
@@ -230,6 +244,8 @@ impl Metrics {
             certificate_expiry,
             alerts,
             letters_cut_short,
+            openpgp_expiry,
+            openpgp_pins_changed,
             directory_questions,
             directory_seconds,
             directory_away,
@@ -359,6 +375,29 @@ impl Metrics {
         let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
         let gauge = self.certificate_expiry.get_or_create(&RoleLabels { role });
         gauge.set(seconds(end) - seconds(now));
+    }
+
+    /// `vaguemestre_openpgp_expiry_days{role}`: of `mailboxes`, `contacts`, `own`. Roles of which
+    /// nothing ends have no value.
+    pub fn openpgp_expiry(&self, role: &'static str, end: Option<Timestamp>, now: Timestamp) {
+        let labels = RoleLabels { role };
+        let Some(end) = end else {
+            self.openpgp_expiry.remove(&labels);
+            return;
+        };
+        let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
+        let days = (seconds(end) - seconds(now)).div_euclid(86_400);
+        self.openpgp_expiry.get_or_create(&labels).set(days);
+    }
+
+    /// One more in `vaguemestre_openpgp_pins_changed`.
+    pub fn openpgp_pin_changed(&self) {
+        self.openpgp_pins_changed.inc();
+    }
+
+    /// `vaguemestre_openpgp_pins_changed`, counted.
+    pub fn openpgp_pins_changed(&self, contacts: usize) {
+        self.openpgp_pins_changed.set(i64::try_from(contacts).unwrap_or(i64::MAX));
     }
 
     /// The text of `GET /metrics` (OpenMetrics).

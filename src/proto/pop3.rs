@@ -176,10 +176,8 @@ impl Dotting {
             self.ends_with_crlf = false;
             return;
         };
-        let is_empty_line = matches!(
-            (self.line, before),
-            (Begun::Empty, b"" | b"\r") | (Begun::Return, b"")
-        );
+        let is_empty_line =
+            matches!((self.line, before), (Begun::Empty, b"" | b"\r") | (Begun::Return, b""));
         self.ends_with_crlf = match before {
             b"" => matches!(self.line, Begun::Return | Begun::Full(true)),
             _ => before.ends_with(b"\r"),

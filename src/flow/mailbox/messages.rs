@@ -97,18 +97,20 @@ impl OpenMailbox {
 
     /// The message in clear. `MailboxError::Unreadable` concerns this message alone.
     pub async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
-        self.sealed(entry).whole().await
+        self.sealed(entry).await?.whole().await
     }
 
-    /// What it takes to open the message, for whoever reads it in pieces.
-    pub fn sealed<'e>(&'e self, entry: &'e Entry) -> Sealed<'e> {
-        Sealed {
+    /// What it takes to open the message, for whoever reads it in pieces. That it is opened is in
+    /// the ledger first.
+    pub async fn sealed<'e>(&'e self, entry: &'e Entry) -> Result<Sealed<'e>, MailboxError> {
+        self.sitting.opens(1).await?;
+        Ok(Sealed {
             blobs: &self.shelf.blobs,
             keys: &self.slot.keys,
             blob: entry.blob,
             sealed_key: &entry.sealed_key,
             octets: entry.size,
-        }
+        })
     }
 
     /// Like [`OpenMailbox::change`], but a conflict is told, because rows outside the mailbox

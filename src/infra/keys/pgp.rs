@@ -282,7 +282,11 @@ pub(super) fn beginning(
         return Ok(Beginning::Whole);
     }
     let Some((head, container)) = head_of(start) else {
-        return if (start.len() as u64) < length { Ok(Beginning::Short) } else { Err(KeyError::Open) };
+        return if (start.len() as u64) < length {
+            Ok(Beginning::Short)
+        } else {
+            Err(KeyError::Open)
+        };
     };
     if commitment(head) != key.commitment {
         return Err(KeyError::Open);

@@ -289,9 +289,7 @@ impl BlobReader {
                 });
                 all.map(|()| found)
             }
-            Source::File(shelf, file) => {
-                shelf.read_stretches(Arc::clone(file), stretches).await?
-            }
+            Source::File(shelf, file) => shelf.read_stretches(Arc::clone(file), stretches).await?,
         };
         found.ok_or_else(|| damaged(self.id, "it ends before its length"))
     }

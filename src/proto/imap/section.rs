@@ -72,9 +72,8 @@ pub fn locate<'s>(
     header_end: u64,
 ) -> Option<Place<'s>> {
     // Offsets come from a stored summary: they may be those of another letter.
-    let within = |range: Range<u64>| {
-        (range.start <= range.end && range.end <= octets).then_some(range)
-    };
+    let within =
+        |range: Range<u64>| (range.start <= range.end && range.end <= octets).then_some(range);
     let (header, body) = if section.part.is_empty() {
         // The letter's own header ends where it ends, whatever its summary says: a letter
         // over the budgets of MIME can still be read whole.
@@ -101,9 +100,7 @@ pub fn locate<'s>(
         SectionText::Header => Some(Place::Octets(header)),
         SectionText::Text => Some(Place::Octets(body)),
         SectionText::HeaderFields(names) => Some(Place::Fields { header, names, listed: true }),
-        SectionText::HeaderFieldsNot(names) => {
-            Some(Place::Fields { header, names, listed: false })
-        }
+        SectionText::HeaderFieldsNot(names) => Some(Place::Fields { header, names, listed: false }),
         // The grammar knows no MIME of the letter itself.
         SectionText::Mime => None,
     }

@@ -107,9 +107,7 @@ impl Letter {
     ) -> Result<Option<Found>, MailboxError> {
         let found = match self.locate(body, structure).await? {
             None => return Ok(None),
-            Some(Place::Octets(octets)) => {
-                Found::Stretch(section::part_of(octets, body.partial))
-            }
+            Some(Place::Octets(octets)) => Found::Stretch(section::part_of(octets, body.partial)),
             Some(Place::Fields { header, names, listed }) => {
                 let header = self.reading.gather(header).await?;
                 let mut chosen = section::fields(header.expose(), names, listed);

@@ -37,6 +37,7 @@ use crate::flow::mailbox::readers::Kept;
 use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::own;
 use crate::flow::reading;
 use crate::flow::reading::Need;
 use crate::flow::reading::Reading;
@@ -113,6 +114,11 @@ pub(super) trait Desk: Send + Sync {
             let others = self.others(own).await?;
             Ok(others.into_iter().find(|other| other.address.eq_ignore_ascii_case(address)))
         }
+    }
+
+    /// True when the owner of this mailbox keeps their own key: letters there are sealed to it.
+    fn keeps_own_key(&self, _shelf: &Self::Shelf) -> bool {
+        false
     }
 
     /// True when somebody with this address could log in here, whether there is one or not: who
@@ -296,12 +302,17 @@ pub(super) trait Shelf: Clone + Send + Sync {
 impl Desk for Arc<Office> {
     type Shelf = OpenMailbox;
 
+    fn keeps_own_key(&self, shelf: &OpenMailbox) -> bool {
+        own::registered(self, &shelf.id()).is_some()
+    }
+
     fn logins(&self) -> &Logins {
         &self.logins
     }
 
     async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
-        self.mailboxes.open(account).await.map_err(|error| {
+        let opened = self.mailboxes.open(account).await;
+        opened.map(|own| own.read_by_owner("imap", "read")).map_err(|error| {
             tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
             match error {
                 MailboxError::Temporary(refusal) => refusal,
@@ -324,7 +335,7 @@ impl Desk for Arc<Office> {
         entry: &Entry,
         need: Need,
     ) -> Result<Reading, MailboxError> {
-        Reading::begin(shelf.sealed(entry), &self.reading_memory, need).await
+        Reading::begin(shelf.sealed(entry).await?, &self.reading_memory, need).await
     }
 
     fn cut_short(&self, entry: &Entry, error: &MailboxError) {

@@ -108,7 +108,7 @@ impl Desk for OneDesk {
         entry: &Entry,
         need: Need,
     ) -> Result<Reading, MailboxError> {
-        Reading::begin(shelf.sealed(entry), &self.reading, need).await
+        Reading::begin(shelf.sealed(entry).await?, &self.reading, need).await
     }
 
     fn cut_short(&self, _entry: &Entry, _error: &MailboxError) {}

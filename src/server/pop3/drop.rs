@@ -158,7 +158,7 @@ impl Maildrop {
         let Some(entry) = self.mailbox.entry(FolderId::INBOX, uid).await? else {
             return Err(MailboxError::NoSuchMessage);
         };
-        let sealed = self.mailbox.sealed(&entry);
+        let sealed = self.mailbox.sealed(&entry).await?;
         let mut reading = Reading::begin(sealed, memory, Need::Stretches).await?;
         reading.prepare(0..reading.octets()).await?;
         self.messages[place].was_read = true;

@@ -325,6 +325,7 @@ impl<'a> Session<'a> {
 
     async fn open(&self, login: Login) -> Result<Maildrop, NoLogin> {
         let mailbox = self.office.mailboxes.open(&login.account).await.map_err(unopened)?;
+        let mailbox = mailbox.read_by_owner("pop3", "read");
         self.seat.take(self.visitor(), &login)?;
         let opened = Maildrop::open(self.locks, mailbox).await;
         opened.inspect_err(|_| self.seat.leave()).map_err(|closed| match closed {

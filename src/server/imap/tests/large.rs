@@ -103,14 +103,28 @@ async fn every_section_and_stretch_of_a_large_letter_is_what_it_is_of_the_whole(
     let structure = summary::summarise(letter.as_bytes()).structure;
     let end = letter.len();
     let mut asked: Vec<String> = [
-        "[]", "[HEADER]", "[TEXT]", "[1]", "[2]", "[2.HEADER]", "[2.TEXT]", "[2.MIME]", "[2.1]", "[3]",
-        "[4]", "[HEADER.FIELDS (SUBJECT)]", "[2.HEADER.FIELDS (SUBJECT)]",
-        "[HEADER.FIELDS.NOT (SUBJECT)]<3.20>", "[TEXT]<1000000.70000>", "[2.TEXT]<300000.1>",
+        "[]",
+        "[HEADER]",
+        "[TEXT]",
+        "[1]",
+        "[2]",
+        "[2.HEADER]",
+        "[2.TEXT]",
+        "[2.MIME]",
+        "[2.1]",
+        "[3]",
+        "[4]",
+        "[HEADER.FIELDS (SUBJECT)]",
+        "[2.HEADER.FIELDS (SUBJECT)]",
+        "[HEADER.FIELDS.NOT (SUBJECT)]<3.20>",
+        "[TEXT]<1000000.70000>",
+        "[2.TEXT]<300000.1>",
     ]
     .map(str::to_owned)
     .into();
     // At both sides of where chunks, parts and pieces end, and of the letter's end.
-    for place in [0, 1, 32_768, 65_536, 65_536 * 5, 262_144, 1_048_576, end - 65_536, end, end + 9] {
+    for place in [0, 1, 32_768, 65_536, 65_536 * 5, 262_144, 1_048_576, end - 65_536, end, end + 9]
+    {
         for start in [place.saturating_sub(30), place] {
             asked.push(format!("[]<{start}.60>"));
         }
@@ -132,8 +146,12 @@ async fn every_section_and_stretch_of_a_large_letter_is_what_it_is_of_the_whole(
             }
         }
     }
-    let answer = client.ok("a FETCH 1 (RFC822.SIZE BINARY.PEEK[1] BODY.PEEK[3] RFC822.HEADER)").await;
-    assert!(answer.contains("BINARY[1] {6}\r\nVoici. BODY[3] {4}\r\nFin. RFC822.HEADER {"), "{answer}");
+    let answer =
+        client.ok("a FETCH 1 (RFC822.SIZE BINARY.PEEK[1] BODY.PEEK[3] RFC822.HEADER)").await;
+    assert!(
+        answer.contains("BINARY[1] {6}\r\nVoici. BODY[3] {4}\r\nFin. RFC822.HEADER {"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +171,8 @@ async fn a_large_letter_takes_a_piece_of_the_memory_however_large_it_is() {
         clients.push((client, begun));
     }
     for (mut client, mut read) in clients {
-        let mut rest = vec![0; format!("* 1 FETCH (BODY[] {{{}}}\r\n", letter.len()).len() + letter.len()];
+        let mut rest =
+            vec![0; format!("* 1 FETCH (BODY[] {{{}}}\r\n", letter.len()).len() + letter.len()];
         let begun = read.len();
         rest[..begun].copy_from_slice(&read);
         client.stream.read_exact(&mut rest[begun..]).await.unwrap();
@@ -196,11 +215,14 @@ async fn its_first_octets_leave_before_the_rest_was_read_and_damage_there_cuts_t
     }
     // What is good of it can be had.
     for (part, octets) in [("1", "Voici."), ("3", "Fin.")] {
-        let expected = format!("* 1 FETCH (BODY[{part}] {{{}}}\n{octets})\na OK Done\n", octets.len());
+        let expected =
+            format!("* 1 FETCH (BODY[{part}] {{{}}}\n{octets})\na OK Done\n", octets.len());
         check(&mut client, &format!("a FETCH 1 BODY.PEEK[{part}]"), &expected).await;
     }
     client.ok("a FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER])").await;
-    assert!(client.ok("a FETCH 1 BODY.PEEK[]<0.2400000>").await.contains("BODY[]<0> {2400000}\r\n"));
+    assert!(
+        client.ok("a FETCH 1 BODY.PEEK[]<0.2400000>").await.contains("BODY[]<0> {2400000}\r\n")
+    );
 }
 
 #[tokio::test]
@@ -227,7 +249,10 @@ async fn damage_where_a_stretch_begins_is_told_before_it_is_announced() {
     client.select().await;
     house.damage_at(2_000);
     let answer = client.say("a FETCH 1:2 (UID BODY.PEEK[])").await;
-    assert!(answer.starts_with("* 1 FETCH (UID 1 BODY[] NIL)\r\n* 2 FETCH (UID 2 BODY[] {"), "{answer}");
+    assert!(
+        answer.starts_with("* 1 FETCH (UID 1 BODY[] NIL)\r\n* 2 FETCH (UID 2 BODY[] {"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -256,7 +281,10 @@ async fn a_large_letter_that_was_cut_or_grew_or_is_another_is_told_before_anythi
         let mut client = house.login().await;
         client.select().await;
         let answer = client.say("a FETCH 1:2 BODY.PEEK[]").await;
-        assert!(answer.starts_with("* 1 FETCH (BODY[] NIL)\r\n* 2 FETCH (BODY[] {"), "{case} {answer}");
+        assert!(
+            answer.starts_with("* 1 FETCH (BODY[] NIL)\r\n* 2 FETCH (BODY[] {"),
+            "{case} {answer}"
+        );
         assert!(answer.contains("\r\na NO [UNAVAILABLE] "), "{case} {answer}");
     }
 }
@@ -329,7 +357,8 @@ async fn fields_of_a_header_that_is_itself_large_are_found() {
     let letter = field.repeat(40_000);
     house.file(&letter).await;
     client.ok("a NOOP").await;
-    check(&mut client, "a FETCH 2 BODY.PEEK[TEXT]", "* 2 FETCH (BODY[TEXT] {0}\n)\na OK Done\n").await;
+    check(&mut client, "a FETCH 2 BODY.PEEK[TEXT]", "* 2 FETCH (BODY[TEXT] {0}\n)\na OK Done\n")
+        .await;
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl Desk for ManyDesk {
         entry: &Entry,
         need: Need,
     ) -> Result<Reading, MailboxError> {
-        Reading::begin(shelf.sealed(entry), &ClearMemory::new(10_000_000), need).await
+        Reading::begin(shelf.sealed(entry).await?, &ClearMemory::new(10_000_000), need).await
     }
 
     fn cut_short(&self, _entry: &Entry, _error: &MailboxError) {}

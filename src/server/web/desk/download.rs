@@ -34,7 +34,7 @@ pub(super) async fn in_pieces(
         "quoted-printable" => return Ok(None),
         _ => false,
     };
-    let sealed = mailbox.sealed(entry);
+    let sealed = mailbox.sealed(entry).await?;
     let mut letter = Reading::begin(sealed, &office.reading_memory, Need::Stretches).await?;
     let stretch = part.body_start..part.body_end;
     let is_within = stretch.start <= stretch.end && stretch.end <= letter.octets();
