@@ -82,7 +82,8 @@ impl Person {
 fn letter(octets: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut octet = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[(state >> 58) as usize]
     };
     let line = |at: usize| at % 78;
@@ -165,9 +166,10 @@ fn opens(keyring: &Keyring, people: &[Person], time: Duration) {
     let sealed: Vec<SealedContent> =
         letters.iter().map(|clear| seal(keyring, &one, clear)).collect();
     let row = |name: &str, costs: Vec<f64>| {
-        let rates = letters.iter().zip(costs).map(|(clear, cost)| {
-            format!(" {:.0} |", clear.len() as f64 / 1e6 / cost)
-        });
+        let rates = letters
+            .iter()
+            .zip(costs)
+            .map(|(clear, cost)| format!(" {:.0} |", clear.len() as f64 / 1e6 / cost));
         println!("| {name} |{}", rates.collect::<String>());
     };
     let whole = |sealed: &SealedContent| {

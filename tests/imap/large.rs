@@ -24,7 +24,11 @@ async fn session(running: &Running, door: &str) -> TlsStream<TcpStream> {
 async fn until(stream: &mut TlsStream<TcpStream>, end: &str) -> String {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(end) {
-        assert!(stream.read_buf(&mut read).await.unwrap() > 0, "{}", String::from_utf8_lossy(&read));
+        assert!(
+            stream.read_buf(&mut read).await.unwrap() > 0,
+            "{}",
+            String::from_utf8_lossy(&read)
+        );
     }
     String::from_utf8(read).unwrap()
 }

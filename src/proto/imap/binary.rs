@@ -63,7 +63,8 @@ pub fn locate(
     if numbers.is_empty() {
         return Ok((0..octets, Coding::Identity));
     }
-    let part = section::find(structure.ok_or(NoBinary::NoPart)?, numbers).ok_or(NoBinary::NoPart)?;
+    let part =
+        section::find(structure.ok_or(NoBinary::NoPart)?, numbers).ok_or(NoBinary::NoPart)?;
     let range = part.body_start..part.body_end;
     if range.start > range.end || range.end > octets {
         return Err(NoBinary::NoPart);

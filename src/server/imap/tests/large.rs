@@ -416,7 +416,10 @@ async fn parts_of_a_large_letter_come_without_their_encoding() {
         let read = client.some(&command, start.len() + wanted.len()).await;
         assert!(read.starts_with(start.as_bytes()), "{partial}");
         assert!(read[start.len()..] == *wanted, "{partial}");
-        assert_eq!(client.read_until(|text| text.ends_with("Done\r\n")).await, ")\r\na OK Done\r\n");
+        assert_eq!(
+            client.read_until(|text| text.ends_with("Done\r\n")).await,
+            ")\r\na OK Done\r\n"
+        );
     }
     // What is damaged is told before it is announced: it was decoded once to count it.
     house.damage_at(1_000_000);
