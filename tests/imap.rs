@@ -2,3 +2,4 @@
 mod agreement;
 mod differential;
 mod doors;
+mod large;

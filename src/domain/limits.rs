@@ -803,9 +803,9 @@ pub const AUDIT_EXPORTED_AT_ONCE: u64 = 100_000;
 pub const WHOLE_LETTER_OCTETS_MAX: u64 = 1_048_576;
 /// Octets of a large letter that are opened at once: large enough that finding them does not count.
 pub const PIECE_OCTETS: u64 = 262_144;
-/// Octets of memory for a large letter that leaves in pieces: a piece, sealed and in clear, the
-/// first octets of its file, and what is made of its header.
-pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
+/// Octets of memory for a large letter that leaves in pieces: a piece, sealed, in clear and decoded,
+/// and what is on its way out.
+pub const READING_OCTETS: u64 = 5 * PIECE_OCTETS;
 /// Damaged places of contents that are remembered. A disk with more has to be replaced.
 pub const DAMAGED_PLACES_MAX: usize = 4_096;
 

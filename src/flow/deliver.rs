@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::domain::delivery::NextHop;
 use crate::domain::envelope::Recipient;
+use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::status::DeliveryStatus;
 use crate::domain::status::EnhancedStatus;
@@ -19,6 +20,7 @@ use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::reading::Sealed;
 use crate::flow::route::Finder;
 use crate::flow::route::NoWay;
 use crate::flow::route::Routed;
@@ -153,24 +155,25 @@ async fn content(
     routed: &Routed,
 ) -> Result<(Arc<Secret<Vec<u8>>>, ClearPermit), Unopened> {
     let letter = routed.letter();
-    // Clear text and ciphertext; whoever got the whole budget needs no more, whatever its letter.
+    // Clear text, and what opening it takes; whoever got the whole budget needs no more, whatever its
+    // letter.
     let all = office.config.limits.clear_octets.saturating_sub(1024);
-    let room = office.sending_memory.reserve(letter.size.saturating_mul(2).min(all)).await;
+    let opening = letter.size.min(limits::READING_OCTETS);
+    let room = office.sending_memory.reserve(letter.size.saturating_add(opening).min(all)).await;
     let mut room = room.map_err(|_| Unopened::NoMemory)?;
-    let ciphertext = office.blobs.read(letter.blob).await.map_err(|error| {
-        tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter cannot be read");
-        Unopened::Unreadable("the letter cannot be read from the store")
-    })?;
-    let opened = office
-        .spool_keys
-        .unwrap(&letter.sealed_key)
-        .and_then(|content_key| office.spool_keys.open(&content_key, &ciphertext));
-    drop(ciphertext);
+    let sealed = Sealed {
+        blobs: &office.blobs,
+        keys: &office.spool_keys,
+        blob: letter.blob,
+        sealed_key: &letter.sealed_key,
+        octets: letter.size,
+    };
+    let opened = sealed.whole().await;
     // For as long as the conversation lasts.
     room.shrink(letter.size);
     opened.map(|content| (content, room)).map_err(|error| {
         tracing::error!(%error, letter = %routed.queue_id(), "a waiting letter does not open");
-        Unopened::Unreadable("the letter cannot be opened")
+        Unopened::Unreadable("the letter cannot be read from the store, or not be opened")
     })
 }
 

@@ -27,6 +27,8 @@ use crate::infra::keys::KeyError;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::store::blobs::BlobReader;
 use crate::infra::store::blobs::Blobs;
+use crate::proto::imap::binary::Digits;
+use crate::proto::mime::content::Base64Pieces;
 
 /// Octets of the ciphertext that are read first: the packets of a hundred recipients, and the first
 /// chunk, in which nearly every header section ends.
@@ -141,28 +143,73 @@ impl Reading {
 
     /// These octets in one piece, for what is short.
     pub async fn gather(&mut self, range: Range<u64>) -> Result<Secret<Vec<u8>>, MailboxError> {
-        let length = range.end.saturating_sub(range.start);
-        let mut gathered = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let mut at = range.start;
-        while at < range.end {
-            match self.read(at..range.end).await {
-                Ok(octets) => {
-                    at += octets.len() as u64;
-                    gathered.extend_from_slice(octets);
-                }
-                Err(error) => {
-                    gathered.wipe();
-                    return Err(error);
-                }
-            }
+        match &mut self.form {
+            Form::Pieces(pieces) => pieces.gather(range).await,
+            Form::Whole(_) => self.read(range).await.map(|octets| Secret::new(octets.to_vec())),
         }
-        Ok(Secret::new(gathered))
+    }
+}
+
+/// A stretch of a letter without its transfer encoding, piece by piece.
+pub struct Decoding {
+    /// What is left of the stretch.
+    left: Range<u64>,
+    base64: Option<Base64Pieces>,
+    decoded: Vec<u8>,
+    digits: Digits,
+}
+
+impl Decoding {
+    /// Of a stretch that is written in base64, or as it is.
+    pub fn new(stretch: Range<u64>, is_base64: bool) -> Self {
+        let base64 = is_base64.then(Base64Pieces::default);
+        Self { left: stretch, base64, decoded: Vec::new(), digits: Digits::default() }
+    }
+
+    /// The next octets, maybe none; `None` at the end.
+    pub async fn next<'o>(
+        &'o mut self,
+        letter: &'o mut Reading,
+    ) -> Result<Option<&'o [u8]>, MailboxError> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        let piece = letter.read(self.left.clone()).await?;
+        self.left.start += piece.len() as u64;
+        let Some(base64) = &mut self.base64 else { return Ok(Some(piece)) };
+        self.digits.count(piece);
+        self.decoded.clear();
+        // Growing would leave copies behind.
+        self.decoded.reserve(piece.len() + 8);
+        base64.push(piece, &mut self.decoded);
+        if self.left.is_empty() {
+            base64.finish(&mut self.decoded);
+        }
+        Ok(Some(&self.decoded))
+    }
+
+    /// False when what was read so far only calls itself base64.
+    pub fn is_what_it_says(&self) -> bool {
+        self.digits.are_base64()
+    }
+}
+
+impl Drop for Decoding {
+    fn drop(&mut self) {
+        self.decoded.wipe();
     }
 }
 
 impl Sealed<'_> {
-    /// The whole letter in clear.
+    /// The whole letter in clear. A large one is opened piece by piece as well, so that no more
+    /// than a piece of its ciphertext is in memory beside it.
     pub async fn whole(&self) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
+        if self.octets > limits::WHOLE_LETTER_OCTETS_MAX
+            && let Some(mut pieces) = Pieces::begin(*self).await?
+        {
+            let octets = pieces.opener.clear_octets();
+            return pieces.gather(0..octets).await.map(Arc::new);
+        }
         let ciphertext = self.blobs.read_to_open(self.blob).await?;
         Ok(self.keys.open(&self.key()?, &ciphertext)?)
     }
@@ -205,6 +252,27 @@ impl Pieces {
                 Beginning::Short => first *= 4,
             }
         }
+    }
+
+    async fn gather(&mut self, range: Range<u64>) -> Result<Secret<Vec<u8>>, MailboxError> {
+        let length = range.end.saturating_sub(range.start);
+        // Never longer than what is there, and never grows: that would leave copies behind.
+        let length = length.min(self.opener.clear_octets());
+        let mut gathered = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut at = range.start;
+        while at < range.end {
+            match self.read(at..range.end).await {
+                Ok(octets) => {
+                    at += octets.len() as u64;
+                    gathered.extend_from_slice(octets);
+                }
+                Err(error) => {
+                    gathered.wipe();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Secret::new(gathered))
     }
 
     async fn prepare(&mut self, range: Range<u64>) -> Result<(), MailboxError> {

@@ -46,6 +46,7 @@ use vaguemestre::server::web::desk::Correspondent;
 use vaguemestre::server::web::desk::Desk;
 use vaguemestre::server::web::desk::DirectoryState;
 use vaguemestre::server::web::desk::Download;
+use vaguemestre::server::web::desk::DownloadBody;
 use vaguemestre::server::web::desk::House;
 use vaguemestre::server::web::desk::Letter;
 use vaguemestre::server::web::desk::RelayState;
@@ -395,9 +396,8 @@ impl Desk for Paper {
         let letter = self.find(uid)?;
         let attachment = letter.readable.attachments.into_iter().find(|a| a.index == index);
         Ok(attachment.map(|attachment: Attachment| Download {
-            octets: Secret::new(b"<script>alert(1)</script>".to_vec()),
+            body: DownloadBody::Whole(Secret::new(b"<script>alert(1)</script>".to_vec()), None),
             attachment,
-            memory: None,
         }))
     }
 

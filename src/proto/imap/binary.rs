@@ -1,5 +1,6 @@
 //! Octets of a part without its transfer encoding (RFC 3516 §4).
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::proto::imap::section;
 use crate::proto::mime::content;
@@ -41,19 +42,75 @@ pub fn decoded<'l>(
     }
 }
 
-/// Characters outside the alphabet are passed over (RFC 2045 §6.8); but where most are such, it is
-/// something else that calls itself base64, and would come out as noise.
-fn is_base64(octets: &[u8]) -> bool {
-    let is_digit = |octet: &&u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
-    let (mut digits, mut others) = (0_usize, 0_usize);
-    for octet in octets.iter().filter(|octet| !octet.is_ascii_whitespace()) {
-        if is_digit(&octet) {
-            digits += 1;
-        } else {
-            others += 1;
+/// How the octets of a part are found that is not in memory as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As they stand.
+    Identity,
+    /// By decoding, and if it is base64 at all: [`Digits`].
+    Base64,
+    /// Only by [`decoded`].
+    Whole,
+}
+
+/// Where the part with these numbers lies in a letter of `octets` octets, and how it is written
+/// there: [`decoded`] for whoever has not the whole letter.
+pub fn locate(
+    structure: Option<&Part>,
+    numbers: &[u32],
+    octets: u64,
+) -> Result<(Range<u64>, Coding), NoBinary> {
+    if numbers.is_empty() {
+        return Ok((0..octets, Coding::Identity));
+    }
+    let part =
+        section::find(structure.ok_or(NoBinary::NoPart)?, numbers).ok_or(NoBinary::NoPart)?;
+    let range = part.body_start..part.body_end;
+    if range.start > range.end || range.end > octets {
+        return Err(NoBinary::NoPart);
+    }
+    if part.kind == "multipart" || part.message.is_some() {
+        return Ok((range, Coding::Identity));
+    }
+    match part.encoding.as_str() {
+        "" | "7bit" | "8bit" | "binary" => Ok((range, Coding::Identity)),
+        "base64" => Ok((range, Coding::Base64)),
+        "quoted-printable" => Ok((range, Coding::Whole)),
+        _ => Err(NoBinary::UnknownEncoding),
+    }
+}
+
+/// Counts what is of the alphabet of base64, and what is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Digits {
+    digits: u64,
+    others: u64,
+}
+
+impl Digits {
+    /// Counts the next octets.
+    pub fn count(&mut self, octets: &[u8]) {
+        let is_digit = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+        for octet in octets.iter().filter(|octet| !octet.is_ascii_whitespace()) {
+            if is_digit(octet) {
+                self.digits += 1;
+            } else {
+                self.others += 1;
+            }
         }
     }
-    others <= digits
+
+    /// Characters outside the alphabet are passed over (RFC 2045 §6.8); but where most are such, it
+    /// is something else that calls itself base64, and would come out as noise.
+    pub fn are_base64(self) -> bool {
+        self.others <= self.digits
+    }
+}
+
+fn is_base64(octets: &[u8]) -> bool {
+    let mut digits = Digits::default();
+    digits.count(octets);
+    digits.are_base64()
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::proto::mime::structure::Structure;
 use crate::proto::mime::summary::Part;
 use crate::proto::mime::words;
 
+pub use crate::proto::mime::decode::Base64Pieces;
+
 /// Characters of a file name.
 const NAME_CHARACTERS_MAX: usize = 120;
 /// Ends a text that was cut.
@@ -71,6 +73,18 @@ pub fn attachment(letter: &[u8], index: usize) -> Option<Vec<u8>> {
     let structure = structure::read(letter);
     let contents = Contents::of(&structure);
     contents.attachments.get(index).map(|source| source.octets(letter).into_owned())
+}
+
+/// Where an attachment of [`readable`] lies in a letter, by the letter's structure alone; its size
+/// is not told, because that takes decoding. `None` when there is none, or when the structure does
+/// not say: then ask [`attachment`], which reads the letter.
+pub fn place_of_attachment(root: &Part, index: usize) -> Option<(Attachment, &Part)> {
+    let mut contents = Contents::default();
+    contents.sort(root);
+    let Source::Part(part) = contents.attachments.get(index)? else { return None };
+    let media_type = media_type(part);
+    let name = safe_name(given_name(part).unwrap_or_default(), &media_type, index);
+    Some((Attachment { name, media_type, octets: 0, index }, part))
 }
 
 /// A body without its transfer encoding (in lower case); never longer than `body`.

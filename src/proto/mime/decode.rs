@@ -10,6 +10,8 @@ use base64::engine::GeneralPurpose;
 use base64::engine::GeneralPurposeConfig;
 use mail_parser::decoders::charsets::map::charset_decoder;
 
+use crate::domain::secret::Wipe;
+
 /// Base64 as it comes: padded or not, last bits whatever they are.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -27,8 +29,11 @@ pub(super) fn transfer<'b>(encoding: &str, body: &'b [u8]) -> Cow<'b, [u8]> {
     }
 }
 
+fn in_alphabet(octet: &u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/')
+}
+
 fn base64(body: &[u8]) -> Vec<u8> {
-    let in_alphabet = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
     // RFC 2045 §6.8: characters outside the alphabet are passed over, padding ends the data.
     let mut digits: Vec<u8> = Vec::with_capacity(body.len());
     digits
@@ -36,6 +41,54 @@ fn base64(body: &[u8]) -> Vec<u8> {
     // A lone last digit says nothing.
     let whole = digits.len() - usize::from(digits.len() % 4 == 1);
     LENIENT.decode(&digits[..whole]).unwrap_or_default()
+}
+
+/// Base64 as [`transfer`] undoes it, piece by piece.
+#[derive(Debug, Default)]
+pub struct Base64Pieces {
+    /// Digits that wait for their fourth.
+    waiting: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Base64Pieces {
+    /// Decodes the next piece behind what is in `out`, which grows by the piece's length and three
+    /// octets at most.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        if self.has_ended {
+            return;
+        }
+        let end = piece.iter().position(|octet| *octet == b'=');
+        let data = &piece[..end.unwrap_or(piece.len())];
+        // Growing would leave copies behind.
+        self.waiting.reserve(data.len().max(4_096) + 4 - self.waiting.len());
+        self.waiting.extend(data.iter().filter(|octet| in_alphabet(octet)));
+        self.has_ended = end.is_some();
+        let whole = self.waiting.len() / 4 * 4;
+        self.decode_first(whole, out);
+    }
+
+    /// Decodes what is left at the end.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        // A lone last digit says nothing.
+        let whole = if self.waiting.len() == 1 { 0 } else { self.waiting.len() };
+        self.decode_first(whole, out);
+        self.waiting.wipe();
+        self.has_ended = true;
+    }
+
+    fn decode_first(&mut self, digits: usize, out: &mut Vec<u8>) {
+        // The digits are of the alphabet, so there is nothing that could fail.
+        let _ = LENIENT.decode_vec(&self.waiting[..digits], out);
+        self.waiting.copy_within(digits.., 0);
+        self.waiting.truncate(self.waiting.len() - digits);
+    }
+}
+
+impl Drop for Base64Pieces {
+    fn drop(&mut self) {
+        self.waiting.wipe();
+    }
 }
 
 fn quoted_printable(body: &[u8]) -> Vec<u8> {
@@ -146,6 +199,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn base64_in_pieces_is_base64(
+            body in proptest::collection::vec(
+                prop_oneof![8 => b'A'..=b'Z', 4 => b'0'..=b'9', 2 => Just(b'\n'), 1 => b'+'..=b'='],
+                0..90,
+            ),
+            octets in 1_usize..40,
+        ) {
+            let (mut pieces, mut decoded) = (Base64Pieces::default(), Vec::new());
+            for piece in body.chunks(octets) {
+                let before = decoded.len();
+                pieces.push(piece, &mut decoded);
+                prop_assert!(decoded.len() - before <= piece.len() + 3);
+            }
+            pieces.finish(&mut decoded);
+            prop_assert_eq!(decoded, transfer("base64", &body).into_owned());
+        }
+
         #[test]
         fn no_octets_break_a_decoder(
             octets in proptest::collection::vec(any::<u8>(), 0..300),

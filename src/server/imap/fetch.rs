@@ -1,5 +1,4 @@
 //! FETCH: messages on their way out, one at a time; contents are opened here and nowhere else.
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -12,7 +11,6 @@ use crate::domain::limits;
 use crate::domain::rights::Right;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
-use crate::proto::imap::binary;
 use crate::proto::imap::binary::NoBinary;
 use crate::proto::imap::command::Access;
 use crate::proto::imap::command::Fetch;
@@ -31,6 +29,8 @@ use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::dialect::Dialect;
+use crate::server::imap::letter;
+use crate::server::imap::letter::Decoded;
 use crate::server::imap::letter::Found;
 use crate::server::imap::letter::Letter;
 use crate::server::imap::letter::asks_octets;
@@ -252,7 +252,8 @@ impl<D: Desk> Message<'_, D> {
         if !self.items.iter().any(asks_octets) {
             return Ok(Ok(None));
         }
-        match Letter::open(self.desk, &self.shelf, &self.entry, self.items, self.summary()).await {
+        let structure = self.summary.as_deref().map(|summary| &summary.structure);
+        match Letter::open(self.desk, &self.shelf, &self.entry, self.items, structure).await {
             Ok(letter) => Ok(Ok(Some(letter))),
             // It went between the row and the content; its numbers are still valid here.
             Err(MailboxError::NoSuchMessage) => Ok(Err(())),
@@ -262,10 +263,6 @@ impl<D: Desk> Message<'_, D> {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn summary(&self) -> Option<&Summary> {
-        self.summary.as_deref()
     }
 
     /// Sets `\Seen` when an item asks for it; true when that changed something.
@@ -298,11 +295,15 @@ impl<D: Desk> Message<'_, D> {
                 return self.write_binary(line, (&binary.part, partial), summary, opened).await;
             }
             FetchItem::BinarySize(part) => {
-                let decoded = binary_octets(summary, opened, part);
-                let octets = decoded.as_ref().map_or(0, |octets| octets.len());
+                let (decoded, sent) = self.decode(summary, opened, part, None).await;
+                let octets = match decoded {
+                    Some(Decoded::Octets(octets)) => octets.len() as u64,
+                    Some(Decoded::Pieces(measured)) => measured.octets,
+                    None => 0,
+                };
                 write::text(line.out(), format_args!("{octets}"));
                 tokio::task::yield_now().await;
-                return Ok(sent_binary(&decoded));
+                return Ok(sent);
             }
             _ => {}
         }
@@ -374,6 +375,7 @@ impl<D: Desk> Message<'_, D> {
             (Some(Found::Stretch(stretch)), Ok(Some(letter))) => {
                 let length = stretch.end - stretch.start;
                 write::literal_start(line.out(), usize::try_from(length).unwrap_or(usize::MAX));
+                line.in_literal = true;
                 let mut at = stretch.start;
                 while at < stretch.end {
                     match letter.reading.read(at..stretch.end).await {
@@ -387,6 +389,7 @@ impl<D: Desk> Message<'_, D> {
                         }
                     }
                 }
+                line.in_literal = false;
             }
             _ => line.out().extend_from_slice(b"NIL"),
         }
@@ -399,44 +402,75 @@ impl<D: Desk> Message<'_, D> {
         line: &mut Line<S>,
         (part, partial): (&[u32], Option<(u32, u32)>),
         summary: Option<&Summary>,
-        opened: &Opened,
+        opened: &mut Opened,
     ) -> Result<Sent, Halt> {
-        let decoded = binary_octets(summary, opened, part);
-        let sent = sent_binary(&decoded);
-        match decoded {
-            Ok(octets) => {
+        let (decoded, sent) = self.decode(summary, opened, part, partial).await;
+        let measured = match decoded {
+            None => {
+                line.out().extend_from_slice(b"NIL");
+                return Ok(sent);
+            }
+            Some(Decoded::Octets(octets)) => {
                 let octets = match partial {
                     Some((offset, length)) => section::cut(octets, offset, length),
                     None => octets,
                 };
-                if octets.contains(&0) {
-                    line.out().push(b'~');
-                }
-                write::literal_start(line.out(), octets.len());
+                binary_start(line.out(), octets.contains(&0), octets.len() as u64);
                 line.put(&octets).await?;
+                tokio::task::yield_now().await;
+                return Ok(sent);
             }
-            Err(_) => line.out().extend_from_slice(b"NIL"),
+            Some(Decoded::Pieces(measured)) => measured,
+        };
+        let wanted = section::part_of(0..measured.octets, partial);
+        binary_start(line.out(), measured.has_nul, wanted.end - wanted.start);
+        let (mut decoding, mut at) = (measured.decoding(), 0);
+        line.in_literal = true;
+        let Ok(Some(letter)) = opened else { return Err(Gone::CutShort.into()) };
+        while at < wanted.end {
+            match decoding.next(&mut letter.reading).await {
+                Ok(Some(octets)) => {
+                    line.put(letter::within(octets, at, &wanted)).await?;
+                    at += octets.len() as u64;
+                }
+                Ok(None) => return Err(Gone::CutShort.into()),
+                Err(error) => {
+                    self.desk.cut_short(&self.entry, &error);
+                    return Err(Gone::CutShort.into());
+                }
+            }
         }
-        tokio::task::yield_now().await;
+        line.in_literal = false;
         Ok(sent)
     }
-}
 
-fn binary_octets<'o>(
-    summary: Option<&Summary>,
-    opened: &'o Opened,
-    part: &[u32],
-) -> Result<Cow<'o, [u8]>, NoBinary> {
-    let Ok(Some(letter)) = opened else { return Err(NoBinary::NoPart) };
-    // What has to be decoded was opened as a whole.
-    let letter = letter.reading.whole().ok_or(NoBinary::NoPart)?;
-    match summary {
-        Some(summary) => binary::decoded(letter, &summary.structure, part),
-        None => Ok(Cow::Borrowed(letter)),
+    /// A part without its transfer encoding, and what was wrong with it.
+    async fn decode<'o>(
+        &self,
+        summary: Option<&Summary>,
+        opened: &'o mut Opened,
+        part: &[u32],
+        partial: Option<(u32, u32)>,
+    ) -> (Option<Decoded<'o>>, Sent) {
+        let Ok(Some(letter)) = opened else { return (None, Sent::default()) };
+        let structure = summary.map(|summary| &summary.structure);
+        match letter.decoded(structure, part, partial).await {
+            Ok(Ok(decoded)) => (Some(decoded), Sent::default()),
+            Ok(Err(none)) => {
+                let unknown_encoding = none == NoBinary::UnknownEncoding;
+                (None, Sent { without_body: false, unknown_encoding })
+            }
+            Err(error) => {
+                tracing::warn!(%error, uid = self.entry.uid.0, "a part cannot be opened");
+                (None, Sent { without_body: true, unknown_encoding: false })
+            }
+        }
     }
 }
 
-fn sent_binary<T>(decoded: &Result<T, NoBinary>) -> Sent {
-    let unknown_encoding = matches!(decoded, Err(NoBinary::UnknownEncoding));
-    Sent { without_body: false, unknown_encoding }
+fn binary_start(out: &mut Vec<u8>, has_nul: bool, octets: u64) {
+    if has_nul {
+        out.push(b'~');
+    }
+    write::literal_start(out, usize::try_from(octets).unwrap_or(usize::MAX));
 }

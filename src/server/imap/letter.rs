@@ -1,19 +1,24 @@
 //! A letter of which sections are asked: opened whole or piece by piece, and where they lie in it.
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
+use crate::flow::reading::Decoding;
 use crate::flow::reading::Need;
 use crate::flow::reading::Reading;
+use crate::proto::imap::binary;
+use crate::proto::imap::binary::Coding;
+use crate::proto::imap::binary::NoBinary;
 use crate::proto::imap::fetch::BodySection;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::section;
 use crate::proto::imap::section::HeaderEnd;
 use crate::proto::imap::section::Place;
+use crate::proto::mime::content;
 use crate::proto::mime::summary::Part;
-use crate::proto::mime::summary::Summary;
 use crate::server::imap::shelf::Desk;
 
 /// A letter in clear, and its part of the memory for clear text.
@@ -31,14 +36,43 @@ pub(super) enum Found {
     Octets(Secret<Vec<u8>>),
 }
 
-/// True when an item cannot be told without opening the letter.
-pub(super) fn asks_octets(item: &FetchItem) -> bool {
-    needs_whole(item) || item.section().is_some()
+/// What was found of a part without its transfer encoding.
+pub(super) enum Decoded<'l> {
+    /// It is in memory.
+    Octets(Cow<'l, [u8]>),
+    /// It has to be read again, piece by piece.
+    Pieces(Measured),
 }
 
-/// Octets of a decoded part are counted before they are sent.
-fn needs_whole(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Binary(_) | FetchItem::BinarySize(_))
+/// A part that was decoded once, to know how long it is.
+pub(super) struct Measured {
+    stretch: Range<u64>,
+    is_base64: bool,
+    /// Octets of it.
+    pub(super) octets: u64,
+    /// Whether there is a NUL among those that are wanted.
+    pub(super) has_nul: bool,
+}
+
+impl Measured {
+    /// To read it again.
+    pub(super) fn decoding(&self) -> Decoding {
+        Decoding::new(self.stretch.clone(), self.is_base64)
+    }
+}
+
+/// True when an item cannot be told without opening the letter.
+pub(super) fn asks_octets(item: &FetchItem) -> bool {
+    decodes(item).is_some() || item.section().is_some()
+}
+
+/// The part that an item asks for without its transfer encoding.
+fn decodes(item: &FetchItem) -> Option<&[u32]> {
+    match item {
+        FetchItem::Binary(binary) => Some(&binary.part),
+        FetchItem::BinarySize(part) => Some(part),
+        _ => None,
+    }
 }
 
 impl Letter {
@@ -48,12 +82,16 @@ impl Letter {
         shelf: &D::Shelf,
         entry: &Entry,
         items: &[FetchItem],
-        summary: Option<&Summary>,
+        structure: Option<&Part>,
     ) -> Result<Self, MailboxError> {
-        if !items.iter().any(needs_whole) {
+        let decodes = items.iter().any(|item| decodes(item).is_some());
+        if !decodes || entry.size > limits::WHOLE_LETTER_OCTETS_MAX {
             let mut letter = Self::from(desk.read(shelf, entry, Need::Stretches).await?);
-            let structure = summary.map(|summary| &summary.structure);
-            if letter.has_small_headers(items, structure).await? {
+            let suffices = match letter.reading.whole() {
+                Some(_) => !decodes,
+                None => letter.suffices(items, structure).await?,
+            };
+            if suffices {
                 return Ok(letter);
             }
         }
@@ -85,18 +123,64 @@ impl Letter {
         Ok(Some(found))
     }
 
-    /// False when fields are asked of a header section that is larger than a piece.
-    async fn has_small_headers(
+    /// A part without its transfer encoding. Of one that has to be read in pieces it is counted how
+    /// long it is, and so all of it was found to be good.
+    pub(super) async fn decoded(
+        &mut self,
+        structure: Option<&Part>,
+        part: &[u32],
+        partial: Option<(u32, u32)>,
+    ) -> Result<Result<Decoded<'_>, NoBinary>, MailboxError> {
+        if self.reading.whole().is_some() {
+            let letter = self.reading.whole().unwrap_or_default();
+            return Ok(match structure {
+                Some(structure) => binary::decoded(letter, structure, part),
+                None => Ok(Cow::Borrowed(letter)),
+            }
+            .map(Decoded::Octets));
+        }
+        let (stretch, is_base64) = match binary::locate(structure, part, self.reading.octets()) {
+            Err(none) => return Ok(Err(none)),
+            Ok((stretch, Coding::Whole)) => {
+                let coded = self.reading.gather(stretch).await?;
+                let decoded = content::decoded("quoted-printable", coded.expose()).into_owned();
+                return Ok(Ok(Decoded::Octets(Cow::Owned(decoded))));
+            }
+            Ok((stretch, coding)) => (stretch, coding == Coding::Base64),
+        };
+        let mut measured = Measured { stretch, is_base64, octets: 0, has_nul: false };
+        let wanted = section::part_of(0..u64::MAX, partial);
+        let mut decoding = measured.decoding();
+        while let Some(octets) = decoding.next(&mut self.reading).await? {
+            let octets_wanted = within(octets, measured.octets, &wanted);
+            measured.has_nul |= octets_wanted.contains(&0);
+            measured.octets += octets.len() as u64;
+        }
+        Ok(match decoding.is_what_it_says() {
+            true => Ok(Decoded::Pieces(measured)),
+            false => Err(NoBinary::UnknownEncoding),
+        })
+    }
+
+    /// False when something is asked that can only be made of the whole letter: fields of a header
+    /// section that is larger than a piece, or such a part in quoted-printable.
+    async fn suffices(
         &mut self,
         items: &[FetchItem],
         structure: Option<&Part>,
     ) -> Result<bool, MailboxError> {
-        if self.reading.whole().is_some() {
-            return Ok(true);
-        }
-        for body in items.iter().filter_map(FetchItem::section) {
-            if let Some(Place::Fields { header, .. }) = self.locate(&body, structure).await?
-                && header.end - header.start > limits::PIECE_OCTETS
+        let is_small = |range: Range<u64>| range.end - range.start <= limits::PIECE_OCTETS;
+        for item in items {
+            if let Some(part) = decodes(item)
+                && let Ok((stretch, Coding::Whole)) =
+                    binary::locate(structure, part, self.reading.octets())
+                && !is_small(stretch)
+            {
+                return Ok(false);
+            }
+            if let Some(body) = item.section()
+                && let Some(Place::Fields { header, .. }) = self.locate(&body, structure).await?
+                && !is_small(header)
             {
                 return Ok(false);
             }
@@ -134,6 +218,14 @@ impl Letter {
         }
         Ok(*self.header_end.insert(at))
     }
+}
+
+/// Of octets that are at this place of something, those that are wanted of it.
+pub(super) fn within<'o>(octets: &'o [u8], at: u64, wanted: &Range<u64>) -> &'o [u8] {
+    let place = |edge: u64| {
+        usize::try_from(edge.saturating_sub(at)).map_or(octets.len(), |at| at.min(octets.len()))
+    };
+    &octets[place(wanted.start)..place(wanted.end)]
 }
 
 impl From<Reading> for Letter {

@@ -97,6 +97,8 @@ pub(super) struct Line<S> {
     pub(super) tells_progress: bool,
     /// Where the login's session stands; it may be ended from outside.
     pub(super) seat: Option<Seat>,
+    /// A literal was announced and is not all out: whatever is said now counts as a part of it.
+    pub(super) in_literal: bool,
     stream: Wire<S>,
     reader: Reader,
     input: BytesMut,
@@ -118,6 +120,7 @@ impl<S: Stream> Line<S> {
             dialect: Dialect::default(),
             tells_progress: false,
             seat: None,
+            in_literal: false,
             stream: Wire::new(stream),
             reader: Reader::new(Budget::BEFORE_LOGIN),
             input: BytesMut::new(),
@@ -392,11 +395,9 @@ impl<S: Stream> Line<S> {
     pub(super) async fn close(&mut self, gone: Gone) {
         let bye: &[u8] = match gone {
             Gone::Peer => return,
-            Gone::Told => b"",
-            Gone::CutShort => {
-                self.output.wipe();
-                b""
-            }
+            // The last octets of a letter may be all that is missing.
+            _ if self.in_literal => b"",
+            Gone::Told | Gone::CutShort => b"",
             Gone::Idle => b"* BYE Autologout: nothing was said for too long\r\n",
             Gone::Slow => b"* BYE A command was begun and did not get on\r\n",
             Gone::Stopping => b"* BYE [UNAVAILABLE] The server is stopping\r\n",

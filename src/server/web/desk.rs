@@ -2,6 +2,7 @@
 //!
 //! One narrow trait: the pages above it know letters and figures, the relay below it knows
 //! keys, stores and stations. Tests put a paper relay in its place.
+mod download;
 pub mod lives;
 pub mod office;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
@@ -183,10 +185,21 @@ pub struct Download {
     /// Its name and type.
     pub attachment: Attachment,
     /// Its octets, decoded.
-    pub octets: Secret<Vec<u8>>,
-    /// Its share of the memory for clear text.
-    pub memory: Option<ClearPermit>,
+    pub body: DownloadBody,
 }
+
+/// Octets of an attachment, and their share of the memory for clear text.
+pub enum DownloadBody {
+    /// All there.
+    Whole(Secret<Vec<u8>>, Option<ClearPermit>),
+    /// So many, piece by piece.
+    Pieces(u64, mpsc::Receiver<Result<Secret<Vec<u8>>, CutShort>>),
+}
+
+/// An attachment was found damaged when its beginning had left already.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the attachment is damaged in the middle")]
+pub struct CutShort;
 
 /// The relay at this moment, for the dashboard.
 #[derive(Clone, Debug)]

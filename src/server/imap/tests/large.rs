@@ -3,6 +3,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncReadExt;
 
 use crate::domain::folder::Flags;
@@ -16,6 +18,7 @@ use crate::proto::imap::cursor::Piece;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::section;
 use crate::proto::mime::summary;
+use crate::server::imap::session::Safety;
 use crate::server::imap::tests::Client;
 use crate::server::imap::tests::House;
 use crate::server::imap::tests::LETTER;
@@ -161,8 +164,7 @@ async fn a_large_letter_takes_a_piece_of_the_memory_however_large_it_is() {
     // Two that read slowly, each in the middle of a letter that the memory could not hold.
     let mut clients = Vec::new();
     for _ in 0..2 {
-        let mut client =
-            house.connect_through(crate::server::imap::session::Safety::Tls, 4_096).await;
+        let mut client = house.connect_through(Safety::Tls, 4_096).await;
         client.ok("a LOGIN a@hopital.mssante.test secret").await;
         client.select().await;
         let begun = client.some("a FETCH 1 BODY.PEEK[]", 100_000).await;
@@ -186,7 +188,7 @@ async fn its_first_octets_leave_before_the_rest_was_read_and_damage_there_cuts_t
     let letter = letter(OCTETS);
     house.file(&letter).await;
     house.file(LETTER).await;
-    let mut client = house.connect_through(crate::server::imap::session::Safety::Tls, 4_096).await;
+    let mut client = house.connect_through(Safety::Tls, 4_096).await;
     client.ok("a LOGIN a@hopital.mssante.test secret").await;
     client.select().await;
     let begun = client.some("a FETCH 1:2 BODY.PEEK[]", 10_000).await;
@@ -318,7 +320,7 @@ async fn a_large_letter_that_is_expunged_while_somebody_reads_it_is_read_to_its_
     let house = House::new().await;
     let letter = letter(OCTETS);
     house.file(&letter).await;
-    let mut client = house.connect_through(crate::server::imap::session::Safety::Tls, 4_096).await;
+    let mut client = house.connect_through(Safety::Tls, 4_096).await;
     client.ok("a LOGIN a@hopital.mssante.test secret").await;
     client.select().await;
     let begun = client.some("a FETCH 1 BODY.PEEK[]", 10_000).await;
@@ -357,4 +359,72 @@ async fn fields_of_a_header_that_is_itself_large_are_found() {
     client.ok("a NOOP").await;
     check(&mut client, "a FETCH 2 BODY.PEEK[TEXT]", "* 2 FETCH (BODY[TEXT] {0}\n)\na OK Done\n")
         .await;
+}
+
+#[tokio::test]
+async fn parts_of_a_large_letter_come_without_their_encoding() {
+    let house = House::new().await;
+    let octets: Vec<u8> = (0..1_500_000_u32).map(|at| (at ^ (at >> 7)) as u8).collect();
+    let text = "ligne\r\n".repeat(10_000);
+    let lines: Vec<String> = STANDARD
+        .encode(&octets)
+        .as_bytes()
+        .chunks(76)
+        .map(|line| String::from_utf8(line.to_vec()).unwrap())
+        .collect();
+    let letter = format!(
+        "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+         --b\r\nContent-Type: text/plain\r\n\r\n{text}\r\n\
+         --b\r\nContent-Type: image/x\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n\
+         --b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9\r\n\
+         --b\r\nContent-Transfer-Encoding: base64\r\n\r\n(((:::)))\r\n\
+         --b\r\nContent-Transfer-Encoding: x-other\r\n\r\nabc\r\n--b--\r\n",
+        lines.join("\r\n"),
+    );
+    house.file(&letter).await;
+    let mut client = house.login().await;
+    client.select().await;
+    check(
+        &mut client,
+        "a FETCH 1 (BINARY.SIZE[1] BINARY.SIZE[2] BINARY.SIZE[3] BINARY.PEEK[3] BINARY.PEEK[9])",
+        "* 1 FETCH (BINARY.SIZE[1] 70000 BINARY.SIZE[2] 1500000 BINARY.SIZE[3] 5 \
+         BINARY[3] {5}\ncafé BINARY[9] NIL)\na OK Done\n",
+    )
+    .await;
+    for part in ["4", "5"] {
+        let answer = client.say(&format!("a FETCH 1 BINARY.PEEK[{part}]")).await;
+        assert!(answer.contains(" NIL)\r\na NO [UNKNOWN-CTE] "), "{answer}");
+    }
+    let answer = client.ok("a FETCH 1 BINARY.PEEK[1]").await;
+    assert!(answer.contains(&format!("BINARY[1] {{70000}}\r\n{text})\r\n")));
+    for (partial, wanted) in [
+        ("", 0..1_500_000),
+        ("<0.100>", 0..100),
+        ("<1.3>", 1..4),
+        ("<700000.500000>", 700_000..1_200_000),
+        ("<1499999.9>", 1_499_999..1_500_000),
+        ("<1500000.1>", 1_500_000..1_500_000),
+    ] {
+        let wanted = &octets[wanted];
+        let is_literal8 = if wanted.contains(&0) { "~" } else { "" };
+        let start = match partial.split_once('.') {
+            Some((start, _)) => format!("* 1 FETCH (BINARY[2]{start}> "),
+            None => "* 1 FETCH (BINARY[2] ".to_owned(),
+        };
+        let start = format!("{start}{is_literal8}{{{}}}\r\n", wanted.len());
+        let command = format!("a FETCH 1 BINARY.PEEK[2]{partial}");
+        let read = client.some(&command, start.len() + wanted.len()).await;
+        assert!(read.starts_with(start.as_bytes()), "{partial}");
+        assert!(read[start.len()..] == *wanted, "{partial}");
+        assert_eq!(
+            client.read_until(|text| text.ends_with("Done\r\n")).await,
+            ")\r\na OK Done\r\n"
+        );
+    }
+    // What is damaged is told before it is announced: it was decoded once to count it.
+    house.damage_at(1_000_000);
+    let answer = client.say("a FETCH 1 (BINARY.SIZE[2] BINARY.PEEK[2] BINARY.SIZE[1])").await;
+    let expected = "* 1 FETCH (BINARY.SIZE[2] 0 BINARY[2] NIL BINARY.SIZE[1] 70000)\r\n\
+                    a NO [UNAVAILABLE] A message cannot be opened; the others were sent\r\n";
+    assert_eq!(answer, expected);
 }

@@ -84,6 +84,9 @@ use crate::server::web::desk::Correspondent;
 use crate::server::web::desk::Desk;
 use crate::server::web::desk::DirectoryState;
 use crate::server::web::desk::Download;
+use crate::server::web::desk::DownloadBody;
+use crate::server::web::desk::download;
+
 use crate::server::web::desk::House;
 use crate::server::web::desk::Letter;
 use crate::server::web::desk::RelayState;
@@ -412,6 +415,13 @@ impl Desk for OfficeDesk {
         index: usize,
     ) -> Result<Option<Download>, MailboxError> {
         let (mailbox, entry) = find(&self.0, account, folder, uid).await?;
+        if entry.size > limits::WHOLE_LETTER_OCTETS_MAX {
+            let summary = mailbox.summary(folder, &entry).await?;
+            let download = download::in_pieces(&self.0, &mailbox, &entry, &summary, index).await?;
+            if download.is_some() {
+                return Ok(download);
+            }
+        }
         let memory = reserve(&self.0, entry.size.saturating_mul(2)).await?;
         let clear = mailbox.content(&entry).await?;
         let found = tokio::task::spawn_blocking(move || {
@@ -422,7 +432,10 @@ impl Desk for OfficeDesk {
         })
         .await
         .map_err(|_| MailboxError::Unreadable("an attachment".to_owned()))?;
-        Ok(found.map(|(attachment, octets)| Download { attachment, octets, memory }))
+        Ok(found.map(|(attachment, octets)| Download {
+            attachment,
+            body: DownloadBody::Whole(octets, memory),
+        }))
     }
 
     async fn mark(

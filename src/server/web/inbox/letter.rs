@@ -1,5 +1,8 @@
 //! One letter on a page, and its attachments.
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
 
 use axum::body::Body as HttpBody;
 use axum::extract::Path;
@@ -10,6 +13,10 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use bytes::Bytes;
+use http_body::Body as HttpPieces;
+use http_body::Frame;
+use http_body::SizeHint;
+use tokio::sync::mpsc;
 
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
@@ -20,7 +27,9 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
 use crate::proto::mime::content::Readable;
 use crate::server::web::desk::Correspondent;
+use crate::server::web::desk::CutShort;
 use crate::server::web::desk::Download;
+use crate::server::web::desk::DownloadBody;
 use crate::server::web::desk::Letter;
 use crate::server::web::guard;
 use crate::server::web::inbox;
@@ -251,8 +260,13 @@ fn send_file(download: Download) -> Response {
         compose::ascii_name(&name),
         compose::percent_encoded(&name),
     );
-    let held = Held { octets: download.octets, _memory: download.memory };
-    let mut response = HttpBody::from(Bytes::from_owner(held)).into_response();
+    let body = match download.body {
+        DownloadBody::Whole(octets, memory) => {
+            HttpBody::from(Bytes::from_owner(Held { octets, _memory: memory }))
+        }
+        DownloadBody::Pieces(left, pieces) => HttpBody::new(InPieces { left, pieces }),
+    };
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
@@ -268,6 +282,38 @@ fn send_file(download: Download) -> Response {
 struct Held {
     octets: Secret<Vec<u8>>,
     _memory: Option<ClearPermit>,
+}
+
+/// Octets that are decoded while they are sent.
+struct InPieces {
+    left: u64,
+    pieces: mpsc::Receiver<Result<Secret<Vec<u8>>, CutShort>>,
+}
+
+impl HttpPieces for InPieces {
+    type Data = Bytes;
+    type Error = CutShort;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        self.pieces.poll_recv(context).map(|piece| match piece {
+            Some(Ok(octets)) => {
+                self.left = self.left.saturating_sub(octets.expose().len() as u64);
+                let octets = Bytes::from_owner(Held { octets, _memory: None });
+                Some(Ok(Frame::data(octets)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            // Whoever sent them stopped before the end.
+            None if self.left > 0 => Some(Err(CutShort)),
+            None => None,
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 impl AsRef<[u8]> for Held {
