@@ -17,6 +17,7 @@ mod life;
 mod logins;
 mod mime;
 mod oidc;
+mod openpgp;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

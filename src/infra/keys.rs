@@ -1,11 +1,14 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
+mod armour;
 mod boxes;
 mod container;
+mod framing;
 pub mod mail;
 mod master;
 pub mod peers;
 mod pgp;
+pub mod smime;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -271,6 +274,11 @@ impl MailboxKeys {
         now: Timestamp,
     ) -> sequoia_openpgp::Result<sequoia_openpgp::crypto::KeyPair> {
         pgp::signing_pair(self.0.openpgp.expose(), now)
+    }
+
+    /// The public part of the OpenPGP key.
+    fn own_certificate(&self) -> sequoia_openpgp::Result<sequoia_openpgp::Cert> {
+        pgp::own_certificate(self.0.openpgp.expose())
     }
 
     fn decryption_keys(&self) -> Result<&[pgp::DecryptionKey], KeyError> {
