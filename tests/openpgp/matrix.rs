@@ -3,9 +3,8 @@
 //! 25 MB. What a program does not do is a row as well, with its own words: nothing is left out
 //! silently.
 //!
-//! GnuPG is the one that the system has: 2.2 on Debian 12, which has no 2.4; `GPG=/path/of/gpg`
-//! in the environment takes another. The table is docs/interoperability.md; with
-//! `VAGUEMESTRE_WRITE=1` the test writes it.
+//! GnuPG 2.2 is the one of Debian 12; 2.4 is fetched by scripts/gnupg24. The table is
+//! docs/interoperability.md; with `VAGUEMESTRE_WRITE=1` the test writes it.
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;

@@ -52,6 +52,8 @@ pub(super) enum Aead {
 pub(super) struct Peer {
     pub(super) name: &'static str,
     command: &'static [&'static str],
+    /// The `gpg` to take, below the root of the sources; the system's if there is none.
+    gpg: Option<&'static str>,
     /// What it says when it is asked for a key of version 6; `None`: it makes one.
     pub(super) no_v6: Option<&'static str>,
     pub(super) aead: Aead,
@@ -59,17 +61,27 @@ pub(super) struct Peer {
     pub(super) reads_aead: bool,
 }
 
-pub(super) const PEERS: [Peer; 5] = [
+pub(super) const PEERS: [Peer; 6] = [
     Peer {
-        name: "GnuPG",
+        name: "GnuPG 2.2",
         command: &["sh", "gpg.sh"],
+        gpg: None,
         no_v6: Some("Key generation failed: Unknown elliptic curve"),
         aead: Aead::Refused("invalid option \"--force-ocb\""),
         reads_aead: false,
     },
     Peer {
+        name: "GnuPG 2.4",
+        command: &["sh", "gpg.sh"],
+        gpg: Some("target/gnupg24/bin/gpg"),
+        no_v6: Some("Key generation failed: Unknown elliptic curve"),
+        aead: Aead::LibrePgp,
+        reads_aead: false,
+    },
+    Peer {
         name: "sq",
         command: &["sh", "sq.sh"],
+        gpg: None,
         no_v6: Some("\"v6\" isn't a valid value for '--cipher-suite"),
         aead: Aead::Version1,
         reads_aead: false,
@@ -77,6 +89,7 @@ pub(super) const PEERS: [Peer; 5] = [
     Peer {
         name: "RNP",
         command: &["sh", "rnp.sh"],
+        gpg: None,
         no_v6: Some("RNP makes no keys of version 6"),
         aead: Aead::LibrePgp,
         reads_aead: false,
@@ -85,6 +98,7 @@ pub(super) const PEERS: [Peer; 5] = [
         name: "PGPy",
         // The system's Python: python3-pgpy is Debian's.
         command: &["/usr/bin/python3", "pgpy_peer.py"],
+        gpg: None,
         no_v6: Some("PGPy makes no keys of version 6"),
         aead: Aead::Refused("PGPy writes no AEAD"),
         reads_aead: false,
@@ -92,6 +106,7 @@ pub(super) const PEERS: [Peer; 5] = [
     Peer {
         name: "OpenPGP.js",
         command: &["node", "openpgpjs.mjs"],
+        gpg: None,
         no_v6: None,
         aead: Aead::Written,
         reads_aead: true,
@@ -113,6 +128,7 @@ impl Peer {
             .arg(script)
             .args(arguments)
             .env("OPENPGPJS", root.join("target/openpgpjs"))
+            .env("GPG", self.gpg.map_or("gpg".into(), |path| root.join(path)))
             .output()
             .unwrap_or_else(|error| panic!("{program} (scripts/need test says more): {error}"));
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -187,7 +203,7 @@ impl Key<'_> {
 impl Drop for Key<'_> {
     fn drop(&mut self) {
         // Only GnuPG leaves something running.
-        if self.peer.name == "GnuPG" {
+        if self.peer.name.starts_with("GnuPG") {
             let _ = self.peer.run(&["stop", self.folder.path().to_str().unwrap()]);
         }
     }

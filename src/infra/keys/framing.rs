@@ -31,6 +31,10 @@ mod tag {
     pub(super) const NOT_CRITICAL: u8 = 40;
 }
 
+/// The least octets of a container of version 1: its version, a block and two octets of it again,
+/// a packet of digest. What it holds comes on top.
+const VERSION_1_OCTETS: usize = 1 + 16 + 2 + 22;
+
 /// What a message is on the outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outside {
@@ -47,6 +51,8 @@ struct Packet<'a> {
     whole: &'a [u8],
     /// Its body, or the first part of it.
     body: &'a [u8],
+    /// Octets of all of its body.
+    octets: usize,
     in_one_piece: bool,
 }
 
@@ -64,13 +70,13 @@ impl<'a> Packets<'a> {
     fn next_packet(&mut self) -> Option<Packet<'a>> {
         let began = self.rest;
         let (&first, after) = began.split_first()?;
-        let (tag, body, in_one_piece, rest) = match first {
+        let (tag, body, more, in_one_piece, rest) = match first {
             0xC0.. => {
                 let (length, body) = body_length(after)?;
                 match length {
                     Length::Whole(length) => {
                         let (body, rest) = body.split_at_checked(length)?;
-                        (first & 0x3F, body, true, rest)
+                        (first & 0x3F, body, 0, true, rest)
                     }
                     Length::Partial(length) => {
                         // RFC 9580 §4.2.1.4: the first part has 512 octets at least.
@@ -78,7 +84,8 @@ impl<'a> Packets<'a> {
                         if length < 512 {
                             return None;
                         }
-                        (first & 0x3F, part, false, self.further_parts(rest)?)
+                        let (more, rest) = self.further_parts(rest)?;
+                        (first & 0x3F, part, more, false, rest)
                     }
                 }
             }
@@ -95,22 +102,27 @@ impl<'a> Packets<'a> {
                     (3, body) => (body, false, &body[body.len()..]),
                     _ => return None,
                 };
-                ((first >> 2) & 0x0F, body, in_one_piece, rest)
+                ((first >> 2) & 0x0F, body, 0, in_one_piece, rest)
             }
             _ => return None,
         };
         self.rest = rest;
         let whole = began.get(..began.len() - rest.len())?;
-        Some(Packet { tag, whole, body, in_one_piece })
+        Some(Packet { tag, whole, body, octets: body.len() + more, in_one_piece })
     }
 
-    fn further_parts(&mut self, mut rest: &'a [u8]) -> Option<&'a [u8]> {
+    /// How many octets they have, and what follows them.
+    fn further_parts(&mut self, mut rest: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let mut octets = 0;
         loop {
             self.parts += 1;
             let (length, body) = body_length(rest)?;
             match length {
-                Length::Whole(length) => return body.get(length..),
-                Length::Partial(length) => rest = body.get(length..)?,
+                Length::Whole(length) => return Some((octets + length, body.get(length..)?)),
+                Length::Partial(length) => {
+                    octets += length;
+                    rest = body.get(length..)?;
+                }
             }
             if self.parts > limits::OPENPGP_PARTS_MAX {
                 return None;
@@ -152,7 +164,7 @@ pub(super) fn message(octets: &[u8]) -> Result<Outside, OpenFlaw> {
             // Signatures around a container are written by nobody, and mean little.
             tag::PKESK | tag::SKESK if counted.signatures == 0 => counted.keys += 1,
             tag::PROTECTED if counted.keys > 0 => {
-                protection(packet.body)?;
+                protection(&packet)?;
                 found = Some(Outside::Encrypted);
             }
             // EFAIL: what has no protection is not opened, whoever wrote it and when.
@@ -183,8 +195,10 @@ impl Counted {
 }
 
 /// RFC 9580 §5.13: versions 1 and 2 are known. Chunks of version 2 have 4 MiB at most.
-fn protection(body: &[u8]) -> Result<(), OpenFlaw> {
-    match body {
+fn protection(packet: &Packet<'_>) -> Result<(), OpenFlaw> {
+    match packet.body {
+        // The library panics where the octets of the digest are not there (its 2.4.2).
+        [1, ..] if packet.octets < VERSION_1_OCTETS => Err(OpenFlaw::Malformed),
         [1, ..] => Ok(()),
         [2, _cipher, _mode, 0..=16, ..] => Ok(()),
         [2, ..] | [] => Err(OpenFlaw::Malformed),

@@ -25,6 +25,7 @@ use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::keys::peers::system_time;
 use crate::infra::keys::pgp::library;
 
+pub(super) use crate::infra::keys::mail::opening::guarded;
 pub use crate::infra::keys::mail::opening::open_message;
 pub use crate::infra::keys::mail::opening::verify_cleartext;
 pub use crate::infra::keys::mail::opening::verify_detached;
@@ -126,7 +127,10 @@ pub fn seal_for(
             message = layer.build()?;
         }
         let mut message = LiteralWriter::new(message).build()?;
-        message.write_all(clear)?;
+        // Each layer of the library keeps a copy of what it is given at a time.
+        for piece in clear.chunks(limits::OPENPGP_PIECE_OCTETS) {
+            message.write_all(piece)?;
+        }
         message.finalize()
     };
     write().map_err(library)?;

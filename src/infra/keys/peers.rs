@@ -23,6 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::infra::keys::KeyError;
 use crate::infra::keys::armour;
 use crate::infra::keys::framing;
+use crate::infra::keys::mail::guarded;
 use crate::infra::keys::pgp::library;
 
 /// The fingerprint of an OpenPGP key: hexadecimal digits in capitals (RFC 9580 §5.5.4).
@@ -147,7 +148,8 @@ impl PeerCertificate {
 
     fn read_packets(octets: &[u8]) -> Vec<Result<Self, CertificateFlaw>> {
         let cert = |octets: &[u8]| {
-            let cert = Cert::from_bytes(octets).map_err(|_| CertificateFlaw::Unreadable)?;
+            let cert = guarded(|| Cert::from_bytes(octets)).and_then(Result::ok);
+            let cert = cert.ok_or(CertificateFlaw::Unreadable)?;
             // The walk saw none; the library's reading of the same octets decides.
             if cert.is_tsk() {
                 return Err(CertificateFlaw::HoldsSecret);

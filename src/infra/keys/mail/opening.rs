@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::io;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::time::SystemTime;
 
 use sequoia_openpgp as openpgp;
@@ -67,6 +69,21 @@ pub fn open_message(
     known: &dyn Certificates,
     now: Timestamp,
 ) -> Result<OpenedMessage, OpenFlaw> {
+    guarded(|| open(keys, message, known, now)).unwrap_or(Err(OpenFlaw::Malformed))
+}
+
+/// A letter that the library stumbles over is a bad letter, and must not come back as a crash at
+/// each attempt: such places were found here. Nothing of ours is left half done by it.
+pub(in crate::infra::keys) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+fn open(
+    keys: &MailboxKeys,
+    message: &[u8],
+    known: &dyn Certificates,
+    now: Timestamp,
+) -> Result<OpenedMessage, OpenFlaw> {
     if message.len() > limits::OPENPGP_MESSAGE_OCTETS_MAX {
         return Err(OpenFlaw::OverLimit);
     }
@@ -118,12 +135,14 @@ pub fn verify_detached(
     let policy = StandardPolicy::new();
     let at = system_time(now);
     let helper = Opening { keys: None, known, policy: &policy, at, course: &course };
-    let verified = DetachedVerifierBuilder::from_bytes(&signatures)
-        .and_then(|builder| builder.with_policy(&policy, Some(at), helper))
-        .and_then(|mut verifier| verifier.verify_bytes(signed));
+    let verified = guarded(|| {
+        DetachedVerifierBuilder::from_bytes(&signatures)
+            .and_then(|builder| builder.with_policy(&policy, Some(at), helper))
+            .and_then(|mut verifier| verifier.verify_bytes(signed))
+    });
     match verified {
-        Ok(()) => course.into_inner().verdicts,
-        Err(_) => vec![SignatureVerdict::Bad("not a signature")],
+        Some(Ok(())) => course.into_inner().verdicts,
+        _ => vec![SignatureVerdict::Bad("not a signature")],
     }
 }
 
@@ -143,6 +162,14 @@ pub fn verify_cleartext(
     }
     let text = std::str::from_utf8(message).map_err(|_| OpenFlaw::Malformed)?.trim();
     cleartext_form(text)?;
+    guarded(|| verify_text(text, known, now)).unwrap_or(Err(OpenFlaw::Malformed))
+}
+
+fn verify_text(
+    text: &str,
+    known: &dyn Certificates,
+    now: Timestamp,
+) -> Result<(Vec<u8>, Vec<SignatureVerdict>), OpenFlaw> {
     let course = RefCell::new(Course::default());
     let policy = StandardPolicy::new();
     let at = system_time(now);
@@ -205,28 +232,44 @@ fn collect(reader: &mut impl Read, message_octets: usize) -> Result<Vec<u8>, Sto
         .max(limits::OPENPGP_EXPANSION_FREE_OCTETS)
         .min(limits::OPENPGP_CLEAR_OCTETS_MAX);
     // A clear text is shorter than its message unless it was compressed; one octet more tells the
-    // end.
-    let mut clear = Zeroizing::new(vec![0; message_octets.min(ceiling) + 1]);
+    // end. What comes on top goes into pieces of their own: a vector that grows leaves its old
+    // octets behind, in clear.
+    let mut pieces = vec![Zeroizing::new(vec![0; message_octets.min(ceiling) + 1])];
+    let mut before = 0;
     let mut filled = 0;
-    loop {
-        if filled == clear.len() {
-            if filled > ceiling {
+    while let Some(piece) = pieces.last_mut() {
+        if filled == piece.len() {
+            before += filled;
+            filled = 0;
+            if before > ceiling {
                 return Err(Stopped::OverLimit);
             }
-            // By hand: a vector that grows leaves its old octets behind, in clear.
-            let mut larger = Zeroizing::new(vec![0; (filled * 2).min(ceiling + 1)]);
-            larger[..filled].copy_from_slice(&clear);
-            clear = larger;
+            pieces.push(Zeroizing::new(vec![0; before.min(ceiling + 1 - before)]));
+            continue;
         }
-        match reader.read(&mut clear[filled..]) {
+        // No more at once than the library buffers: it takes a longer read for the end of the
+        // message, and then reads all of it into memory, whatever its length.
+        let end = piece.len().min(filled + limits::OPENPGP_PIECE_OCTETS);
+        match reader.read(&mut piece[filled..end]) {
             Ok(0) => break,
             Ok(more) => filled += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Stopped::Library(error)),
         }
     }
-    clear.truncate(filled);
-    Ok(std::mem::take(&mut *clear))
+    if let Some(last) = pieces.last_mut() {
+        last.truncate(filled);
+    }
+    match pieces.as_mut_slice() {
+        [only] => Ok(std::mem::take(&mut **only)),
+        several => {
+            let mut clear = Vec::with_capacity(before + filled);
+            for piece in several {
+                clear.extend_from_slice(piece);
+            }
+            Ok(clear)
+        }
+    }
 }
 
 /// What the library told on its way through a message.
@@ -251,6 +294,12 @@ impl Course {
             return flaw;
         }
         match error.downcast_ref::<openpgp::Error>() {
+            // The library's policy meets this packet before we do.
+            Some(openpgp::Error::PolicyViolation(what, _))
+                if what.starts_with(&Tag::SED.to_string()) =>
+            {
+                OpenFlaw::Integrity
+            }
             Some(
                 openpgp::Error::UnsupportedAEADAlgorithm(_)
                 | openpgp::Error::UnsupportedSymmetricAlgorithm(_)

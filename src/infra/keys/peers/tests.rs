@@ -129,7 +129,11 @@ fn one_certificate_is_one_and_a_key_ring_is_read_one_by_one() {
 #[test]
 fn a_million_user_ids_cost_a_walk_over_their_octets() {
     let mut flood = binary(&make(10, None));
+    let mut fewer = Vec::new();
     for number in 0..1_000_000 {
+        if number == 500_000 {
+            fewer = flood.clone();
+        }
         let user_id = format!("<{number}@a.test>");
         flood.extend([0xC0 | 13, user_id.len() as u8]);
         flood.extend(user_id.as_bytes());
@@ -137,7 +141,7 @@ fn a_million_user_ids_cost_a_walk_over_their_octets() {
     let test = "infra::keys::peers::tests::a_million_user_ids_cost_a_walk_over_their_octets";
     let peak = peak_of(test, || {
         assert_eq!(refused(&flood), Some(CertificateFlaw::OverLimit));
-        assert_eq!(refused(&flood[..1_000_000]), Some(CertificateFlaw::OverLimit));
+        assert_eq!(refused(&fewer), Some(CertificateFlaw::OverLimit));
     });
     assert!(peak.is_none_or(|kilobytes| kilobytes < 4_096), "{peak:?} KB");
 }

