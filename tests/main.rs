@@ -20,6 +20,7 @@ mod logins;
 mod master;
 mod mime;
 mod oidc;
+mod openpgp;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

@@ -1,14 +1,17 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
 pub mod addressed;
+mod armour;
 mod boxes;
 mod container;
 pub mod escrow;
+mod framing;
 pub mod mail;
 pub mod lifecycle;
 pub mod master;
 pub mod peers;
 mod pgp;
+pub mod smime;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -51,8 +54,8 @@ pub struct Keyring {
     addresses: DigestKey,
     logins: BoxKey,
     login_digests: DigestKey,
-    /// For the escrow.
-    master: Secret<[u8; 32]>,
+    /// The current version, for the escrow.
+    master: Secret<Vec<u8>>,
 }
 
 /// A keyring, and what its opening has shown.
@@ -182,15 +185,18 @@ impl Keyring {
         current: u32,
         keys: impl IntoIterator<Item = (u32, &'k [u8])>,
     ) -> Self {
-        let wraps = |(number, key)| (number, BoxKey::derive(key, "mailbox keys"));
+        let keys: Vec<(u32, &[u8])> = keys.into_iter().collect();
+        let of_current = keys.iter().find(|(number, _)| *number == current);
+        let (_, of_current) = of_current.expect("the current version is among them");
+        let wraps = |(number, key): &(u32, &[u8])| (*number, BoxKey::derive(key, "mailbox keys"));
         Self {
             current,
-            wraps: keys.into_iter().map(wraps).collect(),
+            master: Secret::new(of_current.to_vec()),
+            wraps: keys.iter().map(wraps).collect(),
             small: BoxKey::derive(root, "small facts"),
             addresses: DigestKey::derive(root, "address lookup"),
             logins: BoxKey::derive(root, "logins"),
             login_digests: DigestKey::derive(root, "login digests"),
-            master,
         }
     }
 
@@ -428,6 +434,11 @@ impl MailboxKeys {
         now: Timestamp,
     ) -> sequoia_openpgp::Result<sequoia_openpgp::crypto::KeyPair> {
         pgp::signing_pair(self.0.openpgp.expose(), now)
+    }
+
+    /// The public part of the OpenPGP key.
+    fn own_certificate(&self) -> sequoia_openpgp::Result<sequoia_openpgp::Cert> {
+        pgp::own_certificate(self.0.openpgp.expose())
     }
 
     fn decryption_keys(&self) -> Result<&[pgp::DecryptionKey], KeyError> {

@@ -43,7 +43,10 @@ impl Mailboxes {
         Ok(collected)
     }
 
-    pub(super) async fn letting_go(&self, page: &Page) -> Result<(Batch, Vec<Released>), MailboxError> {
+    pub(super) async fn letting_go(
+        &self,
+        page: &Page,
+    ) -> Result<(Batch, Vec<Released>), MailboxError> {
         let mut batch = Batch::new();
         let mut references: BTreeMap<BlobId, u32> = BTreeMap::new();
         for (key, row) in &page.rows {

@@ -124,9 +124,8 @@ pub async fn naming(office: &Office, blob: BlobId) -> Result<Vec<QueueId>, Refus
         let page = queue::scan(office, range.clone()).await?;
         for (key, row) in &page.rows {
             let letter = LetterRow::read(&row.value);
-            let is_its = |letter: LetterRow| {
-                letter.forms.iter().any(|form| form.blob == *blob.as_bytes())
-            };
+            let is_its =
+                |letter: LetterRow| letter.forms.iter().any(|form| form.blob == *blob.as_bytes());
             if letter.is_some_and(is_its) {
                 found.extend(rows::letter_of(key));
             }

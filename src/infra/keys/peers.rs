@@ -9,13 +9,21 @@ use sequoia_openpgp as openpgp;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::amalgamation::ValidAmalgamation;
 use sequoia_openpgp::parse::Parse;
+use sequoia_openpgp::policy::AsymmetricAlgorithm;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::HashAlgorithm;
+use sequoia_openpgp::types::ReasonForRevocation;
 use sequoia_openpgp::types::RevocationStatus;
+use sequoia_openpgp::types::RevocationType;
 
 use crate::domain::address::Address;
+use crate::domain::limits;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::KeyError;
+use crate::infra::keys::armour;
+use crate::infra::keys::framing;
+use crate::infra::keys::mail::guarded;
 use crate::infra::keys::pgp::library;
 
 /// The fingerprint of an OpenPGP key: hexadecimal digits in capitals (RFC 9580 §5.5.4).
@@ -29,9 +37,12 @@ pub struct PeerCertificate(pub(super) Arc<Cert>);
 /// Why nothing can be sealed to a certificate, or why it was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFlaw {
-    /// Not an OpenPGP certificate, or several, or over the limits.
-    #[error("not one OpenPGP certificate, or larger than allowed")]
+    /// Not an OpenPGP certificate of version 4 or 6, or several.
+    #[error("not one OpenPGP certificate of a version that is read here")]
     Unreadable,
+    /// More octets, user ids, subkeys, signatures or longer numbers than any key of a person has.
+    #[error("larger than any certificate of a person")]
+    OverLimit,
     /// It holds a secret key, which nobody should send.
     #[error("it holds a secret key: export the public part only")]
     HoldsSecret,
@@ -41,12 +52,30 @@ pub enum CertificateFlaw {
     /// Its time has ended, or has not begun.
     #[error("it has expired, or is not valid yet")]
     NotAlive,
+    /// What its owner signed it with is broken or too short today (SHA-1, RSA of 1024 bits, DSA).
+    #[error("it was made by methods that are no longer trusted")]
+    Weak,
     /// Its owner revoked it.
     #[error("its owner has revoked it")]
     Revoked,
     /// No subkey may encrypt by today's rules.
     #[error("it has no subkey that can encrypt by today's rules")]
     NoEncryption,
+}
+
+/// A certificate's revocation by its owner (RFC 9580 §5.2.3.31).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The key may be in other hands, or nothing was said: what it signed is worth nothing, from
+    /// the beginning. Otherwise it is merely not used any more.
+    pub is_hard: bool,
+    /// The number of the reason: 0 none, 1 superseded, 2 compromised, 3 retired, 32 the user id is
+    /// no longer valid.
+    pub code: u8,
+    /// The owner's words, shortened, on one line.
+    pub reason: String,
+    /// When it was signed, as it says.
+    pub at: Option<Timestamp>,
 }
 
 impl Fingerprint {
@@ -71,16 +100,63 @@ impl fmt::Display for Fingerprint {
 }
 
 impl PeerCertificate {
-    /// Reads one certificate, binary or armoured.
+    /// Reads one certificate, binary or armoured, with nothing around it. Its size is bounded
+    /// before the library sees it: a flood of user ids or signatures is refused, in time that goes
+    /// with its length.
     ///
     /// # Errors
-    /// [`CertificateFlaw::Unreadable`], [`CertificateFlaw::HoldsSecret`].
+    /// [`CertificateFlaw::Unreadable`], [`CertificateFlaw::OverLimit`],
+    /// [`CertificateFlaw::HoldsSecret`].
     pub fn read(octets: &[u8]) -> Result<Self, CertificateFlaw> {
-        let cert = Cert::from_bytes(octets).map_err(|_| CertificateFlaw::Unreadable)?;
-        if cert.is_tsk() {
-            return Err(CertificateFlaw::HoldsSecret);
+        match <[_; 1]>::try_from(Self::read_all(octets)) {
+            Ok([only]) => only,
+            // Two certificates where one is expected: nobody chooses for the reader.
+            Err(_) => Err(CertificateFlaw::Unreadable),
         }
-        Ok(Self(Arc::new(cert)))
+    }
+
+    /// Reads a file with any number of certificates, binary or in one or several armours. What is
+    /// wrong with one of them does not concern the others. Empty when there are none.
+    pub fn read_all(octets: &[u8]) -> Vec<Result<Self, CertificateFlaw>> {
+        if octets.len() > limits::OPENPGP_KEY_RING_OCTETS_MAX {
+            return vec![Err(CertificateFlaw::OverLimit)];
+        }
+        if armour::is_binary(octets) {
+            return Self::read_packets(octets);
+        }
+        let mut found = Vec::new();
+        let mut text = octets;
+        while !text.trim_ascii().is_empty() {
+            let Some(block) = armour::block(text) else {
+                found.push(Err(CertificateFlaw::Unreadable));
+                return found;
+            };
+            match block.kind {
+                armour::Kind::PublicKey => found.extend(Self::read_packets(&block.octets)),
+                armour::Kind::PrivateKey => found.push(Err(CertificateFlaw::HoldsSecret)),
+                _ => found.push(Err(CertificateFlaw::Unreadable)),
+            }
+            if found.len() > limits::OPENPGP_KEY_RING_CERTIFICATES_MAX {
+                found.truncate(limits::OPENPGP_KEY_RING_CERTIFICATES_MAX);
+                found.push(Err(CertificateFlaw::OverLimit));
+                return found;
+            }
+            text = block.rest;
+        }
+        found
+    }
+
+    fn read_packets(octets: &[u8]) -> Vec<Result<Self, CertificateFlaw>> {
+        let cert = |octets: &[u8]| {
+            let cert = guarded(|| Cert::from_bytes(octets)).and_then(Result::ok);
+            let cert = cert.ok_or(CertificateFlaw::Unreadable)?;
+            // The walk saw none; the library's reading of the same octets decides.
+            if cert.is_tsk() {
+                return Err(CertificateFlaw::HoldsSecret);
+            }
+            Ok(Self(Arc::new(cert)))
+        };
+        framing::certificates(octets).into_iter().map(|found| found.and_then(cert)).collect()
     }
 
     /// Its fingerprint.
@@ -119,13 +195,56 @@ impl PeerCertificate {
     pub fn check(&self, now: Timestamp) -> Result<(), CertificateFlaw> {
         let policy = StandardPolicy::new();
         let at = system_time(now);
-        if matches!(self.0.revocation_status(&policy, at), RevocationStatus::Revoked(_)) {
+        if self.revocation(now).is_some() {
             return Err(CertificateFlaw::Revoked);
         }
-        let valid = self.0.with_policy(&policy, at).map_err(|_| CertificateFlaw::NotAlive)?;
+        let valid = self.0.with_policy(&policy, at).map_err(|_| self.why_invalid(at))?;
         valid.alive().map_err(|_| CertificateFlaw::NotAlive)?;
         let mut usable = valid.keys().supported().alive().revoked(false).for_transport_encryption();
         usable.next().map(|_| ()).ok_or(CertificateFlaw::NoEncryption)
+    }
+
+    /// The library says that there is no valid self-signature, not why: a policy of the year 2000
+    /// has another answer if methods are the reason.
+    fn why_invalid(&self, at: SystemTime) -> CertificateFlaw {
+        // Only a reason is looked for; nothing is trusted by it.
+        let mut lenient = StandardPolicy::new();
+        for hash in [HashAlgorithm::MD5, HashAlgorithm::SHA1, HashAlgorithm::RipeMD] {
+            lenient.accept_hash(hash);
+        }
+        for short in [
+            AsymmetricAlgorithm::RSA1024,
+            AsymmetricAlgorithm::DSA1024,
+            AsymmetricAlgorithm::DSA2048,
+            AsymmetricAlgorithm::DSA3072,
+        ] {
+            lenient.accept_asymmetric_algo(short);
+        }
+        match self.0.with_policy(&lenient, at) {
+            Ok(_) => CertificateFlaw::Weak,
+            Err(_) if self.0.primary_key().key().creation_time() > at => CertificateFlaw::NotAlive,
+            Err(_) => CertificateFlaw::Unreadable,
+        }
+    }
+
+    /// Whether its owner has revoked the whole of it, and what was said about it.
+    pub fn revocation(&self, now: Timestamp) -> Option<Revocation> {
+        let policy = StandardPolicy::new();
+        let status = self.0.revocation_status(&policy, system_time(now));
+        let RevocationStatus::Revoked(signatures) = status else { return None };
+        let reasons = signatures.iter().map(|signature| {
+            let (code, text) = signature
+                .reason_for_revocation()
+                .unwrap_or((ReasonForRevocation::Unspecified, &[]));
+            Revocation {
+                is_hard: code.revocation_type() == RevocationType::Hard,
+                code: code.into(),
+                reason: shown(text),
+                at: signature.signature_creation_time().and_then(timestamp),
+            }
+        });
+        // What says that others may have the key counts over what says that it is not used.
+        reasons.max_by_key(|revocation| revocation.is_hard)
     }
 
     /// When it, or the last of its encryption subkeys, ends; `None`: never, or it has no usable
@@ -176,7 +295,20 @@ fn timestamp(at: SystemTime) -> Option<Timestamp> {
     at.duration_since(UNIX_EPOCH).ok().map(|since| Timestamp::from_seconds(since.as_secs()))
 }
 
+/// The words of a stranger, for a line of a page or a log.
+fn shown(words: &[u8]) -> String {
+    let words = String::from_utf8_lossy(words);
+    let mut shown: String = words.chars().filter(|sign| !sign.is_control()).collect();
+    while shown.len() > limits::OPENPGP_REASON_OCTETS_MAX {
+        shown.pop();
+    }
+    shown
+}
+
 /// As the library names a key in a message.
 pub(super) fn fingerprint_of(handle: &openpgp::KeyHandle) -> String {
     handle.to_hex()
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,11 @@ pub(super) fn decryption_keys(binary: &[u8]) -> Result<Vec<DecryptionKey>, KeyEr
     Ok(secret)
 }
 
+/// The certificate of a key.
+pub(super) fn own_certificate(binary: &[u8]) -> openpgp::Result<Cert> {
+    Ok(Cert::from_bytes(binary)?.strip_secret_key_material())
+}
+
 /// The signing subkey of a key, ready to sign.
 pub(super) fn signing_pair(
     binary: &[u8],

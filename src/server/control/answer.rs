@@ -82,9 +82,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         }
         Request::Audit(about) => audit::handle(office, about, caller).await.map(Response::Audit),
         Request::Master(about) => master::handle(office, about, caller).await.map(Response::Master),
-        Request::Escrow(about) => {
-            escrow::handle(office, about, caller).await.map(Response::Escrow)
-        }
+        Request::Escrow(about) => escrow::handle(office, about, caller).await.map(Response::Escrow),
         Request::Shred(about) => shred::handle(office, about, caller).await.map(Response::Shred),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
