@@ -13,6 +13,7 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod reading; // letters in clear on their way to whoever reads them
 pub mod life; // mailboxes from the request to the end
 pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision
@@ -23,6 +24,7 @@ pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
 pub mod contacts; // certificates of OpenPGP of people outside
 pub mod own; // certificates of OpenPGP that people here keep themselves
+pub mod custody; // uses of keys, their escrow, their destruction
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves

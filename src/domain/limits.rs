@@ -813,3 +813,20 @@ pub const WKD_NONE_FOR: Duration = Duration::from_secs(3_600);
 pub const WKD_AWAY_FOR: Duration = Duration::from_secs(60);
 /// Addresses without a certificate that are remembered.
 pub const WKD_NONE_REMEMBERED_MAX: usize = 100_000;
+/// Characters of a name, a door or a reason in the ledger of key uses.
+pub const AUDIT_WORDS_MAX: usize = 200;
+/// Entries that one commit removes from the front of the ledger of key uses.
+pub const AUDIT_PRUNED_AT_ONCE: usize = 10_000;
+/// Entries in one exported file of the ledger of key uses: some 35 MB. A longer one is exported
+/// in parts, each with a signature of its own.
+pub const AUDIT_EXPORTED_AT_ONCE: u64 = 100_000;
+/// Octets of a letter up to which it is opened as a whole when it is read: one reading and one opening
+/// cost less than many, and this much a reader may hold. Larger ones leave in pieces.
+pub const WHOLE_LETTER_OCTETS_MAX: u64 = 1_048_576;
+/// Octets of a large letter that are opened at once: large enough that finding them does not count.
+pub const PIECE_OCTETS: u64 = 262_144;
+/// Octets of memory for a large letter that leaves in pieces: a piece, sealed and in clear, the
+/// first octets of its file, and what is made of its header.
+pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
+/// Damaged places of contents that are remembered. A disk with more has to be replaced.
+pub const DAMAGED_PLACES_MAX: usize = 4_096;

@@ -30,6 +30,7 @@ use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::team::answered;
+use crate::infra::audit::Audit;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -139,6 +140,11 @@ pub struct Office {
 }
 
 impl Office {
+    /// The ledger of key uses: record each use there before it happens.
+    pub fn audit(&self) -> &Audit {
+        self.mailboxes.audit()
+    }
+
     /// True when mailboxes of this domain live here.
     pub fn hosts(&self, domain: &Domain) -> bool {
         let operator = &self.config.operator;

@@ -1,5 +1,6 @@
 //! Typed configuration from a TOML file and the environment; all errors at once.
 mod build; // sections to types, and what must hold between them
+pub mod custody; // [audit], [escrow]
 pub mod directory; // [directory], [fhir], [addressbook], [publish]
 mod files; // what the named files must be
 mod keys; // every key, whether it is needed, and what it expects
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::infra::config::custody::Custody;
 use crate::infra::config::directory::AddressBook;
 use crate::infra::config::directory::Directory;
 use crate::infra::config::directory::Fhir;
@@ -92,6 +94,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// `[life]`
     pub life: Life,
+    /// `[audit]`, `[escrow]`
+    pub custody: Custody,
     /// `[setup]`
     pub setup: Setup,
     /// `[openpgp]`

@@ -57,6 +57,7 @@ pub struct Metrics {
     alerts: Counter,
     openpgp_expiry: Family<RoleLabels, Gauge>,
     openpgp_pins_changed: Gauge,
+    letters_cut_short: Counter,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -149,6 +150,7 @@ impl Metrics {
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
         let alerts = Counter::default();
+        let letters_cut_short = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
 
         registry.register("build", "The running program", build);
@@ -199,6 +201,11 @@ impl Metrics {
             "Contacts whose certificate has changed, and nobody has decided yet",
             openpgp_pins_changed.clone(),
         );
+        registry.register(
+            "letters_cut_short",
+            "Letters that were found damaged in the middle while they were being sent to a reader",
+            letters_cut_short.clone(),
+        );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(QUESTION_SECONDS)
@@ -238,6 +245,7 @@ impl Metrics {
             alerts,
             openpgp_expiry,
             openpgp_pins_changed,
+            letters_cut_short,
             directory_questions,
             directory_seconds,
             directory_away,
@@ -321,6 +329,12 @@ impl Metrics {
     /// An alarm was raised: `vaguemestre_alerts_total`.
     pub fn alert(&self) {
         self.alerts.inc();
+    }
+
+    /// A letter was found damaged in the middle when its beginning had left already:
+    /// `vaguemestre_letters_cut_short_total`.
+    pub fn letter_cut_short(&self) {
+        self.letters_cut_short.inc();
     }
 
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.

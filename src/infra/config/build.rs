@@ -111,6 +111,7 @@ impl Reader {
         let publish = self.publish();
         let gateway = self.gateway();
         let life = self.life();
+        let custody = self.custody();
         let setup = self.setup();
         let openpgp = self.openpgp();
         let admin = self.admin();
@@ -143,6 +144,7 @@ impl Reader {
             publish: publish?,
             gateway: gateway?,
             life: life?,
+            custody: custody?,
             setup: setup?,
             openpgp: openpgp?,
             admin: admin?,

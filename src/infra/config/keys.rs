@@ -294,7 +294,12 @@ pub(super) const KEYS: &[Key] = &[
         "a list of one or more whole numbers of days, falling, below life.inactive_days",
     ),
     default("life.closing_days", "a whole number of days up to 3660"),
-    default("life.four_eyes", "a list of actions among close, delete, bulk, grant and holder"),
+    default(
+        "life.four_eyes",
+        "a list of actions among close, delete, bulk, grant, holder and shred",
+    ),
+    default("audit.retention_days", "a whole number of days from 1 to 36500"),
+    default("escrow.drill_days", "a whole number of days from 1 to 3660"),
     default("setup.autoconfig", TRUTH),
     default("setup.mta_sts", "\"off\", \"testing\" or \"enforce\""),
     default("setup.mta_sts_seconds", "a whole number of seconds from 86400 to 31557600"),
