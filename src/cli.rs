@@ -9,6 +9,7 @@ mod commands; // doing it
 mod dns; // records that lead mail and programs here
 mod directory; // the copy of the national directory
 mod explain; // why somebody was let in or refused
+mod keys; // keys: the master key
 mod life; // mailboxes from the request to the end
 mod holders; // who holds a mailbox, and its app passwords
 pub mod output; // tables for people, JSON for programs

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod process; // what it asks of the kernel
 pub mod publish;
 pub mod replica;
 pub mod revocation;

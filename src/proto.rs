@@ -3,6 +3,7 @@ pub mod dsn;
 pub mod extraction;
 pub mod imap;
 pub mod jwt;
+pub mod key_source; // where a master key lies
 pub mod ldap;
 pub mod mime;
 pub mod managesieve;

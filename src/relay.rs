@@ -2,6 +2,7 @@
 mod directories; // who vouches for whom
 mod doors; // bound listeners
 mod organisation; // the relay's own OpenPGP key
+mod keyring; // the master keys of the configuration
 mod watches; // what is looked at again and again
 
 use crate::domain::address::Address;
@@ -24,6 +25,9 @@ use crate::flow::office::RefusalBudget;
 use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
+use crate::flow::rewrap::Rewrapping;
+use crate::flow::rewrap::SPOOL;
+use crate::flow::rewrap::SPOOL_WRAPPED;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::config::Config;
@@ -61,10 +65,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-/// The spool's keys are wrapped for an owner that no mailbox can be.
-const SPOOL: MailboxId = MailboxId::from_bytes([0; 16]);
 const SPOOL_CERTIFICATE: &[u8] = b"K/spool/certificate";
-const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
 
 /// Open sessions get this long to come to an end.
 const GRACE: Duration = Duration::from_secs(15);
@@ -154,6 +155,8 @@ impl Relay {
             );
             let directory = flow::directory::run(Arc::clone(&office), listener.clone());
             tasks.spawn(directory.in_current_span());
+            let rewrap = flow::rewrap::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(rewrap.in_current_span());
             let watched = Arc::clone(&office);
             tasks.spawn(watches::watch_certificates(watched, listener.clone()).in_current_span());
             let tidied = Arc::clone(&office);
@@ -196,19 +199,14 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let now = clock.now();
     let data_dir = config.storage.data_dir.clone();
     make_private_folder(&data_dir)?;
-    // First, because everything else is pointless without it, and its message is the clearest.
-    let keys = Arc::new(
-        Keyring::open(&config.storage.master_key, !data_dir.join("truth.redb").exists())
-            .with_context(|| {
-                format!("storage.master_key = {}", config.storage.master_key.display())
-            })?,
-    );
+    let sources = keyring::read(&config.storage, !data_dir.join("truth.redb").exists()).await?;
     let store = {
         let folder = data_dir.clone();
         let opening = tokio::task::spawn_blocking(move || RedbStore::open(&folder)).await?;
         Arc::new(opening.with_context(|| format!("storage.data_dir = {}", data_dir.display()))?)
     };
     let truth: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let keys = Arc::new(keyring::open(&truth, sources, now).await?);
     let blobs = Blobs::open(Arc::clone(&truth), &data_dir).await?;
     let orphans = blobs.collect_orphans().await?;
     if orphans > 0 {
@@ -256,6 +254,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
     let arrivals = directories::arrivals(&accounts);
     let own = Own::load(truth.as_ref(), &keys).await.context("own certificates of mailboxes")?;
+    let rewrapping = Rewrapping::new(Arc::clone(&truth));
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
@@ -293,6 +292,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         alerts: Alerts::default(),
         promise_bell: Notify::new(),
         answers: Default::default(),
+        rewrapping,
         filters: Filters::default(),
         refusals: RefusalBudget::default(),
         decisions: Decisions::default(),
@@ -320,9 +320,7 @@ async fn spool(
             (new.certificate, new.wrapped)
         }
     };
-    let unlocked = keys
-        .unlock(&SPOOL, &wrapped)
-        .context("storage.master_key: this is not the master key with which the data was sealed")?;
+    let unlocked = keys.unlock(&SPOOL, &wrapped).context("the spool's keys")?;
     Ok((keys.certificate(&certificate)?, unlocked))
 }
 

@@ -16,6 +16,7 @@ mod house;
 mod imap;
 mod life;
 mod logins;
+mod master;
 mod mime;
 mod oidc;
 mod outbound;

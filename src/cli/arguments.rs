@@ -15,6 +15,7 @@ use crate::cli::dns::Dns;
 use crate::cli::holders::AppPassword;
 use crate::cli::holders::Factors;
 use crate::cli::holders::Holder;
+use crate::cli::keys::Keys;
 use crate::cli::life::Life;
 use crate::cli::publish::Publish;
 use crate::cli::queue::Queue;
@@ -112,6 +113,10 @@ Exits with 78 when something is wrong.")]
     /// Every certificate, ours and theirs, and its end.
     #[command(subcommand)]
     Certs(Certs),
+
+    /// Keys: the operator's master key and its versions.
+    #[command(subcommand)]
+    Keys(Keys),
 
     /// The DNS records that lead mail and mail programs here.
     #[command(subcommand)]

@@ -1,6 +1,7 @@
 //! Doing what was typed.
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,6 +23,7 @@ use crate::cli::certs;
 use crate::cli::directory;
 use crate::cli::dns;
 use crate::cli::holders;
+use crate::cli::keys;
 use crate::cli::life;
 use crate::cli::output;
 use crate::cli::output::Table;
@@ -36,10 +38,15 @@ use crate::demo;
 use crate::domain::address::Address;
 use crate::domain::mailbox::Listing;
 use crate::domain::secret::Secret;
+use crate::flow::office::Office;
 use crate::infra::config::Config;
 use crate::infra::config::ConfigError;
+use crate::infra::config::storage::LockMemory;
 use crate::infra::directory::factors::Proposal;
+use crate::infra::keys::KeyError;
 use crate::infra::log;
+use crate::infra::log::LogGuard;
+use crate::infra::process;
 use crate::infra::store::StoreError;
 use crate::relay;
 use crate::server::control;
@@ -57,6 +64,9 @@ use crate::server::web::admin::totp_file;
 const STARTING_PATIENCE: Duration = Duration::from_secs(10);
 const STARTING_STEP: Duration = Duration::from_millis(100);
 
+/// The key that names what a start misses.
+const OLD_KEYS: &str = "storage.master_keys_old";
+
 /// Why a command did not do its work.
 pub(super) enum Failure {
     Configuration(Vec<ConfigError>),
@@ -71,6 +81,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Runs the command and says on standard error why it failed.
 pub async fn run(arguments: Arguments) -> Outcome {
+    // Before the first secret is read, whatever the command.
+    if let Err(error) = process::forbid_dumps() {
+        output::tell(&format!("vaguemestre: core dumps cannot be forbidden: {error}"));
+    }
     match dispatch(arguments.command).await {
         Ok(()) => Outcome::Done,
         Err(Failure::Configuration(errors)) => {
@@ -95,6 +109,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command).await,
         Command::Trust(command) => trust::run(command).await,
         Command::Certs(command) => certs::run(command).await,
+        Command::Keys(command) => keys::run(command).await,
         Command::Dns(command) => dns::run(command).await,
         Command::Session(command) => session::run(command).await,
         Command::Directory(command) => directory::run(command).await,
@@ -120,12 +135,55 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     }
 }
 
-async fn serve(config: &ConfigFile) -> Result<(), Failure> {
-    let config = load(&config.file)?;
+async fn serve(file: &ConfigFile) -> Result<(), Failure> {
+    let config = load(&file.file)?;
     let format = if config.log.json { log::Format::Json } else { log::Format::Pretty };
     let _log = log::install(format, &config.log.level);
-    relay::serve(config).await?;
+    keep_in_memory(&config, Quiet::No)?;
+    let file_name = file.file.display().to_string();
+    relay::serve(config).await.map_err(|error| refusal_of_keys(error, &file_name))
+}
+
+/// Whether it is said that memory is not locked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    Yes,
+    No,
+}
+
+/// Keeps what this process has in memory out of the swap space, as `storage.lock_memory` says.
+fn keep_in_memory(config: &Config, quiet: Quiet) -> anyhow::Result<()> {
+    let how = config.storage.lock_memory;
+    if how == LockMemory::Off {
+        return Ok(());
+    }
+    match process::lock_memory() {
+        Ok(()) if quiet == Quiet::No => tracing::info!("memory is kept out of the swap space"),
+        Ok(()) => {}
+        Err(error) if how == LockMemory::Require => {
+            return Err(anyhow::Error::new(error).context("storage.lock_memory = \"require\""));
+        }
+        Err(error) if quiet == Quiet::No => {
+            tracing::warn!("memory may be swapped out (storage.lock_memory = \"try\"): {error}");
+        }
+        Err(_) => {}
+    }
     Ok(())
+}
+
+/// A master key that is missing, or another one, is an error of the configuration: whoever starts
+/// the program again and again must stop (`RestartPreventExitStatus=78`), all the more when each
+/// start tries a wrong PIN.
+fn refusal_of_keys(error: anyhow::Error, file: &str) -> Failure {
+    let reason = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(KeyError::Master(reason)) => Some(reason.clone()),
+        _ => None,
+    });
+    let Some(expected) = reason else { return error.into() };
+    let is_old = error.chain().any(|cause| cause.to_string() == OLD_KEYS);
+    let key = if is_old { OLD_KEYS } else { "storage.master_key" };
+    let (key, file) = (key.to_owned(), file.to_owned());
+    Failure::Configuration(vec![ConfigError { key, file, expected }])
 }
 
 fn check_config(file: &Path, format: Format) -> Result<(), Failure> {
@@ -270,6 +328,8 @@ fn admin_totp(user: Option<String>, config: &ConfigFile, format: Format) -> Resu
 async fn run_demo(demo: Demo) -> Result<(), Failure> {
     // The demo tells its story on standard output; the relays' log would drown it.
     let _log = log::install(log::Format::Pretty, "warn");
+    // As `storage.lock_memory = "try"` would, without a word: nothing in a demo is secret.
+    let _ = process::lock_memory();
     demo::run(demo::Options {
         data_dir: demo.data_dir,
         port_base: demo.port_base,
@@ -349,9 +409,10 @@ async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
             Err(ControlError::NotRunning(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let _log = log::install(log::Format::Pretty, "warn");
-        match relay::offline(config).await {
-            Ok(office) => return Ok(control::handle(&office, request, &Caller::own()).await),
+        match office_of_stopped(config).await {
+            Ok((office, _log)) => {
+                return Ok(control::handle(&office, request, &Caller::own()).await);
+            }
             Err(error) if !patience.is_zero() && is_in_use(&error) => {
                 tokio::time::sleep(STARTING_STEP).await;
                 patience = patience.saturating_sub(STARTING_STEP);
@@ -359,6 +420,13 @@ async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The office of a relay that does not run, and its log. Only one process has it at a time.
+pub(super) async fn office_of_stopped(config: &Config) -> anyhow::Result<(Arc<Office>, LogGuard)> {
+    let log = log::install(log::Format::Pretty, "warn");
+    keep_in_memory(config, Quiet::Yes)?;
+    Ok((relay::offline(config).await?, log))
 }
 
 fn is_in_use(error: &anyhow::Error) -> bool {

@@ -813,6 +813,14 @@ pub const WKD_NONE_FOR: Duration = Duration::from_secs(3_600);
 pub const WKD_AWAY_FOR: Duration = Duration::from_secs(60);
 /// Addresses without a certificate that are remembered.
 pub const WKD_NONE_REMEMBERED_MAX: usize = 100_000;
+/// Octets of a mailbox's wrapped keys: each revocation and each rotation adds to them, and the
+/// account must fit in one value of the store.
+pub const WRAPPED_KEYS_OCTETS_MAX: usize = 40_960;
+/// Look-ups of certificates that one network address makes in a minute: a mail server of a
+/// hospital asks for many, somebody who lists names for thousands.
+pub const KEY_LOOKUPS_A_MINUTE: u32 = 300;
+/// Own certificates that wait for the proof that their key is there.
+pub const CHALLENGES_MAX: usize = 10_000;
 /// Characters of a name, a door or a reason in the ledger of key uses.
 pub const AUDIT_WORDS_MAX: usize = 200;
 /// Entries that one commit removes from the front of the ledger of key uses.
@@ -830,3 +838,6 @@ pub const PIECE_OCTETS: u64 = 262_144;
 pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
 /// Damaged places of contents that are remembered. A disk with more has to be replaced.
 pub const DAMAGED_PLACES_MAX: usize = 4_096;
+/// Accounts that one commit of a rewrap changes: few enough that a letter beside it waits for some
+/// hundredths of a second, many enough that commits are not what takes the time.
+pub const REWRAP_ROWS_AT_ONCE: usize = 500;

@@ -36,6 +36,8 @@ use crate::infra::store::Version;
 pub use index::Known;
 pub use index::known;
 pub(crate) use index::mailbox_changed;
+pub(crate) use index::mailboxes_of;
+pub(crate) use index::named;
 pub use rows::Changed;
 pub use rows::Contact;
 pub use rows::Source;

@@ -41,6 +41,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::mailbox::contents::Shown;
 use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::Head;
+use crate::flow::mailbox::slot::Current;
 use crate::flow::mailbox::slot::Slot;
 use crate::infra::audit::Audit;
 use crate::infra::audit::AuditError;
@@ -98,6 +99,7 @@ struct Shelf {
 pub struct OpenMailbox {
     shelf: Arc<Shelf>,
     slot: Arc<Slot>,
+    current: Arc<Current>,
     /// Whoever opened it, when that is not its owner.
     reader: Option<Arc<Reader>>,
     /// Who opens contents here, by which door and why: recorded before the first one.
@@ -264,20 +266,31 @@ impl Mailboxes {
         let shelf = Arc::clone(&self.shelf);
         let sitting = shelf.own_work(account.id, "its own work");
         let known = shelf.lock().get(&account.id).cloned();
-        if let Some(slot) = known {
-            return Ok(OpenMailbox { slot, shelf, reader: None, sitting });
+        if let Some(slot) = &known
+            && let Some(current) = slot.current_of(account)
+        {
+            let slot = Arc::clone(slot);
+            return Ok(OpenMailbox { shelf, slot, current, reader: None, sitting });
         }
         let keys = shelf.keys.unlock(&account.id, &account.wrapped_keys)?;
         let certificate = shelf.keys.certificate(&account.certificate)?;
+        let current = Current::new(account, keys, certificate);
+        if let Some(slot) = known {
+            // Its key was extended, rotated or replaced since.
+            let current = Arc::new(current);
+            slot.set_current(Arc::clone(&current));
+            return Ok(OpenMailbox { shelf, slot, current, reader: None, sitting });
+        }
         let slot = {
             let mut slots = shelf.lock();
             if slots.len() >= SLOTS_MAX {
                 slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
-            let fresh = || Arc::new(Slot::new(account, keys, certificate));
+            let fresh = || Arc::new(Slot::new(account, current));
             Arc::clone(slots.entry(account.id).or_insert_with(fresh))
         };
-        Ok(OpenMailbox { shelf, slot, reader: None, sitting })
+        let current = slot.current();
+        Ok(OpenMailbox { shelf, slot, current, reader: None, sitting })
     }
 
     /// Gives a new account its folders; false, and nothing is done, when it has them.
@@ -317,12 +330,12 @@ impl OpenMailbox {
 
     /// The certificate to which letters for this mailbox are sealed.
     pub fn certificate(&self) -> &Certificate {
-        &self.slot.certificate
+        &self.current.certificate
     }
 
     /// The unlocked keys.
     pub fn keys(&self) -> &MailboxKeys {
-        &self.slot.keys
+        &self.current.keys
     }
 
     /// Resolves at the next change of the mailbox after the watch was made or last resolved.

@@ -29,6 +29,7 @@ use crate::flow::mailbox::Mailboxes;
 use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
+use crate::flow::rewrap::Rewrapping;
 use crate::flow::team::answered;
 use crate::infra::audit::Audit;
 use crate::infra::clock::Clock;
@@ -131,6 +132,8 @@ pub struct Office {
     pub promise_bell: Notify,
     /// Answers whose marks are being set.
     pub answers: answered::Turns,
+    /// Everything that the master key wraps, wrapped anew.
+    pub rewrapping: Rewrapping,
     /// Filters that were run lately.
     pub filters: Filters,
     /// Facts about refusals, bounded, so that a stranger cannot fill the disk with them.

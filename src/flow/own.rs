@@ -4,7 +4,9 @@
 //! secret for them. Earlier letters stay as they are. All registered certificates are in memory:
 //! each delivery asks.
 //!
-//! Rows `O/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
+//! Rows `u/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
+pub mod challenge; // does whoever brings a certificate have its key
+
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::RwLock;
@@ -19,6 +21,7 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::contacts;
 use crate::flow::office::Office;
+use crate::flow::own::challenge::Challenges;
 use crate::infra::directory::Account;
 use crate::infra::journal::Entry;
 use crate::infra::keys::Keyring;
@@ -31,7 +34,7 @@ use crate::infra::store::Store;
 use crate::infra::store::StoreError;
 use crate::infra::store::row;
 
-const OWN: &[u8] = b"O/o/";
+const OWN: &[u8] = b"u/o/";
 const FORMAT: u8 = 1;
 const PURPOSE: &str = "own openpgp certificate";
 /// How often a change is built anew when somebody else changed the row under it.
@@ -39,7 +42,10 @@ const ATTEMPTS_MAX: usize = 10;
 
 /// The own certificates of all mailboxes here.
 #[derive(Default)]
-pub struct Own(RwLock<HashMap<MailboxId, Registered>>);
+pub struct Own {
+    certificates: RwLock<HashMap<MailboxId, Registered>>,
+    challenges: Challenges,
+}
 
 /// A registered certificate.
 #[derive(Clone, Debug)]
@@ -90,18 +96,18 @@ impl Own {
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-                _ => return Ok(Self(RwLock::new(own))),
+                _ => return Ok(Self { certificates: RwLock::new(own), challenges: Challenges::default() }),
             }
         }
     }
 
     fn get(&self, id: &MailboxId) -> Option<Registered> {
-        let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = self.certificates.read().unwrap_or_else(PoisonError::into_inner);
         if own.is_empty() { None } else { own.get(id).cloned() }
     }
 
     fn put(&self, id: MailboxId, registered: Option<Registered>) {
-        let mut own = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.certificates.write().unwrap_or_else(PoisonError::into_inner);
         match registered {
             Some(registered) => own.insert(id, registered),
             None => own.remove(&id),
@@ -138,7 +144,7 @@ pub fn kept(office: &Office, id: &MailboxId) -> Option<PeerCertificate> {
 
 /// Every mailbox with an own certificate.
 pub fn all(office: &Office) -> Vec<(MailboxId, Registered)> {
-    let own = office.own.0.read().unwrap_or_else(PoisonError::into_inner);
+    let own = office.own.certificates.read().unwrap_or_else(PoisonError::into_inner);
     own.iter().map(|(id, registered)| (*id, registered.clone())).collect()
 }
 
@@ -246,8 +252,12 @@ async fn change(
 }
 
 /// Adds the end of a registration to the batch that ends a mailbox.
-pub fn stage_end(office: &Office, id: &MailboxId, batch: &mut Batch) {
+pub fn stage_end(id: &MailboxId, batch: &mut Batch) {
     batch.delete([OWN, id.as_bytes()].concat());
+}
+
+/// The mailbox has ended.
+pub fn ended(office: &Office, id: &MailboxId) {
     office.own.put(*id, None);
 }
 

@@ -9,6 +9,7 @@ pub mod life; // [life], [setup]
 pub mod openpgp; // [openpgp]
 pub mod login; // [login], [ldap], [oidc], [web]
 mod read; // the TOML file and the environment to values with an origin
+pub mod storage; // [storage]
 #[cfg(test)]
 mod tests;
 mod values; // one key at a time
@@ -34,6 +35,7 @@ use crate::infra::config::login::Login;
 use crate::infra::config::login::Oidc;
 use crate::infra::config::login::Web;
 use crate::infra::config::openpgp::OpenPgp;
+use crate::infra::config::storage::Storage;
 
 /// The configuration of one relay. Every key is explained in `config/vaguemestre.toml`.
 #[derive(Clone, Debug)]
@@ -256,14 +258,6 @@ pub struct Certs {
     pub warn_days: Vec<u64>,
     /// `certs.watch_seconds`: how often the files are looked at for a change.
     pub watch: Duration,
-}
-/// Where things lie.
-#[derive(Clone, Debug)]
-pub struct Storage {
-    /// `storage.data_dir`
-    pub data_dir: PathBuf,
-    /// `storage.master_key`: file with the operator master key, mode 0600.
-    pub master_key: PathBuf,
 }
 /// Limits that an operator may change; defaults in `domain::limits`.
 #[derive(Clone, Debug)]

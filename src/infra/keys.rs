@@ -5,12 +5,11 @@ mod boxes;
 mod container;
 pub mod mail;
 pub mod lifecycle;
-mod master;
+pub mod master;
 pub mod peers;
 mod pgp;
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -26,17 +25,44 @@ use crate::domain::secret::Wipe;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::boxes::BoxKey;
 use crate::infra::keys::boxes::DigestKey;
+use crate::infra::keys::master::Sources;
+use crate::infra::keys::master::Version;
+use crate::infra::store::Store;
 
 /// Octets of a mailbox's index key.
 const INDEX_KEY_OCTETS: usize = 32;
+/// First octet of what was wrapped before there were versions: a box, without a number.
+const WRAP_WITHOUT_VERSION: u8 = 1;
+/// First octet of a wrap that names the version of the master key in its next four.
+const WRAP_OF_VERSION: u8 = 2;
+/// Octets before the box: the format and the version's number, high octet first.
+const WRAP_HEAD: usize = 5;
 
-/// The operator's keys: master key, the relay's spool key, and who opens mailbox keys.
+/// What the operator's master key opens: the keys of mailboxes, and what the relay keeps sealed.
+///
+/// It changes at starts only ([`master`]); while it is there, nothing of it is written, so
+/// that every thread uses it without a lock.
 pub struct Keyring {
-    wraps: BoxKey,
+    current: u32,
+    /// By number; a handful.
+    wraps: Vec<(u32, BoxKey)>,
     small: BoxKey,
     addresses: DigestKey,
     logins: BoxKey,
     login_digests: DigestKey,
+}
+
+/// A keyring, and what its opening has shown.
+pub struct OpenedKeyring {
+    /// The keys.
+    pub keyring: Keyring,
+    /// Versions of the master key by which something is perhaps still wrapped, and whose keys
+    /// nobody gave us.
+    pub missing: Vec<Version>,
+    /// Configured keys that are of no use, each in a sentence.
+    pub notes: Vec<String>,
+    /// The version that began with this start.
+    pub begun: Option<u32>,
 }
 
 /// A public OpenPGP certificate, ready to be sealed to. Cheap to clone.
@@ -103,9 +129,12 @@ pub struct ContentOpener {
 /// Why a key could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The master key file is missing, unreadable, of a wrong size or readable by others.
+    /// The master key is missing, unreadable, of a wrong form, readable by others, or another one.
     #[error("master key: {0}")]
     Master(String),
+    /// The rows of the master key's versions cannot be read or written.
+    #[error("versions of the master key: {0}")]
+    Store(String),
     /// The wrapped key does not open with this master key, or was altered.
     #[error("a wrapped key does not open: altered, or wrapped by another master key")]
     Unwrap,
@@ -121,22 +150,104 @@ pub enum KeyError {
 }
 
 impl Keyring {
-    /// Reads the 32-octet master key (hex or raw) from a file that only its owner may read
-    /// (mode 0600 or 0400; anything wider is refused). With `create`, makes it when missing.
-    pub fn open(master_key_file: &Path, create: bool) -> Result<Self, KeyError> {
-        master::open(master_key_file, create).map(Self::with_master)
+    /// Finds out which versions the keys of the configuration are, and begins a new one for a
+    /// current key that the store does not know. `before` is something, and its owner, that was
+    /// wrapped before there were versions, if there is such.
+    pub async fn open(
+        store: &Arc<dyn Store>,
+        sources: Sources,
+        before: Option<(MailboxId, Bytes)>,
+        now: Timestamp,
+    ) -> Result<OpenedKeyring, KeyError> {
+        let opened = master::open(store, sources, before, now).await?;
+        Ok(OpenedKeyring {
+            keyring: opened.keyring,
+            missing: opened.missing,
+            notes: opened.notes,
+            begun: opened.begun,
+        })
     }
 
-    /// A keyring around a given master key (tests, and later systemd credentials).
+    /// A keyring around one given key that never changes (tests).
     pub fn with_master(master: Secret<[u8; 32]>) -> Self {
-        let root = master.expose();
+        let root = master.expose().as_slice();
+        Self::of_versions(root, 1, [(1, root)])
+    }
+
+    fn of_versions<'k>(
+        root: &[u8],
+        current: u32,
+        keys: impl IntoIterator<Item = (u32, &'k [u8])>,
+    ) -> Self {
+        let wraps = |(number, key)| (number, BoxKey::derive(key, "mailbox keys"));
         Self {
-            wraps: BoxKey::derive(root, "mailbox keys"),
+            current,
+            wraps: keys.into_iter().map(wraps).collect(),
             small: BoxKey::derive(root, "small facts"),
             addresses: DigestKey::derive(root, "address lookup"),
             logins: BoxKey::derive(root, "logins"),
             login_digests: DigestKey::derive(root, "login digests"),
         }
+    }
+
+    /// Whether this is the key of a store from before versions, from which `wrapped` is.
+    fn opens_first(key: &[u8], owner: &MailboxId, wrapped: &[u8]) -> bool {
+        BoxKey::derive(key, "mailbox keys").open(owner.as_bytes(), wrapped).is_some()
+    }
+
+    /// The version of the master key by which everything new is wrapped.
+    pub fn current_version(&self) -> u32 {
+        self.current
+    }
+
+    /// Whether we have the key of a version.
+    pub fn has_version(&self, number: u32) -> bool {
+        self.wraps.iter().any(|(there, _)| *there == number)
+    }
+
+    /// The version by which something is wrapped; `None` for what is no wrap.
+    pub fn version_of(wrapped: &[u8]) -> Option<u32> {
+        match wrapped.split_first()? {
+            (&WRAP_WITHOUT_VERSION, _) => Some(1),
+            (&WRAP_OF_VERSION, rest) => {
+                rest.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+            }
+            _ => None,
+        }
+    }
+
+    /// Wraps secret octets of an owner by the current version of the master key. What is wrapped
+    /// and kept must be where the rewrap finds it: see `flow::rewrap`.
+    pub fn wrap(&self, owner: &MailboxId, clear: &[u8]) -> Vec<u8> {
+        let key = self.wrap_key(self.current).expect("the current version is always there");
+        let head = wrap_head(self.current);
+        [head.as_slice(), &key.seal(&wrap_context(owner, &head), clear)].concat()
+    }
+
+    /// Opens what [`Keyring::wrap`] made for the same owner, now or under an earlier version.
+    pub fn unwrap(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
+        let number = Self::version_of(wrapped).ok_or(KeyError::Unwrap)?;
+        let key = self.wrap_key(number).ok_or(KeyError::Unwrap)?;
+        let clear = match wrapped.split_first_chunk::<WRAP_HEAD>() {
+            Some((head, sealed)) if head[0] == WRAP_OF_VERSION => {
+                key.open(&wrap_context(owner, head), sealed)
+            }
+            _ => key.open(owner.as_bytes(), wrapped),
+        };
+        clear.ok_or(KeyError::Unwrap)
+    }
+
+    /// Wraps by the current version what an earlier one wrapped; `None` when nothing is to do.
+    pub fn rewrap(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
+        if Self::version_of(wrapped) == Some(self.current) {
+            return Ok(None);
+        }
+        let clear = self.unwrap(owner, wrapped)?;
+        Ok(Some(self.wrap(owner, clear.expose())))
+    }
+
+    fn wrap_key(&self, number: u32) -> Option<&BoxKey> {
+        self.wraps.iter().find(|(there, _)| *there == number).map(|(_, key)| key)
     }
 
     /// Makes the keys of a new mailbox: OpenPGP v4 Curve25519, and a random index key. Takes
@@ -156,13 +267,13 @@ impl Keyring {
         rest.copy_from_slice(&openpgp);
         Ok(NewKeys {
             certificate: pgp::public_octets(&cert)?.into(),
-            wrapped: self.wraps.seal(owner.as_bytes(), &clear).into(),
+            wrapped: self.wrap(owner, &clear).into(),
         })
     }
 
     /// Unlocks a mailbox's keys. `owner` is bound in: keys moved to another row do not open.
     pub fn unlock(&self, owner: &MailboxId, wrapped: &[u8]) -> Result<MailboxKeys, KeyError> {
-        let clear = self.wraps.open(owner.as_bytes(), wrapped).ok_or(KeyError::Unwrap)?;
+        let clear = self.unwrap(owner, wrapped)?;
         let (root, openpgp) =
             clear.expose().split_at_checked(INDEX_KEY_OCTETS).ok_or(KeyError::Unwrap)?;
         Ok(MailboxKeys(Arc::new(Unlocked {
@@ -375,6 +486,16 @@ impl ContentOpener {
         }
         Ok(())
     }
+}
+
+fn wrap_head(number: u32) -> [u8; WRAP_HEAD] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [WRAP_OF_VERSION, a, b, c, d]
+}
+
+/// Moved to another row, or told to be of another version, a wrap does not open.
+fn wrap_context(owner: &MailboxId, head: &[u8; WRAP_HEAD]) -> Vec<u8> {
+    [owner.as_bytes().as_slice(), head].concat()
 }
 
 /// Random octets for keys, nonces and tokens.

@@ -53,6 +53,7 @@ pub struct Metrics {
     recent_logins: Mutex<Recent>,
     queue_rows: Gauge,
     queue_oldest: Gauge,
+    rewrap_left: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
     openpgp_expiry: Family<RoleLabels, Gauge>,
@@ -149,6 +150,7 @@ impl Metrics {
         let logins = Family::default();
         let queue_rows = Gauge::default();
         let queue_oldest = Gauge::default();
+        let rewrap_left = Gauge::default();
         let alerts = Counter::default();
         let letters_cut_short = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -169,6 +171,11 @@ impl Metrics {
             "queue_oldest_timestamp_seconds",
             "When the oldest waiting recipient was queued (Unix time), 0 for an empty queue",
             queue_oldest.clone(),
+        );
+        registry.register(
+            "master_key_rewrap_left",
+            "Keys that are still wrapped by an older version of the master key",
+            rewrap_left.clone(),
         );
         let certificate_expiry = Family::<RoleLabels, Gauge>::default();
         registry.register(
@@ -241,6 +248,7 @@ impl Metrics {
             recent_logins: Mutex::default(),
             queue_rows,
             queue_oldest,
+            rewrap_left,
             certificate_expiry,
             alerts,
             openpgp_expiry,
@@ -348,6 +356,12 @@ impl Metrics {
         let moment = oldest.map_or(0, Timestamp::as_millis);
         self.oldest.store(moment, Ordering::Relaxed);
         self.queue_oldest.set(i64::try_from(moment / 1000).unwrap_or(i64::MAX));
+    }
+
+    /// Keys that an older version of the master key still wraps:
+    /// `vaguemestre_master_key_rewrap_left`.
+    pub fn rewrap_left(&self, keys: u64) {
+        self.rewrap_left.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// What [`Metrics::queue_rows`] and [`Metrics::queue_oldest`] were last told.

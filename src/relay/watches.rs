@@ -35,6 +35,13 @@ pub(super) async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
     flow::life::resume(&office).await;
+    // The first who asks for a certificate must not wait until all have been read.
+    if let Err(refusal) = flow::contacts::known(&office).await {
+        tracing::warn!(%refusal, "certificates of OpenPGP are not read yet");
+    }
+    if let Err(error) = flow::published::measure(&office).await {
+        tracing::warn!(error, "certificates of OpenPGP are not looked at now");
+    }
     let mut told = None;
     flow::custody::tidy(&office, &mut told).await;
     loop {
@@ -51,6 +58,9 @@ pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
             Ok(swept) if swept == Default::default() => {}
             Ok(swept) => tracing::info!(?swept, "mailboxes that nobody uses"),
             Err(error) => tracing::warn!(%error, "mailboxes that nobody uses are left for now"),
+        }
+        if let Err(error) = flow::published::daily(&office).await {
+            tracing::warn!(error, "certificates of OpenPGP are not looked at now");
         }
         if let Err(error) = flow::approval::sweep(&office).await {
             tracing::warn!(%error, "petitions that are over cannot be forgotten now");

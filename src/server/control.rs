@@ -10,8 +10,10 @@ mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod directory; // the copy of the national directory
 pub mod explain; // why somebody was let in or refused
+pub mod keys; // certificates of OpenPGP
 pub mod life; // mailboxes from the request to the end
 pub mod holders; // who holds a mailbox, and its app passwords
+pub mod master; // versions of the master key
 mod mask; // what an administrator need not see
 pub mod publish; // what the national directory knows of us
 pub mod queue; // letters that wait
@@ -86,12 +88,16 @@ pub enum Request {
     Publish(publish::Request),
     /// Who is logged in now.
     Session(session::Request),
+    /// Certificates of OpenPGP.
+    Keys(keys::Request),
     /// The lives of mailboxes.
     Life(life::Request),
     /// What waits for a second administrator.
     Approval(approval::Request),
     /// The ledger of key uses.
     Audit(audit::Request),
+    /// The versions of the master key.
+    Master(master::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

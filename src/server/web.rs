@@ -19,6 +19,7 @@ pub mod session;
 pub mod setup;
 pub mod site;
 pub mod texts;
+pub mod wkd;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -158,6 +159,11 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/inbox/{folder}/{uid}/answer", post(inbox::answer::send))
         .layer(DefaultBodyLimit::max(inbox::answer::body_octets_max(&site)))
         .layer(timeout(limits::WEB_ANSWER_TIMEOUT));
+    let brought = Router::new()
+        .route(account::certificate::HOME, post(account::certificate::bring))
+        .route(account::certificate::OF_PATIENTS, post(account::certificate::bring))
+        .layer(DefaultBodyLimit::max(account::certificate::BODY_OCTETS_MAX))
+        .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
     let pages = Router::new()
         .route("/", get(public::landing))
         .route("/style.css", get(public::style))
@@ -176,6 +182,12 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route(account::programs::HOME, get(account::programs::list).post(account::programs::add))
         .route("/account/app-passwords/revoke", post(account::programs::revoke))
         .route(finder::FINDER, get(finder::find))
+        .route(account::certificate::HOME, get(account::certificate::show))
+        .route("/account/certificate/prove", post(account::certificate::prove))
+        .route("/account/certificate/remove", post(account::certificate::remove))
+        .route(account::certificate::OF_PATIENTS, get(account::certificate::show))
+        .route("/inbox/certificate/prove", post(account::certificate::prove))
+        .route("/inbox/certificate/remove", post(account::certificate::remove))
         .route("/account/second", get(account::second::ask).post(account::second::answer))
         .route("/account/factors", get(account::second::factors))
         .route("/account/factors/confirm", post(account::second::confirm))
@@ -195,6 +207,8 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .layer(timeout(limits::WEB_REQUEST_TIMEOUT));
     answers
         .merge(pages)
+        .merge(brought)
+        .merge(wkd::routes().layer(timeout(limits::WEB_REQUEST_TIMEOUT)))
         .merge(setup::routes(&site.house.setup).layer(timeout(limits::WEB_REQUEST_TIMEOUT)))
         .fallback(not_found)
         .layer(middleware::from_fn(guard::watch))

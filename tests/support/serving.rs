@@ -110,6 +110,7 @@ impl Space {
             folder: self.folder().join(format!("relay-{number}-{base}")),
             routes: String::new(),
             more: String::new(),
+            environment: Vec::new(),
             child: None,
         }
     }
@@ -123,6 +124,7 @@ pub(crate) struct Serving<'s> {
     pub(crate) folder: PathBuf,
     routes: String,
     more: String,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -138,6 +140,27 @@ impl Serving<'_> {
     pub(crate) fn with(mut self, sections: &str) -> Self {
         self.more.push_str(sections);
         self
+    }
+
+    /// A variable of the program's environment, at starts and for commands.
+    #[allow(dead_code, reason = "tests of keys ask, benchmarks do not")]
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts although it is expected to end by itself; how it ended, and what it said.
+    #[allow(dead_code, reason = "tests of keys ask, benchmarks do not")]
+    pub(crate) fn refused(&mut self) -> (Option<i32>, String) {
+        self.kill();
+        let output = Command::new("timeout")
+            .args(["60", env!("CARGO_BIN_EXE_vaguemestre"), "serve", "--config"])
+            .arg(self.config())
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), super::running::said(&output))
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -186,6 +209,7 @@ impl Serving<'_> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
             .args(["serve", "--config", self.config().to_str().unwrap()])
             .env("VAGUEMESTRE_LOG", if cfg!(debug_assertions) { "debug" } else { "warn" })
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
@@ -202,6 +226,15 @@ impl Serving<'_> {
             waited += Duration::from_millis(20);
         }
         self.child = Some(child);
+    }
+
+    /// SIGTERM, and waits.
+    #[allow(dead_code, reason = "tests of keys ask, benchmarks do not")]
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = child.wait();
+        }
     }
 
     /// SIGKILL.
@@ -227,6 +260,7 @@ impl Serving<'_> {
         Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
             .args(arguments)
             .args(["--config", config.to_str().unwrap()])
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -253,6 +287,7 @@ impl Serving<'_> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
             .args(["mailbox", "add", address, "--kind", "PER", "--password-stdin"])
             .args(["--config", config.to_str().unwrap()])
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -139,6 +139,7 @@ pub(super) fn house() -> House {
         trust_list: PathBuf::from("/nowhere"),
         setup: super::setup::setup(),
         second_factor: SecondFactor::Optional,
+        certificates_of: Vec::new(),
     }
 }
 

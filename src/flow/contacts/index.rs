@@ -14,17 +14,22 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 
+use crate::domain::address::Address;
+use crate::domain::address::Domain;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
+use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
 use crate::flow::contacts::Contact;
 use crate::flow::contacts::rows;
 use crate::flow::office::Office;
 use crate::flow::own;
+use crate::flow::published;
 use crate::infra::directory::Account;
 use crate::infra::keys::mail::Certificates;
 use crate::infra::keys::peers::Fingerprint;
 use crate::infra::keys::peers::PeerCertificate;
+use crate::proto::wkd;
 
 /// Accounts of which certificates are read before others get a turn.
 const ACCOUNTS_AT_ONCE: usize = 50;
@@ -36,6 +41,8 @@ pub(super) struct Index(Mutex<Keys>);
 #[derive(Default)]
 struct Keys {
     by_id: HashMap<u64, Vec<Whose>>,
+    /// Names in Web Key Directories of our domains, `name@domain`, professionals' only.
+    names: HashMap<Box<str>, MailboxId>,
     contacts_read: bool,
     /// The youngest mailbox whose certificate was taken in.
     last: Option<MailboxId>,
@@ -61,12 +68,26 @@ impl Index {
         });
     }
 
+    fn seen(&self, last: Option<MailboxId>) {
+        let mut keys = self.lock();
+        keys.last = keys.last.max(last);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Nobody's mailbox.
+const NOBODY: MailboxId = MailboxId::from_bytes([0xff; 16]);
+
 impl Keys {
+    fn learn_name(&mut self, account: &Account) {
+        let address = &account.address;
+        let name = format!("{}@{}", wkd::hash(address.local_part()), address.domain());
+        self.names.insert(name.into_boxed_str(), account.id);
+    }
+
     fn learn(&mut self, certificate: &PeerCertificate, whose: Whose) {
         for id in certificate.key_ids().iter().filter_map(|id| number(id)) {
             let known = self.by_id.entry(id).or_default();
@@ -75,6 +96,40 @@ impl Keys {
             }
         }
     }
+}
+
+/// The address behind a name in the Web Key Directory of one of our domains.
+///
+/// # Errors
+/// [`Refusal::StoreFailed`].
+pub(crate) async fn named(
+    office: &Office,
+    domain: &Domain,
+    name: &str,
+) -> Result<Option<Address>, Refusal> {
+    catch_up(office).await?;
+    let id = office.contacts.index.lock().names.get(&*format!("{name}@{domain}")).copied();
+    // Whether it is there or not costs one look into the store.
+    let account = office.accounts.numbered(&id.unwrap_or(NOBODY)).await.map_err(|error| {
+        tracing::error!(%error, "an account cannot be read");
+        Refusal::StoreFailed
+    })?;
+    Ok(account.map(|account| account.address))
+}
+
+/// Mailboxes, also some that have ended, that have or had a key with this key id.
+///
+/// # Errors
+/// [`Refusal::StoreFailed`].
+pub(crate) async fn mailboxes_of(office: &Office, key_id: &str) -> Result<Vec<MailboxId>, Refusal> {
+    catch_up(office).await?;
+    let Some(id) = number(key_id) else { return Ok(Vec::new()) };
+    let whose = office.contacts.index.lock().by_id.get(&id).cloned().unwrap_or_default();
+    let mailboxes = whose.into_iter().filter_map(|whose| match whose {
+        Whose::Mailbox(id) => Some(id),
+        Whose::Contact(_) => None,
+    });
+    Ok(mailboxes.collect())
 }
 
 /// Finds the certificates behind signatures: those of contacts and of our mailboxes, own ones
@@ -120,6 +175,9 @@ async fn catch_up(office: &Office) -> Result<(), Refusal> {
                 Refusal::StoreFailed
             })?;
         for account in &accounts {
+            if account.kind != MailboxKind::Citizen {
+                index.lock().learn_name(account);
+            }
             // A copy that was not made by this program is told at the mailbox's own door.
             if let Ok(certificate) = PeerCertificate::read(&account.certificate) {
                 index.lock().learn(&certificate, Whose::Mailbox(account.id));
@@ -127,11 +185,18 @@ async fn catch_up(office: &Office) -> Result<(), Refusal> {
             if let Some(certificate) = own::kept(office, &account.id) {
                 index.lock().learn(&certificate, Whose::Mailbox(account.id));
             }
+            for certificate in published::revoked(office, &account.id).await? {
+                index.lock().learn(&certificate, Whose::Mailbox(account.id));
+            }
         }
+<<<<<<< HEAD
         {
             let mut keys = index.lock();
             keys.last = keys.last.max(more).max(accounts.last().map(|account| account.id));
         }
+=======
+        index.seen(more.max(accounts.last().map(|account| account.id)));
+>>>>>>> b6-certs
         if more.is_none() {
             return Ok(());
         }

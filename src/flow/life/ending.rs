@@ -9,6 +9,8 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::flow::life::rows;
 use crate::flow::office::Office;
+use crate::flow::own;
+use crate::flow::published;
 use crate::flow::team;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -29,7 +31,11 @@ pub(super) async fn end(
         Err(error) => return Err(CommitError::Engine(error.to_string())),
     }
     also.put(rows::left_key(&account.id), Vec::new());
-    office.mailboxes.end(&account.id, also).await
+    published::stage_end(office, account, &mut also);
+    own::stage_end(&account.id, &mut also);
+    office.mailboxes.end(&account.id, also).await?;
+    own::ended(office, &account.id);
+    Ok(())
 }
 
 /// Removes what is left of an ended mailbox; answers whether nothing is.

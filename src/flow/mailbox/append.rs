@@ -84,7 +84,7 @@ impl OpenMailbox {
         messages::check_keywords(&message.flags)?;
         let content = message.content;
         let size = content.expose().len() as u64;
-        let (keyring, certificate) = (Arc::clone(&self.shelf.keys), self.slot.certificate.clone());
+        let (keyring, certificate) = (Arc::clone(&self.shelf.keys), self.certificate().clone());
         // Sealing megabytes takes tens of milliseconds: not on a thread that serves others.
         let sealing = tokio::task::spawn_blocking(move || seal(&keyring, certificate, &content));
         let (sealed, summary) =

@@ -6,11 +6,14 @@
 //! on the head that the batches before it will leave, and the store commits them in order. When
 //! one of them fails, the later ones meet a wrong version, nothing of them is kept, and all
 //! start again from the durable head.
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::RwLock;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::domain::mailbox::MailboxId;
@@ -32,8 +35,10 @@ pub(super) struct Slot {
     /// that nobody needs to see.
     pub(super) owner: String,
     pub(super) kind: MailboxKind,
+    /// What seals what lies in the mailbox; it is the same for ever.
     pub(super) keys: MailboxKeys,
-    pub(super) certificate: Certificate,
+    /// What changes when its key is extended, rotated or replaced.
+    current: RwLock<Arc<Current>>,
     /// Held by whoever reads message rows in order to change them.
     pub(super) gate: tokio::sync::Mutex<()>,
     /// Held by whoever reads all rows of a folder to see what is in it.
@@ -44,6 +49,20 @@ pub(super) struct Slot {
     /// Grows when one of them marks something.
     pub(super) seen_epoch: AtomicU64,
     state: Mutex<State>,
+}
+
+/// A mailbox's OpenPGP key as it stands now.
+pub(super) struct Current {
+    pub(super) keys: MailboxKeys,
+    pub(super) certificate: Certificate,
+    /// The certificate's octets: another key has others.
+    octets: Bytes,
+}
+
+impl Current {
+    pub(super) fn new(account: &Account, keys: MailboxKeys, certificate: Certificate) -> Self {
+        Self { keys, certificate, octets: account.certificate.clone() }
+    }
 }
 
 #[derive(Default)]
@@ -58,7 +77,7 @@ pub(super) struct State {
 pub(super) struct Epoch(u64);
 
 impl Slot {
-    pub(super) fn new(account: &Account, keys: MailboxKeys, certificate: Certificate) -> Self {
+    pub(super) fn new(account: &Account, current: Current) -> Self {
         let owner = match account.kind {
             MailboxKind::Citizen => String::new(),
             _ => account.address.lookup_form(),
@@ -67,8 +86,8 @@ impl Slot {
             id: account.id,
             owner,
             kind: account.kind,
-            keys,
-            certificate,
+            keys: current.keys.clone(),
+            current: RwLock::new(Arc::new(current)),
             gate: tokio::sync::Mutex::new(()),
             walk: tokio::sync::Mutex::new(()),
             news: watch::Sender::new(0),
@@ -76,6 +95,20 @@ impl Slot {
             seen_epoch: AtomicU64::new(0),
             state: Mutex::default(),
         }
+    }
+
+    /// The OpenPGP key that was there last.
+    pub(super) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The OpenPGP key of this account, if it is the one in memory.
+    pub(super) fn current_of(&self, account: &Account) -> Option<Arc<Current>> {
+        Some(self.current()).filter(|current| current.octets == account.certificate)
+    }
+
+    pub(super) fn set_current(&self, current: Arc<Current>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -28,7 +28,6 @@ use crate::infra::config::Revocation;
 use crate::infra::config::RevocationMode;
 use crate::infra::config::Service;
 use crate::infra::config::Sieve;
-use crate::infra::config::Storage;
 use crate::infra::config::Tls;
 use crate::infra::config::Trace;
 use crate::infra::config::Trust;
@@ -39,9 +38,6 @@ use crate::proto::imap::feature::Feature;
 
 /// Seconds in a day, the longest of most waits.
 pub(in crate::infra::config) const DAY: u64 = 86_400;
-
-/// What the embedded store calls its file, in the data folder.
-const STORE_FILE: &str = "truth.redb";
 
 /// A configuration in the making: complete only when nothing is wrong.
 pub(super) struct Built {
@@ -351,17 +347,6 @@ impl Reader {
         Some(Certs { warn_days: warn_days?, watch: watch? })
     }
 
-    fn storage(&mut self) -> Option<Storage> {
-        let data_dir = self.file("storage.data_dir", files::folder_or_new);
-        let master_key = self.file("storage.master_key", |path| match path.exists() {
-            true => files::owners_only(path),
-            // The first start makes it; often inside a data folder that it makes too.
-            false => files::parent_exists(path)
-                .or_else(|_| files::parent_exists(path.parent().unwrap_or(path))),
-        });
-        Some(Storage { data_dir: data_dir?, master_key: master_key? })
-    }
-
     fn limits(&mut self) -> Option<Limits> {
         let message_octets = self.number(
             "limits.message_octets",
@@ -595,19 +580,6 @@ impl Reader {
         }
         if config.queue.retry.first().is_some_and(|first| config.queue.give_up <= *first) {
             self.wrong("queue.give_up_seconds", "a letter would be returned before its second try");
-        }
-    }
-
-    /// A new master key for an old store would leave every letter in it unreadable for ever, and
-    /// the first new one would hide that.
-    fn no_key_is_made_beside_old_mail(&mut self, storage: &Storage) {
-        if !storage.master_key.exists() && storage.data_dir.join(STORE_FILE).exists() {
-            let reason = format!(
-                "{} is missing, but {} holds a store that was sealed with it: put the key back",
-                storage.master_key.display(),
-                storage.data_dir.display()
-            );
-            self.wrong("storage.master_key", &reason);
         }
     }
 }

@@ -123,9 +123,16 @@ pub(super) const KEYS: &[Key] = &[
     ),
     required(
         "storage.master_key",
-        "a file that only its owner may read (chmod 600), or a path in an existing folder: \
-         then the first start makes the key",
+        "a file that only its owner may read (chmod 600), or a path in an existing folder (then \
+         the first start makes the key), or \"credential:NAME\", or \
+         \"pkcs11:token=…;object=…?module-path=/…&pin-source=file:/…\"",
     ),
+    default(
+        "storage.master_keys_old",
+        "a list of earlier master keys, each in a form of storage.master_key, e.g. \
+         [\"/etc/vaguemestre/master-1.key\"]",
+    ),
+    default("storage.lock_memory", "\"try\", \"require\" or \"off\""),
     default("limits.message_octets", "a whole number of octets from 65536 to 1073741824"),
     // RFC 5321 §4.5.3.1.8: a server must be able to take at least 100 recipients.
     default("limits.recipients", "a whole number from 100 to 10000"),

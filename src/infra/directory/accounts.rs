@@ -5,6 +5,7 @@ pub mod holders; // which professional holds which mailbox
 mod life; // accounts that change or end together with the mailbox's state
 mod rows; // the stored form
 mod verified; // passwords that were right a short while ago
+pub mod wraps; // their keys, when the master key changes
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -28,7 +28,8 @@ fn derive(root: &[u8], purpose: &str) -> Zeroizing<[u8; 32]> {
     key
 }
 
-/// The key of boxes for one purpose.
+/// The key of boxes for one purpose. The library holds it in memory of its own and wipes that
+/// (`OPENSSL_free` does, and `HMAC_CTX_cleanup` for digests).
 pub(super) struct BoxKey(aead::LessSafeKey);
 
 impl BoxKey {

@@ -13,6 +13,7 @@ use aws_lc_rs::digest;
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::CertBuilder;
+use sequoia_openpgp::cert::CertParser;
 use sequoia_openpgp::cert::CipherSuite;
 use sequoia_openpgp::crypto::SessionKey;
 use sequoia_openpgp::packet::Key;
@@ -101,7 +102,12 @@ pub(super) fn public_octets(cert: &Cert) -> Result<Vec<u8>, KeyError> {
 
 /// The binary key, with its secrets.
 pub(super) fn secret_octets(cert: &Cert) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    cert.as_tsk().to_vec().map(Zeroizing::new).map_err(library)
+    // Into room that is wiped: the library's own vector may be moved, and leave a copy behind.
+    let key = cert.as_tsk();
+    let mut octets = Zeroizing::new(vec![0; key.serialized_len()]);
+    let length = key.serialize_into(&mut octets).map_err(library)?;
+    octets.truncate(length);
+    Ok(octets)
 }
 
 /// The encryption subkey of a certificate.
@@ -114,23 +120,23 @@ pub(super) fn encryption_key(binary: &[u8]) -> Result<EncryptionKey, KeyError> {
         .alive()
         .revoked(false)
         .for_storage_encryption()
-        .next()
+        // After a rotation there are two for a while.
+        .max_by_key(|key| key.key().creation_time())
         .map(|key| key.key().clone().role_into_unspecified())
         .ok_or_else(|| KeyError::Certificate("no usable encryption key".to_owned()))
 }
 
-/// The secret encryption subkeys of a key.
+/// The secret encryption subkeys of a key, also of those that were revoked and replaced by it:
+/// what was sealed to them stays readable.
 pub(super) fn decryption_keys(binary: &[u8]) -> Result<Vec<DecryptionKey>, KeyError> {
-    let cert = Cert::from_bytes(binary).map_err(library)?;
     let policy = StandardPolicy::new();
-    Ok(cert
-        .keys()
-        .with_policy(&policy, as_of(&cert))
-        .supported()
-        .unencrypted_secret()
-        .for_storage_encryption()
-        .map(|key| key.key().clone().role_into_unspecified())
-        .collect())
+    let mut secret = Vec::new();
+    for cert in secret_certs(binary)? {
+        let keys = cert.keys().with_policy(&policy, as_of(&cert)).supported();
+        let keys = keys.unencrypted_secret().for_storage_encryption();
+        secret.extend(keys.map(|key| key.key().clone().role_into_unspecified()));
+    }
+    Ok(secret)
 }
 
 /// The signing subkey of a key, ready to sign.
@@ -138,17 +144,25 @@ pub(super) fn signing_pair(
     binary: &[u8],
     now: Timestamp,
 ) -> openpgp::Result<openpgp::crypto::KeyPair> {
-    let cert = Cert::from_bytes(binary)?;
+    let certs = secret_certs(binary)?;
+    let cert = certs.first().ok_or_else(|| openpgp::anyhow::anyhow!("no key"))?;
     let policy = StandardPolicy::new();
     let keys = cert.keys().with_policy(&policy, system_time(now)).supported();
-    let key = keys.alive().revoked(false).unencrypted_secret().for_signing().next();
+    let keys = keys.alive().revoked(false).unencrypted_secret().for_signing();
+    let key = keys.max_by_key(|key| key.key().creation_time());
     let key = key.ok_or_else(|| openpgp::anyhow::anyhow!("no key that signs"))?;
     key.key().clone().into_keypair()
 }
 
+/// The keys of a mailbox: the one in use first, then those that it replaced.
+pub(super) fn secret_certs(binary: &[u8]) -> Result<Vec<Cert>, KeyError> {
+    let certs = CertParser::from_bytes(binary).map_err(library)?;
+    certs.collect::<openpgp::Result<Vec<Cert>>>().map_err(library)
+}
+
 /// A certificate is judged as it stood when its owner last signed it: the keys that the relay
 /// made have no expiry, and only `infra::clock` may ask for the time.
-fn as_of(cert: &Cert) -> SystemTime {
+pub(super) fn as_of(cert: &Cert) -> SystemTime {
     let user_ids = cert.userids().flat_map(|user_id| user_id.self_signatures().collect::<Vec<_>>());
     let keys = cert.keys().flat_map(|key| key.self_signatures().collect::<Vec<_>>());
     user_ids

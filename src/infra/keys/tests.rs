@@ -1,5 +1,6 @@
 //! Keys as the flow, and any OpenPGP program, meets them.
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;

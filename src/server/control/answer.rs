@@ -25,8 +25,10 @@ use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::holders;
+use crate::server::control::keys;
 use crate::server::control::life;
 use crate::server::control::mask;
+use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
@@ -54,6 +56,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
         Request::StatsShow { from, to } => statistics(office, from, to).await,
         Request::Queue(about) => queue::handle(office, about, caller).await.map(Response::Queue),
         Request::Trust(about) => trust::handle(office, about, caller).await.map(Response::Trust),
+        Request::Keys(about) => keys::handle(office, about, caller).await.map(Response::Keys),
         Request::Certs(about) => certs::handle(office, about, caller).await.map(Response::Certs),
         Request::Directory(about) => {
             directory::handle(office, about, caller).await.map(Response::Directory)
@@ -76,6 +79,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             publish::handle(office, about, caller).await.map(Response::Publish)
         }
         Request::Audit(about) => audit::handle(office, about, caller).await.map(Response::Audit),
+        Request::Master(about) => master::handle(office, about, caller).await.map(Response::Master),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

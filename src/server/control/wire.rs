@@ -16,7 +16,9 @@ use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
 use crate::server::control::holders;
+use crate::server::control::keys;
 use crate::server::control::life;
+use crate::server::control::master;
 use crate::server::control::publish;
 use crate::server::control::queue;
 use crate::server::control::session;
@@ -50,6 +52,8 @@ pub enum Response {
     Publish(Vec<publish::Line>),
     /// About the trust list.
     Trust(trust::Answer),
+    /// Certificates of OpenPGP.
+    Keys(keys::Answer),
     /// About certificates.
     Certs(certs::Answer),
     /// About the copy of the national directory.
@@ -58,6 +62,8 @@ pub enum Response {
     Explain(explain::Answer),
     /// The ledger of key uses.
     Audit(audit::Answer),
+    /// The versions of the master key.
+    Master(master::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -165,6 +171,9 @@ enum Line {
     Trust {
         about: trust::Request,
     },
+    Keys {
+        about: keys::Request,
+    },
     Certs {
         about: certs::Request,
     },
@@ -173,6 +182,9 @@ enum Line {
     },
     Explain {
         about: explain::Request,
+    },
+    Master {
+        about: master::Request,
     },
     Session {
         about: session::Request,
@@ -235,9 +247,11 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         },
         Request::Queue(about) => Line::Queue { about: about.clone() },
         Request::Trust(about) => Line::Trust { about: about.clone() },
+        Request::Keys(about) => Line::Keys { about: about.clone() },
         Request::Certs(about) => Line::Certs { about: about.clone() },
         Request::Directory(about) => Line::Directory { about: about.clone() },
         Request::Explain(about) => Line::Explain { about: about.clone() },
+        Request::Master(about) => Line::Master { about: about.clone() },
         Request::Session(about) => Line::Session { about: about.clone() },
         Request::Holders(about) => Line::Holders { about: about.clone() },
         Request::Team(about) => Line::Team { about: about.clone() },
@@ -279,9 +293,11 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::StatsShow { from, to } => Request::StatsShow { from: day(from)?, to: day(to)? },
         Line::Queue { about } => Request::Queue(about.clone()),
         Line::Trust { about } => Request::Trust(about.clone()),
+        Line::Keys { about } => Request::Keys(about.clone()),
         Line::Certs { about } => Request::Certs(about.clone()),
         Line::Directory { about } => Request::Directory(about.clone()),
         Line::Explain { about } => Request::Explain(about.clone()),
+        Line::Master { about } => Request::Master(about.clone()),
         Line::Session { about } => Request::Session(about.clone()),
         Line::Holders { about } => Request::Holders(about.clone()),
         Line::Team { about } => Request::Team(about.clone()),

@@ -1,6 +1,7 @@
 //! A professional's own page: which mailbox, who and what has access to it.
 //!
 //! Letters are read in mail programs; here is what those cannot do.
+pub mod certificate;
 pub mod programs;
 pub mod provider;
 pub mod second;

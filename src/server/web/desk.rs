@@ -31,6 +31,8 @@ use crate::flow::login::live::Listed;
 use crate::flow::login::live::Seat;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
+use crate::flow::own::Registered;
+use crate::flow::own::challenge::Proof;
 use crate::flow::setup;
 use crate::flow::setup::Setup;
 use crate::infra::config::Config;
@@ -42,6 +44,8 @@ use crate::infra::directory::accounts::app_passwords::NoAppPassword;
 use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
 use crate::infra::directory::oidc::Oidc;
+use crate::infra::keys::peers::CertificateFlaw;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::StatRow;
 use crate::infra::metrics::LoginCount;
 use crate::infra::store::StoreError;
@@ -76,6 +80,8 @@ pub struct House {
     pub setup: Setup,
     /// Whether more than a password is asked for.
     pub second_factor: SecondFactor,
+    /// Domains whose certificates of OpenPGP are published; none when that is switched off.
+    pub certificates_of: Vec<Domain>,
 }
 
 /// Logins of professionals by an OpenID provider.
@@ -87,6 +93,17 @@ pub struct Sso {
     pub public_url: String,
     /// How long a session lives that began so.
     pub session: Duration,
+}
+
+/// Whose certificate somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// By the name in the Web Key Directory of a domain.
+    Named(Domain, String),
+    /// By the address.
+    Of(Address),
+    /// By fingerprint or key id, hexadecimal digits.
+    WithKey(String),
 }
 
 /// Which letters a list shows.
@@ -315,6 +332,32 @@ pub trait Desk: Send + Sync + 'static {
     async fn mailbox(&self, _address: &Address) -> Result<Option<Account>, Refusal> {
         Ok(None)
     }
+    /// Certificates of OpenPGP that are published: the one in use first, then revoked ones.
+    async fn published(&self, _wanted: &Sought) -> Result<Vec<PeerCertificate>, Refusal> {
+        Ok(Vec::new())
+    }
+    /// The own certificate of a mailbox.
+    async fn own_certificate(&self, _account: &Account) -> Option<Registered> {
+        None
+    }
+    /// Seals a code to a certificate that somebody wants to register: the certificate as it would
+    /// be kept, and the armoured message.
+    fn challenge(
+        &self,
+        _account: &Account,
+        _certificate: &PeerCertificate,
+        _text: &str,
+    ) -> Result<(PeerCertificate, Vec<u8>), CertificateFlaw> {
+        Err(CertificateFlaw::Unreadable)
+    }
+    /// Looks at the code that somebody read, and registers the certificate when it is right.
+    async fn prove(&self, _account: &Account, _code: &str) -> Result<Proof, String> {
+        Ok(Proof::Over)
+    }
+    /// Takes the registration of an own certificate back.
+    async fn remove_own_certificate(&self, _account: &Account) -> Result<(), String> {
+        Ok(())
+    }
     /// Mailboxes of the trust space that have these words.
     async fn find(&self, _words: &str) -> Result<Found, Refusal> {
         Ok(Found { cards: Vec::new(), reach: Reach::All })
@@ -416,6 +459,10 @@ impl House {
             trust_list: config.storage.data_dir.join("trust-list.xml"),
             setup: setup::setup(config),
             second_factor: config.login.second_factor,
+            certificates_of: match config.openpgp.wkd {
+                true => config.operator.domains.clone(),
+                false => Vec::new(),
+            },
         }
     }
 }

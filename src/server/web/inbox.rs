@@ -260,13 +260,13 @@ fn subject(subject: &str, lang: Lang) -> String {
 }
 
 /// A patient who is logged in.
-struct Patient<'a> {
-    account: &'a Account,
-    session: &'a Session,
+pub(super) struct Patient<'a> {
+    pub(super) account: &'a Account,
+    pub(super) session: &'a Session,
 }
 
 impl<'a> Patient<'a> {
-    fn of(visitor: &'a Visitor) -> Option<Self> {
+    pub(super) fn of(visitor: &'a Visitor) -> Option<Self> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Citizen(account) => Some(Self { account, session }),
@@ -274,7 +274,7 @@ impl<'a> Patient<'a> {
         }
     }
 
-    fn frame(&self, visitor: &Visitor, title: &str, path: &str) -> Frame {
+    pub(super) fn frame(&self, visitor: &Visitor, title: &str, path: &str) -> Frame {
         let t = visitor.lang.texts();
         // The matricule itself is on no page but where its owner types it.
         let name = match self.account.display_name.trim() {
@@ -293,7 +293,7 @@ impl<'a> Patient<'a> {
 }
 
 /// Somebody without a session, or whose session has ended.
-fn to_login(visitor: &Visitor) -> Response {
+pub(super) fn to_login(visitor: &Visitor) -> Response {
     login::see_other(if visitor.had_cookie { "/inbox/login?ended=1" } else { LOGIN })
 }
 

@@ -167,6 +167,34 @@ pub struct AccountPage {
     pub programs: &'static str,
 }
 
+/// The own certificate of a mailbox, and the form for one.
+#[derive(Template)]
+#[template(path = "certificate.html")]
+pub struct CertificatePage {
+    pub frame: Frame,
+    pub csrf: String,
+    /// Where the page is.
+    pub home: &'static str,
+    /// From where one came.
+    pub back: &'static str,
+    pub notice: Option<&'static str>,
+    /// In which field, and what.
+    pub error: Option<(&'static str, &'static str)>,
+    /// The fingerprint, and since when.
+    pub registered: Option<(String, Spoken)>,
+    pub until: Option<Spoken>,
+    /// Nothing can be sealed to it any more.
+    pub is_bad: bool,
+    pub challenge: Option<CertificateChallenge>,
+}
+
+/// What the owner of a certificate opens.
+#[derive(Default)]
+pub struct CertificateChallenge {
+    pub fingerprint: String,
+    pub message: String,
+}
+
 /// App passwords, and the form for one more.
 #[derive(Template)]
 #[template(path = "programs.html")]

@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header;
 use axum::http::request::Parts;
 
+use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::server::web::account::second::Attempts;
 use crate::server::web::admin::throttle::Throttle;
@@ -36,6 +37,8 @@ pub struct Site {
     pub throttle: Throttle,
     /// Who came from the OpenID provider with nothing that it knows.
     pub arrivals: Throttle,
+    /// Who looks certificates up.
+    pub lookups: Throttle,
     /// Who showed a wrong second factor.
     pub second: Attempts,
 }
@@ -51,6 +54,7 @@ impl Site {
             sessions: Sessions::default(),
             throttle,
             arrivals,
+            lookups: Throttle::new(limits::KEY_LOOKUPS_A_MINUTE),
             second: Attempts::default(),
         }
     }

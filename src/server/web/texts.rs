@@ -247,6 +247,57 @@ texts! {
     account_door_reading: "Lecture des messages", "Reading messages";
     account_door_filters: "Filtres", "Filters";
     account_door_pages: "Ces pages", "These pages";
+    certificate_title: "Votre propre clé OpenPGP", "Your own OpenPGP key";
+    certificate_intro: "Avec votre propre clé, vos nouveaux messages sont scellés pour vous seul : nous ne pouvons plus les ouvrir.",
+                       "With your own key, new messages are sealed for you alone: we can no longer open them.";
+    certificate_now: "Aujourd’hui", "Today";
+    certificate_none: "Aucune clé personnelle n’est enregistrée. Vos messages sont scellés avec une clé que nous gardons pour vous.",
+                      "No key of your own is registered. Your messages are sealed with a key that we keep for you.";
+    certificate_registered: "Clé enregistrée le", "Key registered on";
+    certificate_until: "Elle se termine le", "It ends on";
+    certificate_bad: "Cette clé est expirée ou révoquée. Les messages qui vous sont adressés attendent : enregistrez-en une autre, ou retirez-la.",
+                     "This key has expired or was revoked. Messages for you are waiting: register another one, or remove it.";
+    certificate_remove: "Retirer cette clé", "Remove this key";
+    certificate_remove_hint: "Les nouveaux messages seront de nouveau scellés avec une clé que nous gardons. Ceux déjà reçus restent comme ils sont : gardez votre clé pour les lire.",
+                             "New messages will again be sealed with a key that we keep. Those already received stay as they are: keep your key to read them.";
+    certificate_removed: "La clé est retirée.", "The key is removed.";
+    certificate_set: "Votre clé est enregistrée. Elle compte dès maintenant.", "Your key is registered. It counts from now on.";
+    certificate_new: "Enregistrer une clé", "Register a key";
+    certificate_means_reading: "Nous ne pourrons plus ouvrir vos nouveaux messages. Lisez-les avec un logiciel qui connaît OpenPGP, par exemple Thunderbird.",
+                               "We will no longer be able to open your new messages. Read them with a program that knows OpenPGP, such as Thunderbird.";
+    certificate_means_search: "La recherche n’y verra que l’objet, l’expéditeur et la date ; les filtres non plus ne liront pas le texte.",
+                              "Search will only see their subject, sender and date; filters will not read the text either.";
+    certificate_means_loss: "Si vous perdez votre clé, ces messages sont perdus. Personne ne peut les retrouver. Faites une copie de sauvegarde.",
+                            "If you lose your key, these messages are lost. Nobody can get them back. Make a backup.";
+    certificate_means_earlier: "Les messages déjà reçus restent lisibles comme avant.",
+                               "Messages that you already have stay readable as before.";
+    certificate_file: "Fichier de votre clé publique", "File with your public key";
+    certificate_paste: "Ou collez-la ici", "Or paste it here";
+    certificate_paste_hint: "De « BEGIN PGP PUBLIC KEY BLOCK » à « END ». Jamais la clé privée.",
+                            "From “BEGIN PGP PUBLIC KEY BLOCK” to “END”. Never the private key.";
+    certificate_understood: "J’ai compris, et j’ai une copie de sauvegarde de ma clé", "I understand, and I have a backup of my key";
+    certificate_not_understood: "Cochez la case pour dire que vous avez compris.", "Tick the box to say that you understand.";
+    certificate_go_on: "Continuer", "Go on";
+    certificate_proof: "Montrez que la clé est à vous", "Show that the key is yours";
+    certificate_fingerprint: "Empreinte de la clé, à comparer avec celle de votre logiciel :", "Fingerprint of the key, to compare with the one in your program:";
+    certificate_message: "Message scellé", "Sealed message";
+    certificate_message_hint: "Ouvrez-le avec votre clé. Il contient un code.", "Open it with your key. It holds a code.";
+    certificate_code: "Code", "Code";
+    certificate_code_hint: "La dernière ligne du message ouvert.", "The last line of the opened message.";
+    certificate_code_wrong: "Ce n’est pas le code du message.", "This is not the code in the message.";
+    certificate_code_over: "Ce code n’est plus valable. Recommencez avec votre clé.", "This code is no longer good. Begin again with your key.";
+    certificate_challenge_text: "Code pour enregistrer cette clé OpenPGP. Si vous n’avez rien demandé, ne le donnez à personne.",
+                                "Code to register this OpenPGP key. If you did not ask for it, give it to nobody.";
+    certificate_register: "Enregistrer la clé", "Register the key";
+    certificate_unreadable: "Ce n’est pas une clé publique OpenPGP, ou elle est trop grande.", "This is not an OpenPGP public key, or it is too large.";
+    certificate_secret: "Elle contient la clé privée. N’envoyez jamais celle-ci à personne : exportez la partie publique.",
+                        "It holds the private key. Never send that to anybody: export the public part.";
+    certificate_other_address: "Aucune identité de cette clé ne porte l’adresse de votre boîte. Ajoutez-la dans votre logiciel.",
+                               "No user id of this key shows the address of your mailbox. Add it in your program.";
+    certificate_not_alive: "Cette clé est expirée, ou n’est pas encore valable.", "This key has expired, or is not valid yet.";
+    certificate_revoked: "Cette clé est révoquée.", "This key is revoked.";
+    certificate_no_encryption: "Cette clé ne permet pas de chiffrer selon les règles d’aujourd’hui.", "This key cannot encrypt by today’s rules.";
+    certificate_back: "Retour", "Back";
     programs_title: "Mots de passe d’application", "App passwords";
     programs_intro: "Un mot de passe pour chaque logiciel qui ne sait pas utiliser votre identité professionnelle. Il n’ouvre pas ces pages.",
                     "A password for each program that cannot use your professional identity. It does not open these pages.";

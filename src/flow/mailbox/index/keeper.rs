@@ -124,9 +124,9 @@ impl Mailboxes {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             while let Some(slot) = keeper.next(self.shelf.clock.now()) {
-                let shelf = Arc::clone(&self.shelf);
+                let (shelf, current) = (Arc::clone(&self.shelf), slot.current());
                 let sitting = shelf.own_work(slot.id, "search index");
-                let mailbox = OpenMailbox { shelf, slot, reader: None, sitting };
+                let mailbox = OpenMailbox { shelf, slot, current, reader: None, sitting };
                 if let Err(error) = mailbox.catch_up(Pace::Gentle).await {
                     tracing::warn!(mailbox = ?mailbox.id(), %error, "a search index is behind");
                 }

@@ -20,6 +20,7 @@ use crate::infra::directory::AppScramKeys;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::KeyDesk;
 use crate::infra::directory::ScramKeys;
+use crate::infra::directory::accounts::wraps::Rewrap;
 use crate::infra::store::row;
 
 /// Rows `A/<mailbox id>` -> account.
@@ -208,6 +209,28 @@ pub(super) fn decode(
         created: Timestamp::from_millis(row.created),
     };
     Ok(Stored { account, password, logins_known: row.logins_known })
+}
+
+/// The row with another wrapped key, in its own version; nothing sealed in it is opened. `None`
+/// for a damaged row.
+pub(super) fn rewrapped(value: &[u8], change: impl FnOnce(&[u8]) -> Rewrap) -> Option<Rewrap> {
+    if let Some(mut row) = row::decode::<Row>(FORMAT, value) {
+        return Some(match change(&row.wrapped_keys) {
+            Rewrap::With(wrapped) => {
+                row.wrapped_keys = wrapped;
+                Rewrap::With(row::encode(FORMAT, &row))
+            }
+            other => other,
+        });
+    }
+    let mut row = row::decode::<Row1>(FORMAT_1, value)?;
+    Some(match change(&row.wrapped_keys) {
+        Rewrap::With(wrapped) => {
+            row.wrapped_keys = wrapped;
+            Rewrap::With(row::encode(FORMAT_1, &row))
+        }
+        other => other,
+    })
 }
 
 /// A row as version 1 wrote it, for the tests of upgrades.

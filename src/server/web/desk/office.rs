@@ -54,6 +54,10 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
+use crate::flow::own;
+use crate::flow::own::Registered;
+use crate::flow::own::challenge::Proof;
+use crate::flow::published;
 use crate::flow::office::Office;
 use crate::flow::timeline;
 use crate::infra::directory::Account;
@@ -67,6 +71,8 @@ use crate::infra::directory::accounts::app_passwords::NoAppPassword;
 use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
 use crate::infra::journal;
+use crate::infra::keys::peers::CertificateFlaw;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::StatRow;
 use crate::infra::store::Batch;
 use crate::infra::store::StoreError;
@@ -85,11 +91,15 @@ use crate::server::web::desk::Row;
 use crate::server::web::desk::Rows;
 use crate::server::web::desk::Slice;
 use crate::server::web::desk::Sso;
+use crate::server::web::desk::Sought;
 use crate::server::web::desk::lives;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Waiting;
 use crate::server::web::session::Vouched;
+
+/// Who changes an own certificate at the pages.
+const BY_THE_HOLDER: own::Act<'_> = own::Act { author: "the holder", way: "page", reason: "" };
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -124,6 +134,35 @@ impl Desk for OfficeDesk {
     ) -> Result<Account, Refusal> {
         let visitor = Visitor { entrance: Entrance::Pages, ip };
         Ok(self.0.logins.login(visitor, name, password).await?.account)
+    }
+
+    async fn published(&self, wanted: &Sought) -> Result<Vec<PeerCertificate>, Refusal> {
+        match wanted {
+            Sought::Named(domain, name) => published::by_name(&self.0, domain, name).await,
+            Sought::Of(address) => published::by_address(&self.0, address).await,
+            Sought::WithKey(key) => published::by_key(&self.0, key).await,
+        }
+    }
+
+    async fn own_certificate(&self, account: &Account) -> Option<Registered> {
+        own::registered(&self.0, &account.id)
+    }
+
+    fn challenge(
+        &self,
+        account: &Account,
+        certificate: &PeerCertificate,
+        text: &str,
+    ) -> Result<(PeerCertificate, Vec<u8>), CertificateFlaw> {
+        own::challenge::begin(&self.0, account, certificate, text)
+    }
+
+    async fn prove(&self, account: &Account, code: &str) -> Result<Proof, String> {
+        own::challenge::prove(&self.0, account, code, BY_THE_HOLDER).await
+    }
+
+    async fn remove_own_certificate(&self, account: &Account) -> Result<(), String> {
+        own::remove(&self.0, account, BY_THE_HOLDER).await
     }
 
     async fn factors(&self, account: &Account) -> Result<Overview, Refusal> {
