@@ -24,10 +24,7 @@ pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
 pub mod contacts; // certificates of OpenPGP of people outside
 pub mod own; // certificates of OpenPGP that people here keep themselves
-<<<<<<< HEAD
-=======
 pub mod published; // certificates of OpenPGP of our mailboxes, for others
->>>>>>> b6-certs
 pub mod custody; // uses of keys, their escrow, their destruction
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
@@ -40,11 +37,8 @@ pub mod alerts; // what administrators must hear of
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive
-<<<<<<< HEAD
 pub mod gateway; // letters that only their reader opens
-=======
 pub mod rewrap; // everything that the master key wraps, when it changes
->>>>>>> b6-certs
 pub mod setup; // how programs and other relays find us
 pub mod accept;
 pub mod authenticate;

@@ -1,8 +1,7 @@
 //! Mailboxes whose people keep their own key.
-use std::time::Duration;
-
 use vaguemestre::flow::own;
 use vaguemestre::flow::own::Act;
+use vaguemestre::infra::audit::Wanted;
 use vaguemestre::infra::keys::peers::PeerCertificate;
 
 use super::DOCTOR;
@@ -63,5 +62,18 @@ async fn a_mailbox_with_an_own_certificate_gets_letters_that_only_its_holder_ope
     imap.command("SELECT INBOX").await.unwrap();
     let found = imap.command("FETCH 1 (ENVELOPE)").await.unwrap().concat();
     assert!(!String::from_utf8_lossy(&found).contains("Untel"));
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    // A search says what it cannot see, once in a folder.
+    let mut said = Vec::new();
+    for command in ["SEARCH SUBJECT x", "SEARCH BODY x", "SEARCH TEXT x"] {
+        let found = imap.command(command).await.unwrap().concat();
+        said.push(String::from_utf8_lossy(&found).contains("* OK Letters sealed to the key"));
+    }
+    assert_eq!(said, [false, true, false]);
+    // Uses of the relay's keys stand in the ledger: the sender's has signed.
+    relay.kill();
+    let office = office(&relay).await;
+    let wanted = Wanted { door: Some("gateway".to_owned()), ..Wanted::default() };
+    let uses: Vec<String> =
+        office.audit().last(&wanted, 10).await.unwrap().into_iter().map(|use_| use_.why).collect();
+    assert_eq!(uses, ["sign a letter"]);
 }

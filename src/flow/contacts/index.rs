@@ -189,14 +189,7 @@ async fn catch_up(office: &Office) -> Result<(), Refusal> {
                 index.lock().learn(&certificate, Whose::Mailbox(account.id));
             }
         }
-<<<<<<< HEAD
-        {
-            let mut keys = index.lock();
-            keys.last = keys.last.max(more).max(accounts.last().map(|account| account.id));
-        }
-=======
         index.seen(more.max(accounts.last().map(|account| account.id)));
->>>>>>> b6-certs
         if more.is_none() {
             return Ok(());
         }
