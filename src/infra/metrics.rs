@@ -56,9 +56,9 @@ pub struct Metrics {
     rewrap_left: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
+    letters_cut_short: Counter,
     openpgp_expiry: Family<RoleLabels, Gauge>,
     openpgp_pins_changed: Gauge,
-    letters_cut_short: Counter,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -196,6 +196,11 @@ impl Metrics {
             directory_mailboxes.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
+        registry.register(
+            "letters_cut_short",
+            "Letters that were found damaged in the middle while they were being sent to a reader",
+            letters_cut_short.clone(),
+        );
         let openpgp_expiry = Family::<RoleLabels, Gauge>::default();
         registry.register(
             "openpgp_expiry_days",
@@ -207,11 +212,6 @@ impl Metrics {
             "openpgp_pins_changed",
             "Contacts whose certificate has changed, and nobody has decided yet",
             openpgp_pins_changed.clone(),
-        );
-        registry.register(
-            "letters_cut_short",
-            "Letters that were found damaged in the middle while they were being sent to a reader",
-            letters_cut_short.clone(),
         );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
@@ -251,9 +251,9 @@ impl Metrics {
             rewrap_left,
             certificate_expiry,
             alerts,
+            letters_cut_short,
             openpgp_expiry,
             openpgp_pins_changed,
-            letters_cut_short,
             directory_questions,
             directory_seconds,
             directory_away,
