@@ -175,10 +175,12 @@ impl Plan {
 }
 
 fn reason(flaw: OpenFlaw) -> &'static str {
-    match flaw {
-        OpenFlaw::Malformed => "malformed",
-        OpenFlaw::OtherKey => "other-key",
-        OpenFlaw::Integrity => "altered-or-unprotected",
-        OpenFlaw::OverLimit => "over-limit",
-    }
+    let words = [
+        (OpenFlaw::Malformed, "malformed"),
+        (OpenFlaw::OtherKey, "other-key"),
+        (OpenFlaw::Integrity, "altered-or-unprotected"),
+        (OpenFlaw::OverLimit, "over-limit"),
+    ];
+    let word = words.iter().find(|(known, _)| *known == flaw);
+    word.map_or("not-read-here", |(_, word)| word)
 }
