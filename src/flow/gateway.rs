@@ -50,6 +50,8 @@ pub use reform::reform;
 /// What a letter takes of memory while a form of it is made, in sizes of the letter: what is to
 /// be sealed, the armoured message, the letter around it, and its ciphertext at rest.
 const COPIES_WHILE_SEALING: u64 = 6;
+/// Room that is never asked for: trace fields, and what rounding takes.
+const SLACK_OCTETS: u64 = 262_144;
 
 /// What each recipient of a letter gets.
 pub struct Plan {
@@ -61,6 +63,8 @@ pub struct Plan {
     keys: Arc<Keyring>,
     spool: Certificate,
     memory: ClearMemory,
+    /// All there is of it.
+    memory_octets: u64,
     subject: String,
     threads: bool,
     keeps_originals: bool,
@@ -150,6 +154,7 @@ impl Plan {
             keys: Arc::clone(&office.keys),
             spool: office.spool_certificate.clone(),
             memory: office.clear_memory.clone(),
+            memory_octets: office.config.limits.clear_octets,
             subject: gateway.protected_subject.clone(),
             threads: gateway.threads,
             keeps_originals: !gateway.originals.is_empty(),
@@ -225,7 +230,10 @@ impl Plan {
 
     fn grow(&self, clear: Clear<'_>, room: &mut ClearPermit) -> Result<(), Refusal> {
         let size = clear.letter.len() as u64;
-        self.memory.grow(room, size.saturating_mul(COPIES_WHILE_SEALING))
+        // Whoever has all that there is needs no more, or the largest letters would never pass. The
+        // letter and its ciphertext have their room already.
+        let most = self.memory_octets.saturating_sub(size.saturating_mul(2) + SLACK_OCTETS);
+        self.memory.grow(room, size.saturating_mul(COPIES_WHILE_SEALING).min(most))
     }
 
     fn form(
