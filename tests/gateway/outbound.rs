@@ -69,7 +69,10 @@ async fn a_letter_for_somebody_whose_certificate_is_known_leaves_sealed_and_gpg_
     for outside in ["Subject: [...]", "X-MSS-NIL: DEV935997", "From: Expediteur <dr.martin@"] {
         assert!(sealed.contains(outside), "{outside}:\n{sealed}");
     }
-    assert!(sealed.contains("Delivered-To: dr.durand@") || sealed.contains("dr.durand@"), "{sealed}");
+    assert!(
+        sealed.contains("Delivered-To: dr.durand@") || sealed.contains("dr.durand@"),
+        "{sealed}"
+    );
     for gone in ["Bcc:", "X-Vaguemestre-OpenPGP", "cache@"] {
         assert!(!sealed.contains(gone), "{gone}:\n{sealed}");
     }
@@ -87,7 +90,8 @@ async fn a_letter_for_somebody_whose_certificate_is_known_leaves_sealed_and_gpg_
 async fn without_a_key_that_is_required_rcpt_is_put_off_and_nothing_leaves() {
     let space = Space::of(&[OURS, THEIRS]);
     let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");
-    let policy = format!("[openpgp]\npolicies = [\"{THEIRS}=require\", \"libre@{THEIRS}=never\"]\n");
+    let policy =
+        format!("[openpgp]\npolicies = [\"{THEIRS}=require\", \"libre@{THEIRS}=never\"]\n");
     let relay = space.relay(0).route(THEIRS, postfix.mx).with(QUICK).with(&policy).start(&[DOCTOR]);
     let mut session = relay.submission(DOCTOR).await;
     session.command(&format!("MAIL FROM:<{DOCTOR}>"), "250").await.unwrap();
@@ -145,7 +149,8 @@ async fn what_its_sender_sealed_to_the_recipient_travels_as_it_is() {
     let space = Space::of(&[OURS, THEIRS]);
     let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");
     let policy = "[openpgp]\noutbound = \"require\"\n";
-    let mut relay = space.relay(0).route(THEIRS, postfix.mx).with(QUICK).with(policy).start(&[DOCTOR]);
+    let mut relay =
+        space.relay(0).route(THEIRS, postfix.mx).with(QUICK).with(policy).start(&[DOCTOR]);
     relay.kill();
     let gpg = Gpg::of(PEER);
     import(&relay, PEER, &gpg.certificate(PEER)).await;
@@ -169,7 +174,8 @@ async fn what_its_sender_sealed_to_the_recipient_travels_as_it_is() {
     assert!(opened.contains("Sous mon sceau"), "{opened}");
     // Whoever only says that it is sealed does not get clear text through.
     let id = letters::message_id();
-    let fake = "-----BEGIN PGP MESSAGE-----\r\n\r\nTW9uc2lldXIgVW50ZWw=\r\n-----END PGP MESSAGE-----";
+    let fake =
+        "-----BEGIN PGP MESSAGE-----\r\n\r\nTW9uc2lldXIgVW50ZWw=\r\n-----END PGP MESSAGE-----";
     submission.send(DOCTOR, &[PEER], sealed(fake, &id).as_bytes()).await.unwrap();
     let arrived = postfix.wait_for(&id).await;
     assert!(!arrived.contains("TW9uc2lldXIgVW50ZWw="), "{arrived}");

@@ -68,7 +68,8 @@ async fn attempt(
     let (at, now, skip) = (Arc::clone(office), office.clock.now(), letter.return_path_octets);
     let made = tokio::task::spawn_blocking(move || {
         let protection = protection(&at);
-        let sealed = sealing::sealed(clear.expose(), protection, &[certificate], signer.as_ref(), now)?;
+        let sealed =
+            sealing::sealed(clear.expose(), protection, &[certificate], signer.as_ref(), now)?;
         let skip = usize::try_from(skip).unwrap_or(0);
         let readers = [at.spool_certificate.clone()];
         let made = form(&at.keys, &readers, sealed.expose(), skip, true);

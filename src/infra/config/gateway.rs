@@ -60,7 +60,9 @@ impl Gateway {
             self.policies.iter().find(|(whom, _)| wanted(whom)).map(|(_, policy)| *policy)
         };
         of(&|whom| matches!(whom, Whom::Address(named) if named == address))
-            .or_else(|| of(&|whom| matches!(whom, Whom::Domain(named) if named == address.domain())))
+            .or_else(|| {
+                of(&|whom| matches!(whom, Whom::Domain(named) if named == address.domain()))
+            })
             .unwrap_or(self.outbound)
     }
 }

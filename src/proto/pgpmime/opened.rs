@@ -75,7 +75,9 @@ pub fn in_place(letter: &[u8], clear: &[u8], is_text: bool) -> Option<Secret<Vec
     }
     if !is_described {
         let charset = if clear.is_ascii() { "us-ascii" } else { "utf-8" };
-        whole.extend_from_slice(format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes());
+        whole.extend_from_slice(
+            format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes(),
+        );
         if described.is_empty() {
             whole.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
         }
@@ -90,9 +92,9 @@ fn protects_fields(described: &[u8]) -> bool {
     header::fields(described).filter(|field| field.is("content-type")).any(|field| {
         let value = field.unfolded().to_ascii_lowercase();
         let value: Vec<u8> = value.into_iter().filter(|octet| !b" \t\"'".contains(octet)).collect();
-        value.split(|octet| *octet == b';').any(|parameter| {
-            parameter.starts_with(b"hp=") || parameter == b"protected-headers=v1"
-        })
+        value
+            .split(|octet| *octet == b';')
+            .any(|parameter| parameter.starts_with(b"hp=") || parameter == b"protected-headers=v1")
     })
 }
 

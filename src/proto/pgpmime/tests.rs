@@ -141,7 +141,8 @@ fn the_octets_that_were_signed_are_found_exactly() {
 
 #[test]
 fn words_of_our_name_go_however_they_are_written() {
-    let header = b"From: a@a.test\r\nx-vaguemestre-OPENPGP : encrypted=yes;\r\n\tsignature=good\r\n\
+    let header =
+        b"From: a@a.test\r\nx-vaguemestre-OPENPGP : encrypted=yes;\r\n\tsignature=good\r\n\
                    X-Vaguemestre-OpenPGP\t: a\r\nX-Vaguemestre-OpenPGP-Not: b\r\nSubject: s\r\n";
     let kept = without_verdicts(header).unwrap();
     assert_eq!(text(&kept), "From: a@a.test\r\nX-Vaguemestre-OpenPGP-Not: b\r\nSubject: s\r\n");
