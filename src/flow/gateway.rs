@@ -16,6 +16,7 @@ use crate::domain::door::Door;
 use crate::domain::envelope::BlobId;
 use crate::domain::folder::FolderId;
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
@@ -29,11 +30,13 @@ use crate::flow::office::Office;
 use crate::flow::own;
 use crate::flow::policy::Cleared;
 use crate::flow::seal::Form;
+use crate::infra::audit::Who;
 use crate::infra::config::gateway::Signing;
 use crate::infra::directory::Account;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::mail;
 use crate::infra::keys::peers::PeerCertificate;
 use crate::proto::mime::summary;
 use crate::proto::mime::summary::EnvelopeAddress;
@@ -47,17 +50,21 @@ pub use reform::reform;
 /// What a letter takes of memory while a form of it is made, in sizes of the letter: what is to
 /// be sealed, the armoured message, the letter around it, and its ciphertext at rest.
 const COPIES_WHILE_SEALING: u64 = 6;
+/// Room that is never asked for: trace fields, and what rounding takes.
+const SLACK_OCTETS: u64 = 262_144;
 
 /// What each recipient of a letter gets.
 pub struct Plan {
     /// In the order of the approved recipients.
     recipients: Vec<(Address, Want)>,
-    signers: Vec<MailboxKeys>,
+    signer: Option<Signer>,
     /// `None`: nobody's letters are opened here.
     known: Option<Known>,
     keys: Arc<Keyring>,
     spool: Certificate,
     memory: ClearMemory,
+    /// All there is of it.
+    memory_octets: u64,
     subject: String,
     threads: bool,
     keeps_originals: bool,
@@ -136,17 +143,18 @@ impl Plan {
         let known = if opens { Some(contacts::known(office).await?) } else { None };
         let authenticated = cleared.authenticated();
         let is_ours = authenticated.accepted().door() != Door::Mx;
-        let signers = match is_ours {
-            true => signers(office, authenticated.account()).await,
-            false => Vec::new(),
+        let signer = match is_ours {
+            true => signer(office, authenticated.account()).await,
+            false => None,
         };
         Ok(Self {
             recipients,
-            signers,
+            signer,
             known,
             keys: Arc::clone(&office.keys),
             spool: office.spool_certificate.clone(),
             memory: office.clear_memory.clone(),
+            memory_octets: office.config.limits.clear_octets,
             subject: gateway.protected_subject.clone(),
             threads: gateway.threads,
             keeps_originals: !gateway.originals.is_empty(),
@@ -170,19 +178,43 @@ impl Plan {
         readers
     }
 
-    /// True when forms will be made, whatever the letter is: that is work for a thread of its own.
-    pub fn seals(&self) -> bool {
+    /// The uses of keys that [`Plan::make`] comes to for this letter, to be recorded before it is
+    /// asked; `None`: there is nothing to make.
+    pub fn uses(&self, clear: Clear<'_>) -> Option<Vec<Use>> {
+        let found = pgpmime::find(clear.letter, &clear.summary.structure);
+        let mut uses = Vec::new();
+        if self.seals() {
+            uses.extend(self.signer.as_ref().map(|signer| (signer.mailbox, "sign a letter")));
+        }
+        let is_sealed = matches!(found, Some(Found::Encrypted(_) | Found::Inline(_)));
+        let opened = self.recipients.iter().filter_map(|(_, want)| match want {
+            Want::Opened(home) if is_sealed && self.known.is_some() => {
+                Some((Some(home.id()), "open a letter that came sealed"))
+            }
+            _ => None,
+        });
+        uses.extend(opened);
+        (self.seals() || found.is_some()).then_some(uses)
+    }
+
+    /// When [`Plan::uses`] says that there is nothing to make.
+    pub fn nothing_to_do(&self) -> Made {
+        Made { given: vec![0; self.recipients.len()], ..Made::default() }
+    }
+
+    /// True when forms will be made, whatever the letter is.
+    fn seals(&self) -> bool {
         self.recipients.iter().any(|(_, want)| matches!(want, Want::Sealed(_) | Want::Own(..)))
     }
 
-    /// Makes the forms. Takes milliseconds of CPU for each.
+    /// Makes the forms. Takes milliseconds of CPU for each: it belongs on a thread of its own.
     ///
     /// # Errors
     /// [`Refusal::Busy`] without memory for it, [`Refusal::TooManyRecipients`] when more forms
     /// were needed than a letter can have, [`Refusal::DependencyFailed`].
     pub fn make(&self, clear: Clear<'_>, room: &mut ClearPermit) -> Result<Made, Refusal> {
         let found = pgpmime::find(clear.letter, &clear.summary.structure);
-        let mut made = Made { given: vec![0; self.recipients.len()], ..Made::default() };
+        let mut made = self.nothing_to_do();
         made.came_sealed = matches!(found, Some(Found::Encrypted(_) | Found::Inline(_)));
         if self.seals() {
             self.seal(clear, found.as_ref(), &mut made, room)?;
@@ -198,7 +230,10 @@ impl Plan {
 
     fn grow(&self, clear: Clear<'_>, room: &mut ClearPermit) -> Result<(), Refusal> {
         let size = clear.letter.len() as u64;
-        self.memory.grow(room, size.saturating_mul(COPIES_WHILE_SEALING))
+        // Whoever has all that there is needs no more, or the largest letters would never pass. The
+        // letter and its ciphertext have their room already.
+        let most = self.memory_octets.saturating_sub(size.saturating_mul(2) + SLACK_OCTETS);
+        self.memory.grow(room, size.saturating_mul(COPIES_WHILE_SEALING).min(most))
     }
 
     fn form(
@@ -239,25 +274,49 @@ fn form(
     })
 }
 
-/// Who may sign for a sender of ours, the best first; empty when nothing is signed.
-async fn signers(office: &Arc<Office>, account: Option<&Account>) -> Vec<MailboxKeys> {
-    let organisation = || office.organisation.1.clone();
-    match office.config.gateway.sign {
-        Signing::No => Vec::new(),
-        Signing::Organisation => vec![organisation()],
-        Signing::Sender => {
-            let mut signers = Vec::new();
-            // Whoever keeps their own key signs with that one, or not at all.
-            let signs = account.filter(|account| own::registered(office, &account.id).is_none());
-            if let Some(account) = signs
-                && let Ok(mailbox) = office.mailboxes.open(account).await
-            {
-                signers.push(mailbox.keys().clone());
-            }
-            signers.push(organisation());
-            signers
-        }
+/// A key that signs, and whose it is; `None`: the organisation's.
+struct Signer {
+    mailbox: Option<MailboxId>,
+    keys: MailboxKeys,
+}
+
+/// A use of a key: whose (`None`: the organisation's), and what for.
+pub type Use = (Option<MailboxId>, &'static str);
+
+/// Writes uses of keys into the ledger; they may happen when this returns.
+///
+/// # Errors
+/// [`Refusal::StoreFailed`]: nothing may be used.
+pub async fn record(office: &Office, uses: &[Use]) -> Result<(), Refusal> {
+    for (mailbox, why) in uses {
+        let used = office.audit().used(mailbox.as_ref(), &Who::Relay, "gateway", why).await;
+        used.map_err(|error| {
+            tracing::error!(%error, "a use of a key cannot be recorded, so it does not happen");
+            Refusal::StoreFailed
+        })?;
     }
+    Ok(())
+}
+
+/// Who signs for a sender of ours; `None` when nothing is signed.
+async fn signer(office: &Office, account: Option<&Account>) -> Option<Signer> {
+    let now = office.clock.now();
+    let sign = office.config.gateway.sign;
+    if sign == Signing::No {
+        return None;
+    }
+    // Whoever keeps their own key signs with that one, or the organisation does.
+    let account = account.filter(|account| {
+        sign == Signing::Sender && own::registered(office, &account.id).is_none()
+    });
+    if let Some(account) = account
+        && let Ok(mailbox) = office.mailboxes.open(account).await
+        // Keys of earlier days cannot sign.
+        && mail::sign_detached(b"", mailbox.keys(), now).is_ok()
+    {
+        return Some(Signer { mailbox: Some(account.id), keys: mailbox.keys().clone() });
+    }
+    Some(Signer { mailbox: None, keys: office.organisation.1.clone() })
 }
 
 /// A message that the relay itself files for somebody: sealed to their own certificate, if they
@@ -272,11 +331,13 @@ pub async fn for_owner(
 ) -> Result<Secret<Vec<u8>>, MailboxError> {
     let certificate = own::of(office, &account.id).await.map_err(MailboxError::Temporary)?;
     let Some(certificate) = certificate else { return Ok(message) };
-    let signers = signers(office, Some(account)).await;
+    let signer = signer(office, Some(account)).await;
+    let uses: Vec<Use> = signer.iter().map(|it| (it.mailbox, "sign a letter")).collect();
+    record(office, &uses).await.map_err(MailboxError::Temporary)?;
     let (at, now) = (Arc::clone(office), office.clock.now());
     let sealed = tokio::task::spawn_blocking(move || {
         let protection = protection(&at);
-        sealing::sealed(message.expose(), protection, &[certificate], &signers, now)
+        sealing::sealed(message.expose(), protection, &[certificate], signer.as_ref(), now)
     });
     let sealed = sealed.await.map_err(|_| MailboxError::Temporary(Refusal::DependencyFailed))?;
     sealed.map_err(MailboxError::Temporary)

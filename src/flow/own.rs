@@ -4,7 +4,7 @@
 //! secret for them. Earlier letters stay as they are. All registered certificates are in memory:
 //! each delivery asks.
 //!
-//! Rows `O/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
+//! Rows `u/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
 pub mod challenge; // does whoever brings a certificate have its key
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ use crate::infra::store::Store;
 use crate::infra::store::StoreError;
 use crate::infra::store::row;
 
-const OWN: &[u8] = b"O/o/";
+const OWN: &[u8] = b"u/o/";
 const FORMAT: u8 = 1;
 const PURPOSE: &str = "own openpgp certificate";
 /// How often a change is built anew when somebody else changed the row under it.

@@ -22,6 +22,7 @@ use crate::flow::documents::Documents;
 use crate::flow::documents::Inspection;
 use crate::flow::filter::Sorted;
 use crate::flow::filter::Sorting;
+use crate::flow::gateway;
 use crate::flow::gateway::Clear;
 use crate::flow::gateway::Made;
 use crate::flow::gateway::Plan;
@@ -323,10 +324,9 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         plan: sealing.plan,
         return_path_octets: header.return_path_octets,
     };
-    let told = summarise(sealing.clear, permit, asked).await?;
+    let told = summarise(&office, sealing.clear, permit, asked).await?;
     let Told { summary, receipt, documents, sorted, made, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
-    let made = made?;
     let others: usize = made.forms.iter().map(|form| form.ciphertext.len()).sum();
     room.shrink((sealed.ciphertext.len() + others) as u64);
     let as_it_came = Form {
@@ -373,7 +373,7 @@ struct Told {
     receipt: Option<Receipt>,
     documents: Option<Documents>,
     sorted: Vec<Option<Sorted>>,
-    made: Result<Made, Refusal>,
+    made: Made,
     room: ClearPermit,
 }
 
@@ -389,32 +389,49 @@ struct Asked {
 /// The clear text ends here. The room goes with it to its thread: a caller who gives up does
 /// not free what is still read there.
 async fn summarise(
+    office: &Office,
     clear: Zeroizing<Vec<u8>>,
     room: ClearPermit,
     asked: Asked,
 ) -> Result<Told, Refusal> {
     let Asked { inspection, sorting, may_be_receipt, plan, return_path_octets } = asked;
-    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS && sorting.is_none() && !plan.seals();
+    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS && sorting.is_none();
     let work = move || {
-        let mut room = room;
         let summary = summary::summarise(&clear);
-        let seen = Clear { letter: &clear, summary: &summary, return_path_octets };
-        let made = plan.make(seen, &mut room);
         let recognised = inspection.and_then(|asked| asked.recognise(&summary));
         let receipt = may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
         let sorted = sorting.map(|sorting| sorting.run(&clear)).unwrap_or_default();
-        (summary::encode(&summary), receipt, recognised, sorted, made, clear, room)
+        (summary, receipt, recognised, sorted, clear, room)
     };
     let done = match is_small {
         true => work(),
         false => tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)?,
     };
-    let (summary, receipt, recognised, sorted, made, clear, room) = done;
+    let (summary, receipt, recognised, sorted, clear, room) = done;
+    let stored = summary::encode(&summary);
+    let seen = Clear { letter: &clear, summary: &summary, return_path_octets };
+    let (made, clear, room) = match plan.uses(seen) {
+        // Nearly every letter: everybody gets it as it came.
+        None => (plan.nothing_to_do(), clear, room),
+        Some(uses) => {
+            // Before a key is used, not behind it.
+            gateway::record(office, &uses).await?;
+            let work = move || {
+                let mut room = room;
+                let seen = Clear { letter: &clear, summary: &summary, return_path_octets };
+                let made = plan.make(seen, &mut room);
+                (made, clear, room)
+            };
+            let done = tokio::task::spawn_blocking(work).await;
+            let (made, clear, room) = done.map_err(|_| Refusal::DependencyFailed)?;
+            (made?, clear, room)
+        }
+    };
     let (documents, room) = match recognised {
         Some(recognised) => recognised.inspect(clear, room).await?,
         None => (None, room),
     };
-    Ok(Told { summary, receipt, documents, sorted, made, room })
+    Ok(Told { summary: stored, receipt, documents, sorted, made, room })
 }
 
 /// Octets of content to have room for when so many are there: at least double each time, so

@@ -1,8 +1,9 @@
 //! Mailboxes whose people keep their own key.
-use std::time::Duration;
+use std::process::Command;
 
 use vaguemestre::flow::own;
 use vaguemestre::flow::own::Act;
+use vaguemestre::infra::audit::Wanted;
 use vaguemestre::infra::keys::peers::PeerCertificate;
 
 use super::DOCTOR;
@@ -63,5 +64,50 @@ async fn a_mailbox_with_an_own_certificate_gets_letters_that_only_its_holder_ope
     imap.command("SELECT INBOX").await.unwrap();
     let found = imap.command("FETCH 1 (ENVELOPE)").await.unwrap().concat();
     assert!(!String::from_utf8_lossy(&found).contains("Untel"));
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    // A search says what it cannot see, once in a folder.
+    let mut said = Vec::new();
+    for command in ["SEARCH SUBJECT x", "SEARCH BODY x", "SEARCH TEXT x"] {
+        let found = imap.command(command).await.unwrap().concat();
+        said.push(String::from_utf8_lossy(&found).contains("* OK Letters sealed to the key"));
+    }
+    assert_eq!(said, [false, true, false]);
+    // Uses of the relay's keys stand in the ledger: the sender's has signed.
+    relay.kill();
+    let office = office(&relay).await;
+    let wanted = Wanted { door: Some("gateway".to_owned()), ..Wanted::default() };
+    let uses: Vec<String> =
+        office.audit().last(&wanted, 10).await.unwrap().into_iter().map(|use_| use_.why).collect();
+    assert_eq!(uses, ["sign a letter"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thunderbird_opens_such_a_letter_and_shows_the_subject_under_the_seal() {
+    let space = Space::of(&[OURS]);
+    let mut relay = space.relay(0).with(QUICK).start(&[DOCTOR, NURSE]);
+    relay.kill();
+    let gpg = Gpg::of(DOCTOR);
+    register(&relay, DOCTOR, &gpg).await;
+    relay.begin();
+    let id = letters::message_id();
+    let mut submission = relay.submission(NURSE).await;
+    let sent = letter(NURSE, DOCTOR, &id);
+    submission.send(NURSE, &[DOCTOR], sent.as_bytes()).await.unwrap();
+    relay.wait_for(DOCTOR, &id).await;
+    let secret = relay.folder.join("secret.asc");
+    std::fs::write(&secret, gpg.secret(DOCTOR)).unwrap();
+    let here = std::env::current_dir().unwrap();
+    let output = Command::new("python3")
+        .arg(here.join("tests/clients/python/with_thunderbird_openpgp.py"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RELAY_IMAPS", relay.port("imaps").to_string())
+        .env("RELAY_CA", relay.ca_file())
+        .env("RELAY_USER", DOCTOR)
+        .env("RELAY_PASSWORD", PASSWORD)
+        .env("RELAY_SECRET", &secret)
+        .env("RELAY_SUBJECT", "Serologie de M. Untel")
+        .env("RELAY_TEXT", "est négatif")
+        .output()
+        .unwrap();
+    let told = said(&output);
+    assert!(output.status.success() && told.contains("all passed"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! How contacts lie in the store, and what becomes of one when a source shows something.
 //!
-//! Rows `O/c/<keyed address>` -> contact, sealed.
+//! Rows `u/c/<keyed address>` -> contact, sealed.
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::infra::store;
 use crate::infra::store::Version;
 use crate::infra::store::row;
 
-pub(super) const CONTACTS: &[u8] = b"O/c/";
+pub(super) const CONTACTS: &[u8] = b"u/c/";
 const FORMAT: u8 = 1;
 const PURPOSE: &str = "openpgp contact";
 /// Certificates that an administrator has said no to, of one address.

@@ -180,6 +180,6 @@ fn reason(flaw: OpenFlaw) -> &'static str {
         OpenFlaw::OtherKey => "other-key",
         OpenFlaw::Integrity => "altered-or-unprotected",
         OpenFlaw::OverLimit => "over-limit",
-        OpenFlaw::Unsupported => "unsupported",
+        OpenFlaw::Unsupported => "not-read-here",
     }
 }

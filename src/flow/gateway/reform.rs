@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::domain::status::Refusal;
+use crate::flow::gateway::Use;
 use crate::flow::gateway::form;
 use crate::flow::gateway::outbound;
 use crate::flow::gateway::protection;
+use crate::flow::gateway::record;
 use crate::flow::gateway::sealing;
-use crate::flow::gateway::signers;
+use crate::flow::gateway::signer;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
@@ -60,11 +62,14 @@ async fn attempt(
         Some(sender) => office.accounts.find(sender).await.ok().flatten(),
         None => None,
     };
-    let signers = signers(office, sender.as_ref()).await;
+    let signer = signer(office, sender.as_ref()).await;
+    let uses: Vec<Use> = signer.iter().map(|it| (it.mailbox, "sign a letter")).collect();
+    record(office, &uses).await?;
     let (at, now, skip) = (Arc::clone(office), office.clock.now(), letter.return_path_octets);
     let made = tokio::task::spawn_blocking(move || {
         let protection = protection(&at);
-        let sealed = sealing::sealed(clear.expose(), protection, &[certificate], &signers, now)?;
+        let sealed =
+            sealing::sealed(clear.expose(), protection, &[certificate], signer.as_ref(), now)?;
         let skip = usize::try_from(skip).unwrap_or(0);
         let readers = [at.spool_certificate.clone()];
         let made = form(&at.keys, &readers, sealed.expose(), skip, true);

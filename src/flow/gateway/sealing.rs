@@ -8,12 +8,12 @@ use crate::domain::time::Timestamp;
 use crate::flow::gateway::Clear;
 use crate::flow::gateway::Made;
 use crate::flow::gateway::Plan;
+use crate::flow::gateway::Signer;
 use crate::flow::gateway::Want;
 use crate::flow::gateway::is_address;
 use crate::flow::office::ClearPermit;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::KeyError;
-use crate::infra::keys::MailboxKeys;
 use crate::infra::keys::addressed;
 use crate::infra::keys::mail;
 use crate::infra::keys::peers::PeerCertificate;
@@ -79,7 +79,7 @@ impl Plan {
             subject: Some(self.subject.as_str()).filter(|shown| !shown.is_empty()),
             threads: self.threads,
         };
-        sealed(clear.letter, protection, certificates, &self.signers, self.now)
+        sealed(clear.letter, protection, certificates, self.signer.as_ref(), self.now)
     }
 
     fn certificate(&self, place: usize) -> Option<PeerCertificate> {
@@ -108,7 +108,7 @@ impl Plan {
     }
 }
 
-/// A letter under a seal for these. The first of the signers that can sign does.
+/// A letter under a seal for these, signed inside.
 ///
 /// # Errors
 /// [`Refusal::OutsideKeyMissing`] when one of the certificates is of no use.
@@ -116,19 +116,12 @@ pub(super) fn sealed(
     letter: &[u8],
     protection: Protection<'_>,
     certificates: &[PeerCertificate],
-    signers: &[MailboxKeys],
+    signer: Option<&Signer>,
     now: Timestamp,
 ) -> Result<Secret<Vec<u8>>, Refusal> {
     let payload = pgpmime::payload(letter, protection);
-    let seal = |signer: Option<&MailboxKeys>| {
-        mail::seal_for(payload.inner.expose(), certificates, signer, now)
-    };
-    let signed = signers.iter().find_map(|signer| seal(Some(signer)).ok());
-    let armoured = match signed {
-        Some(armoured) => Ok(armoured),
-        // Keys of earlier days cannot sign. An unsigned letter is better than none.
-        None => seal(None),
-    };
+    let keys = signer.map(|signer| &signer.keys);
+    let armoured = mail::seal_for(payload.inner.expose(), certificates, keys, now);
     let armoured = armoured.map_err(|error: KeyError| {
         tracing::warn!(%error, "a letter cannot be sealed to its reader");
         Refusal::OutsideKeyMissing
