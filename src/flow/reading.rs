@@ -340,7 +340,7 @@ impl Drop for Pieces {
 /// reader must not take what there is for all of it.
 pub fn cut_short(office: &Office, door: &'static str, blob: BlobId, error: &MailboxError) {
     office.metrics.letter_cut_short();
-    tracing::error!(%error, door, %blob, "a letter was cut short: its content is damaged in the middle");
+    tracing::error!(%error, door, %blob, "a letter was cut short: the rest of it cannot be opened");
 }
 
 async fn reserve(memory: &ClearMemory, octets: u64) -> Result<ClearPermit, MailboxError> {
