@@ -18,6 +18,7 @@ mod logins;
 mod master;
 mod mime;
 mod oidc;
+mod openpgp_certificates;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

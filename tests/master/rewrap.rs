@@ -44,7 +44,7 @@ async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none(
     for round in 1..=ROUNDS_MAX {
         start_and_kill(&serving, Duration::from_millis(u64::from(round * 7 % 60)));
         let cursor = all_open(&serving).await;
-        match cursor {
+        match &cursor {
             Some(cursor) if cursor.ended.is_some() => break,
             Some(cursor) if cursor.done > 0 => interrupted += 1,
             _ => {}
