@@ -567,6 +567,8 @@ fn a_professional_registers_an_own_key_on_the_page_with_the_keyboard_alone() {
     browser.value("document.querySelector('form[action$=remove] button').click()");
     browser.wait_for("document.querySelector('.done') && !document.querySelector('#fingerprint')");
     assert_eq!(relay.json(&["keys", "list", "--own"]), serde_json::json!([]));
+    // The wrong code was answered with 422, which a browser notes.
+    browser.complaints.retain(|complaint| !complaint.contains("422"));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 

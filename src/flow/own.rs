@@ -97,7 +97,12 @@ impl Own {
             }
             match page.rows.last() {
                 Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
-                _ => return Ok(Self { certificates: RwLock::new(own), challenges: Challenges::default() }),
+                _ => {
+                    return Ok(Self {
+                        certificates: RwLock::new(own),
+                        challenges: Challenges::default(),
+                    });
+                }
             }
         }
     }

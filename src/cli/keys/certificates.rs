@@ -250,7 +250,8 @@ fn request(command: Certificates) -> Result<(keys::Request, Options), Failure> {
     Ok(match command {
         Certificates::List { expiring, own, contacts, mailboxes, options } => {
             let sort = [(own, "own"), (contacts, "contacts"), (mailboxes, "mailboxes")];
-            let sort = sort.into_iter().find(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
+            let sort =
+                sort.into_iter().find(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
             (keys::Request::List { sort, expiring }, options)
         }
         Certificates::Show(One { address, options }) => {

@@ -59,12 +59,8 @@ pub fn begin(
     let now = office.clock.now();
     let code = office.keys.random_token();
     let clear = Secret::new(format!("{text}\r\n\r\n{}\r\n", code.expose()));
-    let sealed = mail::seal_for(
-        clear.expose().as_bytes(),
-        std::slice::from_ref(&narrow),
-        None,
-        now,
-    );
+    let sealed =
+        mail::seal_for(clear.expose().as_bytes(), std::slice::from_ref(&narrow), None, now);
     let sealed = sealed.map_err(|_| CertificateFlaw::NoEncryption)?;
     let challenge =
         Challenge { certificate: narrow.clone(), code, until: now.after(GOOD_FOR), wrong: 0 };

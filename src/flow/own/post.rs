@@ -146,9 +146,9 @@ fn challenged(office: &Office, account: &Account, certificate: &PeerCertificate)
             certificate.fingerprint(),
             String::from_utf8_lossy(&armoured)
         ),
-        Err(flaw) => format!(
-            "Cette clé n’est pas enregistrée.\nThis key is not registered: {flaw}.\n"
-        ),
+        Err(flaw) => {
+            format!("Cette clé n’est pas enregistrée.\nThis key is not registered: {flaw}.\n")
+        }
     }
 }
 

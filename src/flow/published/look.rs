@@ -88,7 +88,9 @@ async fn of_account(office: &Office, account: &Account) -> Result<Vec<PeerCertif
     let now = office.clock.now();
     let in_use = match own::registered(office, &account.id) {
         // Not ours in its place: letters are not sealed to ours.
-        Some(own) => own.certificate.check_for(&account.address, now).ok().map(|()| own.certificate),
+        Some(own) => {
+            own.certificate.check_for(&account.address, now).ok().map(|()| own.certificate)
+        }
         None => PeerCertificate::read(&account.certificate).ok(),
     };
     let in_use = in_use.and_then(|it| it.narrowed(Some(&account.address)).ok());

@@ -62,7 +62,9 @@ impl RevocationReason {
 
     /// The reason of a name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Compromised, Self::Superseded, Self::Retired].into_iter().find(|it| it.name() == name)
+        [Self::Compromised, Self::Superseded, Self::Retired]
+            .into_iter()
+            .find(|it| it.name() == name)
     }
 
     const fn code(self) -> ReasonForRevocation {
@@ -189,7 +191,9 @@ impl Keyring {
         let octets = INDEX_KEY_OCTETS + secrets.iter().map(|secret| secret.len()).sum::<usize>();
         // An account must still fit in a row.
         if octets > limits::WRAPPED_KEYS_OCTETS_MAX {
-            return Err(KeyError::Certificate("it has been revoked or rotated too often".to_owned()));
+            return Err(KeyError::Certificate(
+                "it has been revoked or rotated too often".to_owned(),
+            ));
         }
         // Reserved once: growing would leave copies of secrets behind.
         let mut clear = Zeroizing::new(Vec::with_capacity(octets));
@@ -391,7 +395,8 @@ impl PeerCertificate {
     /// What a listing says of it.
     pub fn listed(&self, now: Timestamp) -> Listed {
         let primary = self.0.primary_key().key();
-        let ids = self.0.userids().map(|id| String::from_utf8_lossy(id.userid().value()).into_owned());
+        let ids =
+            self.0.userids().map(|id| String::from_utf8_lossy(id.userid().value()).into_owned());
         Listed {
             algorithm: primary.pk_algo().into(),
             bits: primary.mpis().bits(),

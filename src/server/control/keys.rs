@@ -354,13 +354,24 @@ async fn show(office: &Office, address: &Address) -> Result<Vec<Row>, String> {
         let account = account(office, address).await?;
         rows.extend(of_mailbox(office, &account, now)?);
         for revoked in published::revoked(office, &account.id).await.map_err(told)? {
-            rows.push(row(&address_of(&account), "revoked", &revoked, "relay", account.created, now));
+            rows.push(row(
+                &address_of(&account),
+                "revoked",
+                &revoked,
+                "relay",
+                account.created,
+                now,
+            ));
         }
         return Ok(rows);
     }
     let contact = contacts::pinned(office, address).await.map_err(told)?;
     rows.extend(contact.iter().flat_map(|contact| of_contact(contact, now)));
-    if rows.is_empty() { Err("no certificate is known for this address".to_owned()) } else { Ok(rows) }
+    if rows.is_empty() {
+        Err("no certificate is known for this address".to_owned())
+    } else {
+        Ok(rows)
+    }
 }
 
 async fn list(

@@ -151,8 +151,8 @@ async fn look_up(
 fn wanted(search: &str) -> Option<Sought> {
     let search = search.trim();
     if let Some(key) = search.strip_prefix("0x").or_else(|| search.strip_prefix("0X")) {
-        let is_key = matches!(key.len(), 16 | 40 | 64)
-            && key.bytes().all(|octet| octet.is_ascii_hexdigit());
+        let is_key =
+            matches!(key.len(), 16 | 40 | 64) && key.bytes().all(|octet| octet.is_ascii_hexdigit());
         return is_key.then(|| Sought::WithKey(key.to_ascii_uppercase()));
     }
     Address::parse(search).ok().map(Sought::Of)

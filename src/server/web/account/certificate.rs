@@ -22,8 +22,8 @@ use crate::server::web::inbox;
 use crate::server::web::inbox::Patient;
 use crate::server::web::language;
 use crate::server::web::login;
-use crate::server::web::pages::CertificatePage;
 use crate::server::web::pages::CertificateChallenge;
+use crate::server::web::pages::CertificatePage;
 use crate::server::web::pages::Frame;
 use crate::server::web::pages::page;
 use crate::server::web::session::Session;
@@ -120,7 +120,10 @@ async fn shown(
             .and_then(|it| it.certificate.expires(now))
             .map(|until| language::spoken(until, visitor.lang)),
         registered: registered.map(|it| {
-            (in_groups(it.certificate.fingerprint().as_str()), language::spoken(it.since, visitor.lang))
+            (
+                in_groups(it.certificate.fingerprint().as_str()),
+                language::spoken(it.since, visitor.lang),
+            )
         }),
         challenge,
         frame: person.frame.with_error(error.is_some()),
@@ -137,11 +140,7 @@ struct Brought {
 }
 
 /// `POST /account/certificate`: a certificate; answered with something to open.
-pub async fn bring(
-    State(site): State<Arc<Site>>,
-    visitor: Visitor,
-    form: Multipart,
-) -> Response {
+pub async fn bring(State(site): State<Arc<Site>>, visitor: Visitor, form: Multipart) -> Response {
     let person = match person(&visitor) {
         Ok(person) => person,
         Err(response) => return response,
@@ -220,7 +219,8 @@ pub async fn prove(
         }
     };
     // The message is shown again only where it was not used up.
-    let challenge = (status == StatusCode::UNPROCESSABLE_ENTITY).then(CertificateChallenge::default);
+    let challenge =
+        (status == StatusCode::UNPROCESSABLE_ENTITY).then(CertificateChallenge::default);
     let field = if challenge.is_some() { "code" } else { "certificate" };
     shown(&site, &visitor, person, status, None, Some((field, text)), challenge).await
 }
