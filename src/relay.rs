@@ -167,6 +167,8 @@ impl Relay {
             tasks.spawn(promises.in_current_span());
             let book = flow::addressbook::run(Arc::clone(&office), listener.clone());
             tasks.spawn(book.in_current_span());
+            let post = flow::own::post::run(Arc::clone(&office), listener.clone());
+            tasks.spawn(post.in_current_span());
             let publishing = flow::publish::daily(Arc::clone(&office), listener.clone());
             tasks.spawn(publishing.in_current_span());
             tasks.spawn(

@@ -21,6 +21,7 @@ mod master;
 mod mime;
 mod oidc;
 mod openpgp;
+mod openpgp_certificates;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

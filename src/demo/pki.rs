@@ -229,7 +229,7 @@ fn make_operator(
         names.push(&host_text);
     }
     // Programs ask below these names for how to set themselves up.
-    let more = ["autoconfig", "autodiscover", "mta-sts"];
+    let more = ["autoconfig", "autodiscover", "mta-sts", "openpgpkey"];
     let more = more.map(|name| format!("{name}.{}", operator.hostname));
     let mut people_names = names.clone();
     people_names.extend(more.iter().map(String::as_str));

@@ -6,6 +6,7 @@
 //!
 //! Rows `u/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
 pub mod challenge; // does whoever brings a certificate have its key
+pub mod post; // by mail
 
 use std::collections::HashMap;
 use std::sync::PoisonError;

@@ -17,8 +17,10 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::contacts;
 use crate::flow::office::Office;
+use crate::infra::audit::Who;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
+use crate::infra::directory::accounts::Known;
 use crate::infra::journal::Entry;
 use crate::infra::keys::KeyError;
 use crate::infra::keys::NewKeys;
@@ -37,6 +39,8 @@ pub use renew::measure;
 
 const REVOKED: &[u8] = b"O/r/";
 const PURPOSE: &str = "revoked openpgp certificate";
+/// Who does what the clock does.
+const CLOCK: &str = "the clock";
 /// How often a change is built anew when somebody else changed the account under it.
 const ATTEMPTS_MAX: usize = 10;
 
@@ -160,6 +164,16 @@ async fn change(
     act: Act<'_>,
     edit: impl Fn(&Account, &mut Batch) -> Result<NewKeys, KeyError>,
 ) -> Result<Account, String> {
+    let id = office.accounts.known(address).await.map_err(|error| error.to_string())?;
+    let Some(Known::Living(Account { id, .. })) = id else {
+        return Err("there is no such mailbox here".to_owned());
+    };
+    let who = match act.author {
+        CLOCK => Who::Relay,
+        author => Who::Administrator(author.to_owned()),
+    };
+    let recorded = office.audit().used(Some(&id), &who, "keys", action).await;
+    recorded.map_err(|error| error.to_string())?;
     for _ in 0..ATTEMPTS_MAX {
         let mut batch = Batch::new();
         let mut besides = Batch::new();

@@ -19,8 +19,6 @@ const DAY_ROW: &[u8] = b"O/d";
 const FORMAT: u8 = 1;
 /// Accounts that are looked at before others get a turn.
 const ACCOUNTS_AT_ONCE: usize = 50;
-/// Who does what the clock does.
-const CLOCK: &str = "the clock";
 
 /// When the next certificate ends, of each sort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +88,7 @@ async fn walk(office: &Arc<Office>, extends: bool) -> Result<Forecast, String> {
             let has_end = settings.validity.is_some() && account.kind != MailboxKind::Citizen;
             let is_near = end.is_none_or(|end| end <= now.after(settings.renew_before));
             if extends && has_end && is_near && !account.suspended {
-                let act = Act { author: CLOCK, reason: "openpgp.renew_before_days" };
+                let act = Act { author: published::CLOCK, reason: "openpgp.renew_before_days" };
                 match published::extend(office, &account.address, act).await {
                     Ok(extended) => {
                         end = published::end_of(&extended, now);
