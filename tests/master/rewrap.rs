@@ -32,7 +32,7 @@ const ROUNDS_MAX: u32 = 40;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none() {
     let space = Space::of(&[HOST]);
-    let mut serving = space.relay(0).start(&[LUNE]);
+    let mut serving = super::relay(&space).start(&[LUNE]);
     letter(&serving, "avant").await;
     serving.stop();
     fill(&serving).await;
@@ -42,9 +42,9 @@ async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none(
 
     let mut interrupted = 0;
     for round in 1..=ROUNDS_MAX {
-        start_and_kill(&serving, Duration::from_millis(u64::from(round * 7 % 60)));
+        start_and_kill(&serving, Duration::from_millis(u64::from(round * 40)));
         let cursor = all_open(&serving).await;
-        match cursor {
+        match &cursor {
             Some(cursor) if cursor.ended.is_some() => break,
             Some(cursor) if cursor.done > 0 => interrupted += 1,
             _ => {}

@@ -15,7 +15,7 @@ use crate::support::serving::Space;
 #[tokio::test]
 async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[LUNE]);
+    let mut relay = super::relay(&space).start(&[LUNE]);
     letter(&relay, "avant le changement").await;
     assert_eq!(versions(&relay), [(1, "current".to_owned(), 2)]);
 
@@ -57,7 +57,7 @@ async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
 #[tokio::test]
 async fn a_key_that_is_still_needed_is_missed_with_the_number_of_what_hangs_on_it() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[LUNE]);
+    let mut relay = super::relay(&space).start(&[LUNE]);
     let (first, second) = (first_key(&relay), relay.folder.join("master-2.key"));
     write_key(&second, 2);
     relay.kill();
@@ -88,7 +88,7 @@ async fn a_credential_of_systemd_is_a_master_key() {
     write_key(&key, 7);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
     let folder = text(credentials.path());
-    let mut relay = space.relay(0).variable("CREDENTIALS_DIRECTORY", &folder).start(&[]);
+    let mut relay = super::relay(&space).variable("CREDENTIALS_DIRECTORY", &folder).start(&[]);
     relay.kill();
     fs::remove_dir_all(relay.data_dir()).unwrap();
     use_keys(&relay, "credential:master-key", &[]);
