@@ -2,6 +2,7 @@
 //!
 //! This is the only place that writes to standard output, through [`output`].
 mod approval; // what waits for a second administrator
+mod audit; // the ledger of key uses
 mod arguments; // what can be typed, and its help
 mod certs; // certificates and their ends
 mod commands; // doing it

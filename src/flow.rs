@@ -13,6 +13,7 @@
 
 pub mod office; // what every station leans on
 pub mod mailbox; // where letters lie when they have arrived
+pub mod reading; // letters in clear on their way to whoever reads them
 pub mod life; // mailboxes from the request to the end
 pub mod approval; // what waits for a second administrator
 pub mod team; // who may read whose mailbox, by an administrator's decision
@@ -21,6 +22,9 @@ pub mod login; // who comes in, at every door alike
 pub mod addressbook; // whom people find when they write
 pub mod publish; // what the national directory knows of us
 pub mod certificates; // ours and theirs, and their ends
+pub mod custody; // uses of keys, their escrow, their destruction
+pub mod contacts; // certificates of OpenPGP of people outside
+pub mod own; // certificates of OpenPGP that people here keep themselves
 pub mod listing; // the trust list, asked for again and again
 pub mod outlook; // what a change of the trust list means for us
 pub mod documents; // what letters with documents say of themselves
@@ -33,6 +37,7 @@ pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive
 pub mod rewrap; // everything that the master key wraps, when it changes
+pub mod gateway; // letters that only their reader opens
 pub mod setup; // how programs and other relays find us
 pub mod accept;
 pub mod authenticate;
@@ -54,6 +59,7 @@ use crate::domain::delivery::Route;
 use crate::domain::door::Door;
 use crate::domain::envelope::MailParameters;
 use crate::domain::envelope::Recipient;
+use crate::domain::folder::Flags;
 use crate::domain::status::Refusal;
 use crate::infra::directory::Account;
 use crate::infra::store::Batch;
@@ -66,7 +72,9 @@ use office::Office;
 use policy::Approved;
 use policy::Cleared;
 use queue::Queued;
+use queue::Travelling;
 use route::next_hop;
+use seal::Form;
 use seal::Sealed;
 use seal::Sealing;
 
@@ -83,15 +91,20 @@ pub async fn sender(
 
 /// RCPT: may the sender write to this recipient?
 pub async fn recipient(
-    office: &Office,
+    office: &Arc<Office>,
     authenticated: &Authenticated,
     recipient: Recipient,
 ) -> Result<Approved, Refusal> {
     let approved = policy::approve(office, authenticated, recipient).await?;
     // Better a refusal now than five days of silence and a report.
-    match next_hop(office, approved.recipient().address.domain()) {
+    let address = &approved.recipient().address;
+    match next_hop(office, address.domain()) {
+        NextHop::Mailbox => Ok(approved),
         NextHop::Operator { route: Route::Unknown, .. } => Err(Refusal::NoRoute),
-        _ => Ok(approved),
+        NextHop::Operator { .. } => {
+            gateway::outbound::check(office, address).await?;
+            Ok(approved)
+        }
     }
 }
 
@@ -118,24 +131,30 @@ async fn finish_with(
     also: Batch,
 ) -> Result<Queued, Refusal> {
     let sealed = seal::finish(sealing).await?;
-    let letter = mailbox::Letter {
-        blob: sealed.blob(),
-        content_key: sealed.content_key(),
-        size: sealed.size(),
-        summary: sealed.summary(),
-        internal_date: sealed.accepted_at(),
-    };
     let room = room_for(sealed.cleared());
     let placings = filter::place(office, &sealed).await;
-    let deposits: Vec<mailbox::Deposit> =
-        deliver::into_mailboxes(sealed.homes(), &placings, &letter, sealed.identity())
+    let approved = || sealed.cleared().approved().iter().enumerate();
+    let letters: Vec<mailbox::Letter<'_>> = approved()
+        .filter(|(_, approved)| approved.home().is_some())
+        .filter_map(|(place, _)| sealed.forms().get(sealed.form_of(place)))
+        .map(|form| in_a_mailbox(form, &sealed))
+        .collect();
+    let mut deposits: Vec<mailbox::Deposit> =
+        deliver::into_mailboxes(sealed.homes(), &placings, &letters, sealed.identity())
             .into_iter()
             .map(|deposit| deposit.with_room(room))
             .collect();
-    let approved = sealed.cleared().approved().iter();
-    let elsewhere: Vec<Recipient> = approved
-        .filter(|approved| approved.home().is_none())
-        .map(|approved| approved.recipient().clone())
+    let elsewhere: Vec<Travelling> = approved()
+        .filter(|(_, approved)| approved.home().is_none())
+        .map(|(place, approved)| Travelling {
+            recipient: approved.recipient().clone(),
+            form: sealed.form_of(place),
+        })
+        .collect();
+    let here = deposits.len();
+    deposits.extend(originals(office, &sealed).await);
+    let is_needed: Vec<bool> = (0..sealed.forms().len())
+        .map(|place| queue::references(&sealed, place, &elsewhere, &deposits) > 0)
         .collect();
     let authenticated = sealed.cleared().authenticated();
     let decision = decisions::of_letter(authenticated, sealed.queue_id(), sealed.accepted_at());
@@ -149,7 +168,7 @@ async fn finish_with(
     // What a filter or the relay itself writes answers nobody's letter.
     let answers = by.account().map(|_| sealed.header().answers.clone()).unwrap_or_default();
     let (mut facts, mut has_promised) = (Vec::new(), false);
-    let prepared = queue::prepare(office, sealed).await?;
+    let prepared = queue::prepare(office, sealed, |place| is_needed[place]).await?;
     let commit = queue::commit(office, prepared, &elsewhere, &deposits, |sealed, fresh, batch| {
         batch.extend(also.clone());
         if let Some(decision) = &decision {
@@ -179,7 +198,7 @@ async fn finish_with(
     if let Some(writer) = writer.filter(|_| !facts.is_empty()) {
         addressbook::heard(office, &writer);
     }
-    let (here, elsewhere) = (deposits.len(), elsewhere.len());
+    let elsewhere = elsewhere.len();
     tracing::info!(letter = %queued.queue_id(), here, elsewhere, "a letter was taken in");
     if let Some((to, warning)) = warning.filter(|_| !facts.is_empty()) {
         warn_sender(office, to, &warning).await;
@@ -189,6 +208,33 @@ async fn finish_with(
         directory::drift::note(office, account);
     }
     Ok(queued)
+}
+
+/// One form of a letter, as a mailbox takes it.
+fn in_a_mailbox<'s>(form: &'s Form, sealed: &Sealed) -> mailbox::Letter<'s> {
+    mailbox::Letter {
+        blob: form.blob,
+        content_key: &form.content_key,
+        size: form.size,
+        summary: &form.summary,
+        internal_date: sealed.accepted_at(),
+    }
+}
+
+/// The letter as it came, beside the opened one, for those who want to have both.
+async fn originals(office: &Office, sealed: &Sealed) -> Vec<mailbox::Deposit> {
+    let approved = sealed.cleared().approved().iter().enumerate();
+    let here = approved.filter(|(_, approved)| approved.home().is_some()).map(|(place, _)| place);
+    let kept = here.zip(sealed.homes()).filter(|(place, _)| sealed.originals().contains(place));
+    let letter = in_a_mailbox(sealed.as_it_came(), sealed);
+    let identity = sealed.identity().map(<[u8; 32]>::as_slice);
+    let mut deposits = Vec::new();
+    for (_, home) in kept {
+        let folder = gateway::folder_of_originals(office, home).await;
+        let seen = Flags { seen: true, ..Flags::default() };
+        deposits.push(mailbox::Deposit::new(home, folder, &letter, seen, identity));
+    }
+    deposits
 }
 
 /// How much full mailboxes bend for a letter. Whoever was full at RCPT is not among its recipients

@@ -1,4 +1,5 @@
 //! What the flow leans on. Rooms do not know each other, but for `clock`, `store`, `replica`, `net`.
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod directory;

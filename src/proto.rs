@@ -7,6 +7,7 @@ pub mod key_source; // where a master key lies
 pub mod ldap;
 pub mod mime;
 pub mod managesieve;
+pub mod pgpmime;
 pub mod pop3;
 pub mod receipt;
 pub mod sasl;
@@ -15,4 +16,5 @@ pub mod setup;
 pub mod sieve;
 pub mod smtp;
 pub mod trust_list;
+pub mod wkd; // where certificates of OpenPGP lie
 pub mod xdm;

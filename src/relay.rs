@@ -2,6 +2,7 @@
 mod directories; // who vouches for whom
 mod doors; // bound listeners
 mod keyring; // the master keys of the configuration
+mod organisation; // the relay's own OpenPGP key
 mod watches; // what is looked at again and again
 
 use crate::domain::address::Address;
@@ -11,6 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::flow;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
+use crate::flow::contacts::Contacts;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::filter::Filters;
@@ -20,6 +22,7 @@ use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
+use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::rewrap::Rewrapping;
@@ -210,6 +213,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         tracing::info!(orphans, "contents that no commit named are gone");
     }
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
+    let organisation = organisation::open(&truth, &keys, &config.operator.name, now).await?;
     let desk = Arc::new(Desk(Arc::clone(&keys)));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
@@ -250,12 +254,15 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let lanes = Lanes::load(truth.as_ref()).await.context("holds and reroutes of the queue")?;
     let arrivals = directories::arrivals(&accounts);
     let rewrapping = Rewrapping::new(Arc::clone(&truth));
+    let own = Own::load(truth.as_ref(), &keys).await.context("own certificates of mailboxes")?;
     let office = Office {
         clear_memory: ClearMemory::new(config.limits.clear_octets),
         reading_memory: ClearMemory::new(config.limits.clear_octets),
         sending_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         certificates: Book::new(),
+        contacts: Contacts::default(),
+        own,
         revocation,
         dns: Arc::new(SystemDns::new(&config.dns.servers)),
         journal: Journal::new(Arc::clone(&truth)),
@@ -264,6 +271,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         keys,
         spool_certificate,
         spool_keys,
+        organisation,
         accounts,
         directories,
         factors,

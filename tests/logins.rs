@@ -17,14 +17,15 @@ const ALONE: &str = "[revocation]\nmode = \"off\"\n";
 const EVA: &str = "eva.lune@hopital.mssante.test";
 const DPI: &str = "dpi@hopital.mssante.test";
 
-/// GNU SASL logs in over IMAP, and sees our proof; its exit code tells both. (Over SMTP it says
-/// STARTTLS before EHLO, which RFC 5321 §4.1.1.1 does not know.)
-fn gsasl(relay: &Serving<'_>, mechanism: &str, password: &str) -> bool {
-    let connect = format!("127.0.0.1:{}", relay.port("imap"));
+/// GNU SASL logs in at a door, and sees our proof; what it says tells both. (Over SMTP it says
+/// STARTTLS before EHLO.)
+fn gsasl(relay: &Serving<'_>, door: &str, mechanism: &str, password: &str) -> bool {
+    let connect = format!("127.0.0.1:{}", relay.port(door));
+    let protocol = if door == "imap" { "--imap" } else { "--smtp" };
     let ca = relay.ca_file();
     let mut gsasl = Command::new("gsasl");
     gsasl
-        .args(["--client", "--no-client-first", "--imap", "--mechanism", mechanism])
+        .args(["--client", "--no-client-first", protocol, "--mechanism", mechanism])
         .args(["--authentication-id", EVA, "--password", password, "--connect", &connect])
         .args(["--x509-ca-file", ca.to_str().unwrap(), "--starttls"]);
     // With a channel at hand it takes a mechanism without binding for a downgrade.
@@ -63,9 +64,12 @@ fn programs_prove_their_password_and_trust_our_proof() {
     let space = Space::of(&[HOST]);
     let relay = space.relay(0).with(ALONE).start(&[EVA]);
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"] {
-        assert!(gsasl(&relay, mechanism, PASSWORD), "{mechanism}\n{}", relay.log());
+        for door in ["imap", "submission"] {
+            let is_in = gsasl(&relay, door, mechanism, PASSWORD);
+            assert!(is_in, "{mechanism} at {door}\n{}", relay.log());
+        }
     }
-    assert!(!gsasl(&relay, "SCRAM-SHA-256", "wrong"));
+    assert!(!gsasl(&relay, "imap", "SCRAM-SHA-256", "wrong"));
     for method in ["scram-sha-256", "plain", "login"] {
         assert!(msmtp(&relay, method, PASSWORD), "{method}\n{}", relay.log());
     }

@@ -11,6 +11,7 @@ mod clients;
 mod directory_ldap;
 mod directory;
 mod exchange;
+mod gateway;
 mod house;
 mod imap;
 mod life;

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use crate::cli::approval::Approval;
+use crate::cli::audit::Audit;
 use crate::cli::certs::Certs;
 use crate::cli::directory::Directory;
 use crate::cli::dns::Dns;
@@ -136,6 +137,10 @@ Exits with 78 when something is wrong.")]
     /// What waits for a second administrator (life.four_eyes).
     #[command(subcommand)]
     Approval(Approval),
+
+    /// The ledger of key uses: proving it, listing it, exporting it signed.
+    #[command(subcommand)]
+    Audit(Audit),
 
     /// Our mailboxes in the national directory: what it knows, and telling it.
     #[command(subcommand)]

@@ -18,6 +18,7 @@ use crate::cli::arguments::Format;
 use crate::cli::arguments::Mailbox;
 use crate::cli::arguments::PasswordSource;
 use crate::cli::arguments::Stats;
+use crate::cli::audit;
 use crate::cli::certs;
 use crate::cli::directory;
 use crate::cli::dns;
@@ -114,6 +115,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Directory(command) => directory::run(command).await,
         Command::Team(command) => team::run(command).await,
         Command::Approval(command) => approval::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Publish(command) => publish::run(command).await,
         Command::Trace(command) => trace::run(command).await,
         Command::Admin(Admin::Journal { last, config, format }) => {

@@ -306,11 +306,14 @@ pub enum Action {
     Grant,
     /// Say which professional holds a mailbox.
     Holder,
+    /// Destroy letters or a mailbox for good, at once.
+    Shred,
 }
 
 impl Action {
     /// All, in the order of tables.
-    pub const ALL: [Self; 5] = [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder];
+    pub const ALL: [Self; 6] =
+        [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder, Self::Shred];
 
     /// As the configuration and lists say it.
     pub const fn name(self) -> &'static str {
@@ -320,6 +323,7 @@ impl Action {
             Self::Bulk => "bulk",
             Self::Grant => "grant",
             Self::Holder => "holder",
+            Self::Shred => "shred",
         }
     }
 

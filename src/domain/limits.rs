@@ -790,3 +790,46 @@ pub const ADDRESSBOOK_KNOWN_MAX: usize = 256;
 /// Accounts that one commit of a rewrap changes: few enough that a letter beside it waits for some
 /// hundredths of a second, many enough that commits are not what takes the time.
 pub const REWRAP_ROWS_AT_ONCE: usize = 500;
+/// Characters of a name, a door or a reason in the ledger of key uses.
+pub const AUDIT_WORDS_MAX: usize = 200;
+/// Entries that one commit removes from the front of the ledger of key uses.
+pub const AUDIT_PRUNED_AT_ONCE: usize = 10_000;
+/// Entries in one exported file of the ledger of key uses: some 35 MB. A longer one is exported
+/// in parts, each with a signature of its own.
+pub const AUDIT_EXPORTED_AT_ONCE: u64 = 100_000;
+/// Octets of a letter up to which it is opened as a whole when it is read: one reading and one opening
+/// cost less than many, and this much a reader may hold. Larger ones leave in pieces.
+pub const WHOLE_LETTER_OCTETS_MAX: u64 = 1_048_576;
+/// Octets of a large letter that are opened at once: large enough that finding them does not count.
+pub const PIECE_OCTETS: u64 = 262_144;
+/// Octets of memory for a large letter that leaves in pieces: a piece, sealed and in clear, the
+/// first octets of its file, and what is made of its header.
+pub const READING_OCTETS: u64 = 4 * PIECE_OCTETS;
+/// Damaged places of contents that are remembered. A disk with more has to be replaced.
+pub const DAMAGED_PLACES_MAX: usize = 4_096;
+
+/// Forms of one letter: one as it came, one for all who are shown and open it with a key of their
+/// own, one for each who is not shown. Their numbers fit into an octet.
+pub const FORMS_MAX: usize = 200;
+/// Octets of an OpenPGP certificate that is kept, without what others signed on it: two of them
+/// must fit in one value of the store.
+pub const OPENPGP_KEPT_OCTETS_MAX: usize = 24_576;
+/// Octets of certificates that come from outside at once: a key ring, the answer of a directory.
+pub const OPENPGP_RING_OCTETS_MAX: usize = 1_048_576;
+/// Certificates in one key ring.
+pub const OPENPGP_RING_MAX: usize = 2_000;
+/// User ids and subkeys of one certificate: a person has a handful.
+pub const OPENPGP_PARTS_MAX: usize = 64;
+/// Signatures by its owner that are kept of each part of a certificate: an extension a month for a
+/// year and more.
+pub const OPENPGP_SIGNATURES_MAX: usize = 16;
+/// How long a host outside may take to answer with a certificate.
+pub const WKD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Hosts outside that are asked for certificates at the same time.
+pub const WKD_AT_ONCE: usize = 16;
+/// How long it is remembered that an address has no certificate.
+pub const WKD_NONE_FOR: Duration = Duration::from_secs(3_600);
+/// How long a host that did not answer is not asked for the same address again.
+pub const WKD_AWAY_FOR: Duration = Duration::from_secs(60);
+/// Addresses without a certificate that are remembered.
+pub const WKD_NONE_REMEMBERED_MAX: usize = 100_000;

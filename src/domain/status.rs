@@ -93,6 +93,8 @@ pub enum Refusal {
     DocumentPatientDiffers,
     /// No OpenPGP key for this recipient yet.
     RecipientKeyMissing,
+    /// Letters to this recipient outside must be encrypted, and no valid key of theirs is known.
+    OutsideKeyMissing,
     /// The memory for clear text is spent; later.
     Busy,
     /// Too many connections, logins or errors from this peer.
@@ -111,7 +113,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AuthRequired,
         Self::AuthFailed,
         Self::SenderNotYours,
@@ -139,6 +141,7 @@ impl Refusal {
         Self::MailLoop,
         Self::DocumentPatientDiffers,
         Self::RecipientKeyMissing,
+        Self::OutsideKeyMissing,
         Self::Busy,
         Self::TooManyFromPeer,
         Self::StoreFailed,
@@ -156,6 +159,7 @@ impl Refusal {
                 | Self::RevocationUnknown
                 | Self::TrustListExpired
                 | Self::RecipientKeyMissing
+                | Self::OutsideKeyMissing
                 | Self::MailboxFull
                 | Self::TooManyRecipients
                 | Self::Busy
@@ -198,6 +202,7 @@ impl Refusal {
             Self::MailLoop => "mail-loop",
             Self::DocumentPatientDiffers => "document-patient-differs",
             Self::RecipientKeyMissing => "recipient-key-missing",
+            Self::OutsideKeyMissing => "outside-key-missing",
             Self::Busy => "busy",
             Self::TooManyFromPeer => "too-many-from-peer",
             Self::StoreFailed => "store-failed",

@@ -13,6 +13,7 @@ use crate::domain::status::EnhancedStatus;
 use crate::flow::certificates;
 use crate::flow::certificates::Direction;
 use crate::flow::filter::Placing;
+use crate::flow::gateway::outbound;
 use crate::flow::mailbox::Deposit;
 use crate::flow::mailbox::Letter;
 use crate::flow::mailbox::OpenMailbox;
@@ -54,18 +55,19 @@ enum Unopened {
 }
 
 /// Prepares deposits for all recipients who live here; they become durable in the commit that
-/// queues the letter, where the filters want them. `identity` is a digest of the letter as another relay sent it.
+/// queues the letter, where the filters want them: for each the form that it gets. `identity` is a digest of the letter as another relay sent it.
 pub fn into_mailboxes(
     homes: &[OpenMailbox],
     placings: &[Placing],
-    letter: &Letter<'_>,
+    letters: &[Letter<'_>],
     identity: Option<&[u8; 32]>,
 ) -> Vec<Deposit> {
     let identity = identity.map(<[u8; 32]>::as_slice);
     homes
         .iter()
         .zip(placings)
-        .map(|(mailbox, placing)| {
+        .zip(letters)
+        .map(|((mailbox, placing), letter)| {
             let (folder, flags, more) = placing.places();
             Deposit::new(mailbox, folder, letter, flags, identity)
                 .also_in(more)
@@ -100,6 +102,13 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
         let reason = "the domain moved here while the letter waited";
         return not_tried(routed, EnhancedStatus(4, 4, 4), reason, header);
     };
+    // Asked here and not only when the attempt was planned: nothing passes this line in clear for
+    // whom it must be sealed.
+    let is_sealed = routed.letter().encrypted;
+    let mut addresses = routed.recipients().iter().map(|each| &each.recipient.address);
+    if addresses.any(|address| outbound::is_withheld(office, address, is_sealed)) {
+        return not_tried(routed, EnhancedStatus(4, 7, 5), outbound::WITHHELD, header);
+    }
     if office.trust.is_expired(office.clock.now()) {
         let reason = "the trust list is too old to judge by (trust.age_limit_seconds)";
         return not_tried(routed, EnhancedStatus(4, 7, 5), reason, header);

@@ -25,6 +25,7 @@ use crate::flow::deliver::Delivery;
 use crate::flow::deliver::operator::HandoverResult;
 use crate::flow::deliver::operator::Met;
 use crate::flow::deliver::operator::Outcome;
+use crate::flow::gateway;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
@@ -263,6 +264,12 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
 }
 
 async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Vec<Heard> {
+    if let [recipient] = routed.recipients()
+        && routed.is_withheld()
+        && gateway::reform(office, claimed, routed.letter(), recipient).await
+    {
+        return Vec::new();
+    }
     let delivery = deliver::to_operator(office, routed).await;
     let age = office.clock.now().since(claimed.letter().accepted_at);
     if delivery.is_too_much() && age < office.config.queue.give_up {

@@ -42,6 +42,11 @@ use crate::flow::mailbox::contents::Shown;
 use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::Head;
 use crate::flow::mailbox::slot::Slot;
+use crate::infra::audit::Audit;
+use crate::infra::audit::AuditError;
+use crate::infra::audit::Sitting;
+use crate::infra::audit::Who;
+use crate::infra::audit::Witness;
 use crate::infra::clock::Clock;
 use crate::infra::directory::Account;
 use crate::infra::keys::Certificate;
@@ -82,6 +87,7 @@ struct Shelf {
     keys: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     rules: Rules,
+    audit: Audit,
     slots: Mutex<HashMap<MailboxId, Arc<Slot>>>,
     index: index::Workshop,
     contents: Mutex<Shown>,
@@ -94,6 +100,8 @@ pub struct OpenMailbox {
     slot: Arc<Slot>,
     /// Whoever opened it, when that is not its owner.
     reader: Option<Arc<Reader>>,
+    /// Who opens contents here, by which door and why: recorded before the first one.
+    sitting: Arc<Sitting>,
 }
 
 /// Why a mailbox did not do what was asked.
@@ -234,7 +242,9 @@ impl Mailboxes {
     ) -> Self {
         let (slots, contents) = (Mutex::default(), Mutex::default());
         let index = index::Workshop::default();
-        let shelf = Shelf { store, blobs, keys, clock, rules, slots, contents, index };
+        let marks = Arc::new(Marks(Arc::clone(&keys)));
+        let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock), marks);
+        let shelf = Shelf { store, blobs, keys, clock, rules, audit, slots, contents, index };
         Self { shelf: Arc::new(shelf) }
     }
 
@@ -243,15 +253,19 @@ impl Mailboxes {
         self.shelf.rules.has_quota()
     }
 
-    /// Opens an account's mailbox.
+    /// The ledger of key uses.
+    pub fn audit(&self) -> &Audit {
+        &self.shelf.audit
+    }
+
+    /// Opens an account's mailbox for the relay's own work; a door says whose with
+    /// [`OpenMailbox::read_by_owner`].
     pub async fn open(&self, account: &Account) -> Result<OpenMailbox, MailboxError> {
         let shelf = Arc::clone(&self.shelf);
-        if let Some(slot) = shelf.lock().get(&account.id) {
-            return Ok(OpenMailbox {
-                slot: Arc::clone(slot),
-                shelf: Arc::clone(&shelf),
-                reader: None,
-            });
+        let sitting = shelf.own_work(account.id, "its own work");
+        let known = shelf.lock().get(&account.id).cloned();
+        if let Some(slot) = known {
+            return Ok(OpenMailbox { slot, shelf, reader: None, sitting });
         }
         let keys = shelf.keys.unlock(&account.id, &account.wrapped_keys)?;
         let certificate = shelf.keys.certificate(&account.certificate)?;
@@ -263,7 +277,7 @@ impl Mailboxes {
             let fresh = || Arc::new(Slot::new(account, keys, certificate));
             Arc::clone(slots.entry(account.id).or_insert_with(fresh))
         };
-        Ok(OpenMailbox { shelf, slot, reader: None })
+        Ok(OpenMailbox { shelf, slot, reader: None, sitting })
     }
 
     /// Gives a new account its folders; false, and nothing is done, when it has them.
@@ -277,6 +291,11 @@ impl Shelf {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the relay does by itself in a mailbox.
+    fn own_work(&self, id: MailboxId, why: &'static str) -> Arc<Sitting> {
+        self.audit.sitting(id, Who::Relay, "relay", why)
+    }
+
     fn contents(&self) -> std::sync::MutexGuard<'_, Shown> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,6 +305,14 @@ impl OpenMailbox {
     /// Whose it is.
     pub fn id(&self) -> MailboxId {
         self.slot.id
+    }
+
+    /// The same mailbox, read by its owner through this door. One of a session: the first content
+    /// that it opens is recorded before it is opened.
+    pub fn read_by_owner(&self, door: &'static str, why: &'static str) -> Self {
+        let id = self.slot.id;
+        let sitting = self.shelf.audit.sitting(id, Who::Mailbox(id), door, why);
+        Self { sitting, ..self.clone() }
     }
 
     /// The certificate to which letters for this mailbox are sealed.
@@ -372,6 +399,16 @@ impl From<StoreError> for MailboxError {
     }
 }
 
+impl From<AuditError> for MailboxError {
+    fn from(error: AuditError) -> Self {
+        tracing::error!(%error, "a letter was not opened: its reading cannot be recorded");
+        Self::Temporary(match error {
+            AuditError::Commit(error) => commit_refusal(&error),
+            AuditError::Store(_) => Refusal::StoreFailed,
+        })
+    }
+}
+
 impl From<CommitError> for MailboxError {
     fn from(error: CommitError) -> Self {
         Self::Temporary(commit_refusal(&error))
@@ -381,6 +418,15 @@ impl From<CommitError> for MailboxError {
 impl From<KeyError> for MailboxError {
     fn from(error: KeyError) -> Self {
         Self::Unreadable(error.to_string())
+    }
+}
+
+/// Marks of the ledger's chain are made with the relay's keys.
+struct Marks(Arc<Keyring>);
+
+impl Witness for Marks {
+    fn mark(&self, octets: &[u8]) -> [u8; 32] {
+        self.0.login_digest(b"ledger of key uses", octets)
     }
 }
 

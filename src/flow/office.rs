@@ -18,6 +18,7 @@ use crate::flow::accept::Credentials;
 use crate::flow::addressbook::AddressBook;
 use crate::flow::alerts::Alerts;
 use crate::flow::certificates::Book;
+use crate::flow::contacts::Contacts;
 use crate::flow::decisions::Decisions;
 use crate::flow::deliver::operator::Pool;
 use crate::flow::directory;
@@ -25,10 +26,12 @@ use crate::flow::filter::Filters;
 use crate::flow::life::Arrivals;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
+use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
 use crate::flow::queue::Lanes;
 use crate::flow::rewrap::Rewrapping;
 use crate::flow::team::answered;
+use crate::infra::audit::Audit;
 use crate::infra::clock::Clock;
 use crate::infra::config::Config;
 use crate::infra::directory::accounts::Accounts;
@@ -40,6 +43,7 @@ use crate::infra::journal::Journal;
 use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
+use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::TlsBook;
@@ -65,6 +69,9 @@ pub struct Office {
     pub spool_certificate: Certificate,
     /// Opens what was sealed for travelling on.
     pub spool_keys: MailboxKeys,
+    /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
+    /// who have no key of their own.
+    pub organisation: (PeerCertificate, MailboxKeys),
     /// Who has a mailbox here.
     pub accounts: Arc<Accounts>,
     /// Who says who somebody is, in their order; how they do.
@@ -97,6 +104,10 @@ pub struct Office {
     pub tls: TlsBook,
     /// Every certificate that the relay has to do with.
     pub certificates: Book,
+    /// Certificates of OpenPGP of people outside.
+    pub contacts: Contacts,
+    /// Certificates of OpenPGP that people here keep themselves.
+    pub own: Own,
     /// Whether certificates are revoked.
     pub revocation: Revocation,
     /// Where mail of other domains goes.
@@ -132,6 +143,11 @@ pub struct Office {
 }
 
 impl Office {
+    /// The ledger of key uses: record each use there before it happens.
+    pub fn audit(&self) -> &Audit {
+        self.mailboxes.audit()
+    }
+
     /// True when mailboxes of this domain live here.
     pub fn hosts(&self, domain: &Domain) -> bool {
         let operator = &self.config.operator;

@@ -21,6 +21,7 @@ mod lanes; // what is known in memory
 mod lease; // who may attempt a row, and what the attempt decided
 mod look; // tables for administrators
 mod reading; // rows of one lane
+mod reform; // another form for who waits
 mod recovery; // after a start: leases of an earlier life, rows of an older form
 mod rows; // the stored form
 mod schedule; // whose turn it is
@@ -43,6 +44,7 @@ use crate::flow::office::Office;
 use crate::flow::seal::Sealed;
 use crate::infra::store;
 use crate::infra::store::Batch;
+use crate::infra::store::CommitError;
 use crate::infra::store::StoreError;
 use crate::infra::store::Version;
 use crate::infra::store::blobs::StagedBlob;
@@ -71,6 +73,7 @@ pub use look::by_domain;
 pub use look::list;
 pub use recovery::migrate;
 pub use recovery::recover;
+pub use reform::reform;
 pub use rows::HoldKind;
 pub use rows::Order;
 pub use schedule::Schedule;
@@ -93,7 +96,17 @@ use rows::RecipientRow;
 /// A sealed letter whose content is on the shelf (or rides in the commit); not durable yet.
 pub struct Prepared {
     sealed: Sealed,
-    staged: StagedBlob,
+    /// One for each form; `None`: nobody gets that form.
+    staged: Vec<Option<StagedBlob>>,
+}
+
+/// A recipient elsewhere, and the place of the form that it gets among the letter's.
+#[derive(Clone, Debug)]
+pub struct Travelling {
+    /// Who.
+    pub recipient: Recipient,
+    /// The place in [`Sealed::forms`].
+    pub form: usize,
 }
 
 /// A letter that is durable. Only [`commit`] makes one.
@@ -127,6 +140,11 @@ pub struct Letter {
     pub return_path_octets: u64,
     /// Octets in clear.
     pub size: u64,
+    /// The form is sealed to those who get it: only they can open what travels.
+    pub encrypted: bool,
+    /// All its forms. The fields above tell of the first one, or of the one that was chosen with
+    /// [`Letter::in_form`].
+    forms: Vec<LetterForm>,
     /// When it was taken in.
     pub accepted_at: Timestamp,
     /// Our domain for which it counts.
@@ -135,6 +153,32 @@ pub struct Letter {
     pub mailbox_kind: Option<MailboxKind>,
     /// A report.
     pub automatic: bool,
+}
+
+/// One form of a letter that waits.
+#[derive(Clone, Debug)]
+struct LetterForm {
+    blob: BlobId,
+    sealed_key: Vec<u8>,
+    return_path_octets: u64,
+    size: u64,
+    encrypted: bool,
+}
+
+impl Letter {
+    /// The letter as those get it whose rows name this form.
+    #[must_use]
+    pub fn in_form(mut self, number: u8) -> Self {
+        if let Some(form) = self.forms.get(usize::from(number)).cloned() {
+            self.parameters.size = Some(form.size);
+            self.blob = form.blob;
+            self.sealed_key = form.sealed_key;
+            self.return_path_octets = form.return_path_octets;
+            self.size = form.size;
+            self.encrypted = form.encrypted;
+        }
+        self
+    }
 }
 
 /// One leased recipient.
@@ -150,6 +194,8 @@ pub struct ClaimedRecipient {
     pub route: Option<String>,
     /// It ends now, without an attempt.
     pub order: Option<Order>,
+    /// Which of the letter's forms it gets.
+    pub form: u8,
     /// The row as the lease wrote it, and its epoch.
     row: RecipientRow,
     version: Version,
@@ -171,13 +217,29 @@ pub enum Settlement {
     Again(Timestamp, String),
 }
 
-/// Puts the content on the shelf. A large one is on disk when this returns.
-pub async fn prepare(office: &Office, sealed: Sealed) -> Result<Prepared, Refusal> {
-    let staged = office
-        .blobs
-        .stage(sealed.blob(), sealed.ciphertext().clone())
-        .await
-        .map_err(|error| refusal_of(&error))?;
+/// Puts the contents of the forms that somebody gets on the shelf. Large ones are on disk when
+/// this returns.
+pub async fn prepare(
+    office: &Office,
+    sealed: Sealed,
+    is_needed: impl Fn(usize) -> bool,
+) -> Result<Prepared, Refusal> {
+    let mut staged = Vec::with_capacity(sealed.forms().len());
+    for (place, form) in sealed.forms().iter().enumerate() {
+        if !is_needed(place) {
+            staged.push(None);
+            continue;
+        }
+        match office.blobs.stage(form.blob, form.ciphertext.clone()).await {
+            Ok(content) => staged.push(Some(content)),
+            Err(error) => {
+                for content in staged.into_iter().flatten() {
+                    office.blobs.discard(content).await;
+                }
+                return Err(refusal_of(&error));
+            }
+        }
+    }
     Ok(Prepared { sealed, staged })
 }
 
@@ -186,22 +248,28 @@ pub async fn prepare(office: &Office, sealed: Sealed) -> Result<Prepared, Refusa
 pub async fn commit(
     office: &Office,
     prepared: Prepared,
-    elsewhere: &[Recipient],
+    elsewhere: &[Travelling],
     deposits: &[Deposit],
     mut also: impl FnMut(&Sealed, &[bool], &mut Batch),
 ) -> Result<Queued, Refusal> {
     let queue_id = prepared.sealed.queue_id();
-    let mut is_named = false;
+    let mut named = vec![false; prepared.staged.len()];
     let outcome = office
         .mailboxes
         .commit(deposits, |fresh| {
             let mut batch = Batch::new();
-            let here = deposits.iter().zip(fresh).filter(|(_, fresh)| **fresh);
-            let here: u32 = here.map(|(deposit, _)| deposit.references()).sum();
-            let references = here + u32::from(!elsewhere.is_empty());
-            is_named = references > 0;
-            if is_named {
-                prepared.staged.ride(&mut batch, references);
+            for (place, is_named) in named.iter_mut().enumerate() {
+                let news = deposits.iter().zip(fresh).filter(|(_, fresh)| **fresh);
+                let news = news.map(|(deposit, _)| deposit);
+                let references = references(&prepared.sealed, place, elsewhere, news);
+                *is_named = references > 0;
+                match prepared.staged.get(place).and_then(Option::as_ref) {
+                    Some(content) if *is_named => content.ride(&mut batch, references),
+                    None if *is_named => {
+                        return Err(CommitError::Engine("a form was not staged".to_owned()));
+                    }
+                    _ => {}
+                }
             }
             if !elsewhere.is_empty() {
                 enqueue(office, &prepared.sealed, elsewhere, &mut batch);
@@ -210,30 +278,51 @@ pub async fn commit(
             Ok(batch)
         })
         .await;
-    if outcome.is_err() || !is_named {
+    for (content, is_named) in prepared.staged.into_iter().zip(named) {
         // No row names the content: a large one must not stay on the disk.
-        office.blobs.discard(prepared.staged).await;
+        if let Some(content) = content.filter(|_| outcome.is_err() || !is_named) {
+            office.blobs.discard(content).await;
+        }
     }
     let placed = outcome.map_err(|error| {
         tracing::error!(%error, letter = %queue_id, "a letter could not be committed");
         error.refusal()
     })?;
-    for recipient in elsewhere {
-        office.lanes.came(queue_id, recipient.address.domain().as_str());
+    for each in elsewhere {
+        office.lanes.came(queue_id, each.recipient.address.domain().as_str());
     }
     Ok(Queued { queue_id, placed })
 }
 
-fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Recipient], batch: &mut Batch) {
+/// How many rows of a commit name the content of one form, when these deposits are news.
+pub fn references<'d>(
+    sealed: &Sealed,
+    place: usize,
+    elsewhere: &[Travelling],
+    deposits: impl IntoIterator<Item = &'d Deposit>,
+) -> u32 {
+    let Some(form) = sealed.forms().get(place) else { return 0 };
+    let here = deposits.into_iter().map(|deposit| {
+        // What a filter sends on is the letter as it came.
+        let held = if place == 0 { deposit.held() } else { 0 };
+        held + deposit.references_to(&form.blob)
+    });
+    here.sum::<u32>() + u32::from(elsewhere.iter().any(|each| each.form == place))
+}
+
+fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Travelling], batch: &mut Batch) {
     let id = sealed.queue_id();
     let due = sealed.accepted_at();
     let account = sealed.cleared().authenticated().account();
-    let row = LetterRow::new(office, sealed, account, elsewhere.len());
+    let row = LetterRow::new(office, sealed, account, elsewhere);
     batch.require_absent(rows::letter_key(id));
-    batch.put(rows::letter_key(id), rows::encode(&row));
-    for (number, recipient) in elsewhere.iter().enumerate() {
+    batch.put(rows::letter_key(id), row.encode());
+    let forms = rows::travelling_forms(elsewhere);
+    for (number, each) in elsewhere.iter().enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
-        let row = RecipientRow::new(office, id, number, recipient, due);
+        let form = forms.iter().position(|place| *place == each.form).unwrap_or(0);
+        let form = u8::try_from(form).unwrap_or(u8::MAX);
+        let row = RecipientRow::new(office, id, number, (&each.recipient, form), due);
         rows::create(batch, &row, id, number);
     }
 }
@@ -278,7 +367,7 @@ pub async fn waiting_recipients(office: &Office, id: QueueId) -> Result<Option<W
     let key = rows::letter_key(id);
     let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
     let Some(row) = row else { return Ok(None) };
-    let letter = rows::decode::<LetterRow>(&row.value).and_then(|letter| letter.open(office, id));
+    let letter = LetterRow::read(&row.value).and_then(|letter| letter.open(office, id));
     let Some(letter) = letter else { return Ok(None) };
     let mut unchanged = Batch::new();
     unchanged.require_at(key, row.version);

@@ -5,6 +5,7 @@ use crate::domain::address::Domain;
 use crate::domain::delivery::NextHop;
 use crate::domain::delivery::Route;
 use crate::domain::envelope::QueueId;
+use crate::flow::gateway::outbound;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Claimed;
@@ -14,11 +15,13 @@ use crate::flow::queue::Letter;
 pub use hosts::Finder;
 pub use hosts::NoWay;
 
-/// One letter for all its recipients behind the same next hop.
+/// One letter, in one form, for all its recipients behind the same next hop who get that form.
 pub struct Routed {
     queue_id: QueueId,
     letter: Letter,
     recipients: Vec<ClaimedRecipient>,
+    form: u8,
+    is_withheld: bool,
     next: NextHop,
 }
 
@@ -35,12 +38,22 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
             }
             _ => next_hop(office, domain),
         };
-        match groups.iter_mut().find(|group| group.next == next) {
+        let form = recipient.form;
+        let letter = claimed.letter().clone().in_form(form);
+        let address = &recipient.recipient.address;
+        // Each of them alone: one may get another form, and another may not.
+        let is_withheld = outbound::is_withheld(office, address, letter.encrypted);
+        let like = |group: &&mut Routed| {
+            group.next == next && group.form == form && !group.is_withheld && !is_withheld
+        };
+        match groups.iter_mut().find(like) {
             Some(group) => group.recipients.push(recipient.clone()),
             None => groups.push(Routed {
                 queue_id: claimed.queue_id(),
-                letter: claimed.letter().clone(),
+                letter,
                 recipients: vec![recipient.clone()],
+                form,
+                is_withheld,
                 next,
             }),
         }
@@ -79,6 +92,12 @@ impl Routed {
     /// Who is behind this hop.
     pub fn recipients(&self) -> &[ClaimedRecipient] {
         &self.recipients
+    }
+
+    /// True when encryption is required for the recipient, and this form has none: it must not
+    /// leave so.
+    pub fn is_withheld(&self) -> bool {
+        self.is_withheld
     }
 
     /// The hop.

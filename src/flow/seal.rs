@@ -22,6 +22,9 @@ use crate::flow::documents::Documents;
 use crate::flow::documents::Inspection;
 use crate::flow::filter::Sorted;
 use crate::flow::filter::Sorting;
+use crate::flow::gateway::Clear;
+use crate::flow::gateway::Made;
+use crate::flow::gateway::Plan;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
@@ -32,6 +35,7 @@ use crate::infra::keys::Sealer;
 use crate::proto::mime::header;
 use crate::proto::mime::header::HeaderView;
 use crate::proto::mime::summary;
+use crate::proto::pgpmime;
 use crate::proto::receipt;
 use crate::proto::receipt::Receipt;
 
@@ -50,6 +54,8 @@ pub struct Sealing {
     office: Arc<Office>,
     cleared: Cleared,
     homes: Vec<OpenMailbox>,
+    /// What each recipient gets.
+    plan: Plan,
     travels: bool,
     queue_id: QueueId,
     permit: ClearPermit,
@@ -77,7 +83,7 @@ struct Header {
 /// ```compile_fail
 /// # use vaguemestre::flow::{office::Office, policy::Cleared, queue};
 /// async fn skip_the_seal(office: &Office, cleared: Cleared) {
-///     let _ = queue::prepare(office, cleared).await;
+///     let _ = queue::prepare(office, cleared, |_| true).await;
 /// }
 /// ```
 pub struct Sealed {
@@ -85,13 +91,13 @@ pub struct Sealed {
     homes: Vec<OpenMailbox>,
     travels: bool,
     queue_id: QueueId,
-    blob: BlobId,
     header: HeaderView,
-    ciphertext: Bytes,
-    content_key: ContentKey,
-    summary: Vec<u8>,
-    size: u64,
-    return_path_octets: u64,
+    /// What is kept of the letter. The first one is the letter as it came.
+    forms: Vec<Form>,
+    /// Places in `forms`, one for each recipient, in the order of the approved ones.
+    given: Vec<usize>,
+    /// Recipients who keep the letter as it came beside the one that was opened for them.
+    originals: Vec<usize>,
     identity: Option<[u8; 32]>,
     documents: Option<Documents>,
     receipt: Option<Receipt>,
@@ -103,26 +109,41 @@ pub struct Sealed {
     _room: ClearPermit,
 }
 
+/// One content of a letter. Most letters have one; those who read with a key of their own, and
+/// those for whom the relay opens what came sealed to them, get another (decision 19).
+pub struct Form {
+    /// The content's name in the store.
+    pub blob: BlobId,
+    /// The OpenPGP message at rest.
+    pub ciphertext: Bytes,
+    /// Its key.
+    pub content_key: ContentKey,
+    /// `summary::encode` of its summary, in clear: seal it before it is stored.
+    pub summary: Vec<u8>,
+    /// Octets in clear, with our trace fields.
+    pub size: u64,
+    /// Octets at the beginning that do not travel on.
+    pub return_path_octets: u64,
+    /// It is sealed to those who get it: what is under the seal at rest is sealed once more.
+    pub encrypted: bool,
+}
+
 /// Room in memory and a key for every recipient; then the content may come.
 pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Refusal> {
     let announced = cleared.authenticated().parameters().size;
     let reserved = announced.unwrap_or(FIRST_OCTETS).min(FIRST_OCTETS);
     let permit = office.clear_memory.reserve((reserved + TRACE_OCTETS) * COPIES).await?;
     let mut homes = Vec::new();
-    let mut certificates = Vec::new();
     for account in cleared.approved().iter().filter_map(|approved| approved.home()) {
         let mailbox = office.mailboxes.open(account).await.map_err(|error| {
             tracing::error!(%error, "a recipient's keys do not open");
             Refusal::RecipientKeyMissing
         })?;
-        certificates.push(mailbox.certificate().clone());
         homes.push(mailbox);
     }
     let travels = cleared.approved().iter().any(|approved| approved.home().is_none());
-    if travels {
-        certificates.push(office.spool_certificate.clone());
-    }
-    let sealer = office.keys.seal_to(&certificates).map_err(|error| {
+    let plan = Plan::new(office, &cleared, &homes).await?;
+    let sealer = office.keys.seal_to(&plan.readers()).map_err(|error| {
         tracing::error!(%error, "cannot seal to the recipients");
         Refusal::RecipientKeyMissing
     })?;
@@ -130,6 +151,7 @@ pub async fn begin(office: &Arc<Office>, cleared: Cleared) -> Result<Sealing, Re
         office: Arc::clone(office),
         cleared,
         homes,
+        plan,
         travels,
         queue_id: QueueId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
         permit,
@@ -198,6 +220,8 @@ impl Sealing {
 
     /// The header section is whole: put our trace fields before it and begin to seal.
     fn seal_header(&mut self, end: usize) -> Result<(), Refusal> {
+        self.forget_verdicts(end);
+        let end = end_of_header(&self.clear, 0).unwrap_or(self.clear.len());
         let view = header::view(&self.clear[..end]);
         let (return_path, trace) = self.trace(&view);
         let trace_octets = return_path.len() + trace.len();
@@ -209,6 +233,17 @@ impl Sealing {
         self.clear = Zeroizing::new(whole);
         self.header = Some(Header { view, trace_octets, return_path_octets: return_path.len() });
         self.sealer.write(&self.clear).map_err(|_| Refusal::DependencyFailed)
+    }
+
+    /// What this relay found of a letter's seal is for this relay to say: a field that says so
+    /// already came from outside.
+    fn forget_verdicts(&mut self, end: usize) {
+        let Some(kept) = pgpmime::without_verdicts(&self.clear[..end]) else { return };
+        let kept = Zeroizing::new(kept);
+        let mut whole = Zeroizing::new(Vec::with_capacity(self.clear.capacity()));
+        whole.extend_from_slice(&kept);
+        whole.extend_from_slice(&self.clear[end..]);
+        self.clear = whole;
     }
 
     /// RFC 5321 §4.4: Return-Path and Received; RFC 6409 §8: what a submission forgot.
@@ -281,23 +316,37 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         let room = size.saturating_mul(2);
         !sorting.reads_bodies() || office.clear_memory.grow(&mut permit, room).is_ok()
     });
-    let asked = Asked { inspection, sorting, may_be_receipt: header.view.automatic };
+    let asked = Asked {
+        inspection,
+        sorting,
+        may_be_receipt: header.view.automatic,
+        plan: sealing.plan,
+        return_path_octets: header.return_path_octets,
+    };
     let told = summarise(sealing.clear, permit, asked).await?;
-    let Told { summary, receipt, documents, sorted, mut room } = told;
+    let Told { summary, receipt, documents, sorted, made, mut room } = told;
     documents::judge(&office, documents.as_ref())?;
-    room.shrink(sealed.ciphertext.len() as u64);
-    Ok(Sealed {
-        cleared: sealing.cleared,
-        homes: sealing.homes,
-        travels: sealing.travels,
-        queue_id: sealing.queue_id,
+    let made = made?;
+    let others: usize = made.forms.iter().map(|form| form.ciphertext.len()).sum();
+    room.shrink((sealed.ciphertext.len() + others) as u64);
+    let as_it_came = Form {
         blob: BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
-        header: header.view,
         ciphertext: sealed.ciphertext.into(),
         content_key: sealed.content_key,
         summary,
         size,
         return_path_octets: header.return_path_octets as u64,
+        encrypted: made.came_sealed,
+    };
+    Ok(Sealed {
+        cleared: sealing.cleared,
+        homes: sealing.homes,
+        travels: sealing.travels,
+        queue_id: sealing.queue_id,
+        header: header.view,
+        forms: std::iter::once(as_it_came).chain(made.forms).collect(),
+        given: made.given,
+        originals: made.originals,
         identity,
         documents,
         receipt,
@@ -324,6 +373,7 @@ struct Told {
     receipt: Option<Receipt>,
     documents: Option<Documents>,
     sorted: Vec<Option<Sorted>>,
+    made: Result<Made, Refusal>,
     room: ClearPermit,
 }
 
@@ -332,6 +382,8 @@ struct Asked {
     inspection: Option<Inspection>,
     sorting: Option<Sorting>,
     may_be_receipt: bool,
+    plan: Plan,
+    return_path_octets: usize,
 }
 
 /// The clear text ends here. The room goes with it to its thread: a caller who gives up does
@@ -341,25 +393,28 @@ async fn summarise(
     room: ClearPermit,
     asked: Asked,
 ) -> Result<Told, Refusal> {
-    let Asked { inspection, sorting, may_be_receipt } = asked;
-    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS && sorting.is_none();
+    let Asked { inspection, sorting, may_be_receipt, plan, return_path_octets } = asked;
+    let is_small = clear.len() <= SUMMARY_INLINE_OCTETS && sorting.is_none() && !plan.seals();
     let work = move || {
+        let mut room = room;
         let summary = summary::summarise(&clear);
+        let seen = Clear { letter: &clear, summary: &summary, return_path_octets };
+        let made = plan.make(seen, &mut room);
         let recognised = inspection.and_then(|asked| asked.recognise(&summary));
         let receipt = may_be_receipt.then(|| receipt::read(&clear, &summary.structure)).flatten();
         let sorted = sorting.map(|sorting| sorting.run(&clear)).unwrap_or_default();
-        (summary::encode(&summary), receipt, recognised, sorted, clear, room)
+        (summary::encode(&summary), receipt, recognised, sorted, made, clear, room)
     };
     let done = match is_small {
         true => work(),
         false => tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::DependencyFailed)?,
     };
-    let (summary, receipt, recognised, sorted, clear, room) = done;
+    let (summary, receipt, recognised, sorted, made, clear, room) = done;
     let (documents, room) = match recognised {
         Some(recognised) => recognised.inspect(clear, room).await?,
         None => (None, room),
     };
-    Ok(Told { summary, receipt, documents, sorted, room })
+    Ok(Told { summary, receipt, documents, sorted, made, room })
 }
 
 /// Octets of content to have room for when so many are there: at least double each time, so
@@ -415,9 +470,19 @@ impl Sealed {
         self.queue_id
     }
 
-    /// The content's name in the store.
-    pub fn blob(&self) -> BlobId {
-        self.blob
+    /// Its forms, at least one; the first one is the letter as it came.
+    pub fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
+    /// The letter as it came.
+    pub fn as_it_came(&self) -> &Form {
+        &self.forms[0]
+    }
+
+    /// The place of the form that a recipient gets, in the order of the approved ones.
+    pub fn form_of(&self, recipient: usize) -> usize {
+        self.given.get(recipient).copied().unwrap_or(0)
     }
 
     /// What policy and statistics know of the header section.
@@ -425,29 +490,14 @@ impl Sealed {
         &self.header
     }
 
-    /// The OpenPGP message.
-    pub fn ciphertext(&self) -> &Bytes {
-        &self.ciphertext
+    /// The places of those who keep the letter as it came as well.
+    pub fn originals(&self) -> &[usize] {
+        &self.originals
     }
 
-    /// Its key.
-    pub fn content_key(&self) -> &ContentKey {
-        &self.content_key
-    }
-
-    /// The stored form of the summary, in clear: seal it before it is stored.
-    pub fn summary(&self) -> &[u8] {
-        &self.summary
-    }
-
-    /// Octets in clear, with our trace fields.
+    /// Octets in clear as it came, with our trace fields.
     pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Octets at the beginning that do not travel on.
-    pub fn return_path_octets(&self) -> u64 {
-        self.return_path_octets
+        self.as_it_came().size
     }
 
     /// A digest of the letter as another relay sent it.

@@ -1,9 +1,12 @@
 //! Typed configuration from a TOML file and the environment; all errors at once.
 mod build; // sections to types, and what must hold between them
+pub mod custody; // [audit], [escrow]
 pub mod directory; // [directory], [fhir], [addressbook], [publish]
 mod files; // what the named files must be
 mod keys; // every key, whether it is needed, and what it expects
+pub mod gateway; // [openpgp]: what happens to letters
 pub mod life; // [life], [setup]
+pub mod openpgp; // [openpgp]
 pub mod login; // [login], [ldap], [oidc], [web]
 mod read; // the TOML file and the environment to values with an origin
 pub mod storage; // [storage]
@@ -19,10 +22,12 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::infra::config::custody::Custody;
 use crate::infra::config::directory::AddressBook;
 use crate::infra::config::directory::Directory;
 use crate::infra::config::directory::Fhir;
 use crate::infra::config::directory::Publish;
+use crate::infra::config::gateway::Gateway;
 use crate::infra::config::life::Life;
 use crate::infra::config::life::Setup;
 use crate::infra::config::login::Ldap;
@@ -30,6 +35,7 @@ use crate::infra::config::login::Login;
 use crate::infra::config::login::Oidc;
 use crate::infra::config::login::Web;
 use crate::infra::config::storage::Storage;
+use crate::infra::config::openpgp::OpenPgp;
 
 /// The configuration of one relay. Every key is explained in `config/vaguemestre.toml`.
 #[derive(Clone, Debug)]
@@ -86,10 +92,16 @@ pub struct Config {
     pub addressbook: AddressBook,
     /// `[publish]`
     pub publish: Publish,
+    /// `[openpgp]`: what happens to letters
+    pub gateway: Gateway,
     /// `[life]`
     pub life: Life,
+    /// `[audit]`, `[escrow]`
+    pub custody: Custody,
     /// `[setup]`
     pub setup: Setup,
+    /// `[openpgp]`
+    pub openpgp: OpenPgp,
     /// `[admin]`
     pub admin: Admin,
 }

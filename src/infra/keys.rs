@@ -1,12 +1,15 @@
 //! OpenPGP keys: requests in, answers out, key bytes never leave. Nothing else imports the
 //! OpenPGP crate.
+pub mod addressed;
 mod boxes;
 mod container;
 pub mod mail;
+pub mod lifecycle;
 pub mod master;
 pub mod peers;
 mod pgp;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -18,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::domain::address::Address;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
+use crate::domain::secret::Wipe;
 use crate::domain::time::Timestamp;
 use crate::infra::keys::boxes::BoxKey;
 use crate::infra::keys::boxes::DigestKey;
@@ -99,6 +103,27 @@ pub struct SealedContent {
     pub ciphertext: Vec<u8>,
     /// Wrap it per mailbox, so that reading needs no public-key operation.
     pub content_key: ContentKey,
+}
+
+/// What the first octets of a ciphertext say about how it can be opened.
+pub enum Beginning {
+    /// More octets are needed to say it.
+    Short,
+    /// Only as a whole: [`MailboxKeys::open`].
+    Whole,
+    /// In pieces, in any order.
+    InChunks(ContentOpener),
+}
+
+/// Opens stretches of one content, without the rest of it. Each is authentic, and in its place,
+/// before it is given out. Ask [`ContentOpener::is_complete`] first: it says whether anything is
+/// missing behind.
+pub struct ContentOpener {
+    opener: container::Opener,
+    /// Where the container's body begins in the ciphertext.
+    body_at: u64,
+    /// Octets of the ciphertext.
+    length: u64,
 }
 
 /// Why a key could not do its work.
@@ -363,6 +388,23 @@ impl MailboxKeys {
         pgp::open(&content_key.0, ciphertext).map(Arc::new)
     }
 
+    /// How a ciphertext of `length` octets that begins with `start` can be opened in pieces. Does no
+    /// public-key operation. An error means that the ciphertext is another one, or altered.
+    pub fn begin_to_open(
+        &self,
+        content_key: &ContentKey,
+        start: &[u8],
+        length: u64,
+    ) -> Result<Beginning, KeyError> {
+        Ok(match pgp::beginning(&content_key.0, start, length)? {
+            pgp::Beginning::Short => Beginning::Short,
+            pgp::Beginning::Whole => Beginning::Whole,
+            pgp::Beginning::InChunks { opener, body_at } => {
+                Beginning::InChunks(ContentOpener { opener, body_at, length })
+            }
+        })
+    }
+
     /// Opens a content with the OpenPGP secret key alone, as any OpenPGP program would.
     pub fn open_with_secret_key(
         &self,
@@ -390,6 +432,59 @@ impl MailboxKeys {
         }
         let keys = pgp::decryption_keys(self.0.openpgp.expose())?;
         Ok(self.0.decryption.get_or_init(|| keys))
+    }
+}
+
+impl ContentOpener {
+    /// Octets of clear text that are sealed together, at most: who asks for less opens as much.
+    pub const CHUNK_OCTETS: usize = container::Opener::CLEAR;
+    /// The last octets of a ciphertext, for [`ContentOpener::is_complete`].
+    pub const LAST_OCTETS: u64 = container::Opener::LAST_TAG as u64;
+
+    /// Octets of clear text.
+    pub fn clear_octets(&self) -> u64 {
+        self.opener.len()
+    }
+
+    /// Compares the last octets of the ciphertext with its length: nothing was cut off and nothing
+    /// was put behind. What is between is looked at when it is opened.
+    pub fn is_complete(&self, last_octets: &[u8]) -> bool {
+        self.opener.is_complete(last_octets)
+    }
+
+    /// The chunk of clear text in which this octet lies (which must be one of them).
+    pub fn chunk_of(&self, octet: u64) -> u64 {
+        self.opener.chunk_of(octet)
+    }
+
+    /// Which octets of clear text these chunks hold; those that do not exist hold none.
+    pub fn clear_range(&self, chunks: Range<u64>) -> Range<u64> {
+        self.opener.start_of(chunks.start)..self.opener.start_of(chunks.end)
+    }
+
+    /// Which octets of the ciphertext hold these chunks.
+    pub fn sealed_range(&self, chunks: Range<u64>) -> Range<u64> {
+        let first = self.body_at + container::Opener::HEADER as u64;
+        let end = self.length - Self::LAST_OCTETS;
+        let place = |chunk: u64| (first + chunk * container::Opener::SEALED as u64).min(end);
+        place(chunks.start)..place(chunks.end)
+    }
+
+    /// Opens chunks from `first` on, given their octets of the ciphertext, behind what is in
+    /// `clear`. An error leaves there what was opened before the damage; all of it is authentic.
+    pub fn open(&self, first: u64, sealed: &[u8], clear: &mut Vec<u8>) -> Result<(), KeyError> {
+        // Growing would leave a copy of the clear text behind.
+        if clear.capacity() - clear.len() < sealed.len() {
+            let mut larger = Vec::with_capacity(clear.len() + sealed.len());
+            larger.extend_from_slice(clear);
+            std::mem::replace(clear, larger).wipe();
+        }
+        for (chunk, sealed) in (first..).zip(sealed.chunks(container::Opener::SEALED)) {
+            if !self.opener.open(chunk, sealed, clear) {
+                return Err(KeyError::Open);
+            }
+        }
+        Ok(())
     }
 }
 

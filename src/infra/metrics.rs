@@ -56,6 +56,9 @@ pub struct Metrics {
     rewrap_left: Gauge,
     certificate_expiry: Family<RoleLabels, Gauge>,
     alerts: Counter,
+    letters_cut_short: Counter,
+    openpgp_expiry: Family<RoleLabels, Gauge>,
+    openpgp_pins_changed: Gauge,
     directory_questions: Family<QuestionLabels, Counter>,
     directory_seconds: Family<DirectoryLabels, Histogram>,
     directory_away: Family<DirectoryLabels, Gauge>,
@@ -149,6 +152,7 @@ impl Metrics {
         let queue_oldest = Gauge::default();
         let rewrap_left = Gauge::default();
         let alerts = Counter::default();
+        let letters_cut_short = Counter::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
 
         registry.register("build", "The running program", build);
@@ -192,6 +196,23 @@ impl Metrics {
             directory_mailboxes.clone(),
         );
         registry.register("alerts", "Alarms raised since the start", alerts.clone());
+        registry.register(
+            "letters_cut_short",
+            "Letters that were found damaged in the middle while they were being sent to a reader",
+            letters_cut_short.clone(),
+        );
+        let openpgp_expiry = Family::<RoleLabels, Gauge>::default();
+        registry.register(
+            "openpgp_expiry_days",
+            "Days until the next OpenPGP certificate ends; negative when one is over",
+            openpgp_expiry.clone(),
+        );
+        let openpgp_pins_changed = Gauge::default();
+        registry.register(
+            "openpgp_pins_changed",
+            "Contacts whose certificate has changed, and nobody has decided yet",
+            openpgp_pins_changed.clone(),
+        );
         let directory_questions = Family::default();
         let directory_seconds = Family::<DirectoryLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(QUESTION_SECONDS)
@@ -230,6 +251,9 @@ impl Metrics {
             rewrap_left,
             certificate_expiry,
             alerts,
+            letters_cut_short,
+            openpgp_expiry,
+            openpgp_pins_changed,
             directory_questions,
             directory_seconds,
             directory_away,
@@ -315,6 +339,12 @@ impl Metrics {
         self.alerts.inc();
     }
 
+    /// A letter was found damaged in the middle when its beginning had left already:
+    /// `vaguemestre_letters_cut_short_total`.
+    pub fn letter_cut_short(&self) {
+        self.letters_cut_short.inc();
+    }
+
     /// Rows waiting in the queue: `vaguemestre_queue_rows`.
     pub fn queue_rows(&self, rows: u64) {
         self.queue_rows.set(i64::try_from(rows).unwrap_or(i64::MAX));
@@ -359,6 +389,29 @@ impl Metrics {
         let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
         let gauge = self.certificate_expiry.get_or_create(&RoleLabels { role });
         gauge.set(seconds(end) - seconds(now));
+    }
+
+    /// `vaguemestre_openpgp_expiry_days{role}`: of `mailboxes`, `contacts`, `own`. Roles of which
+    /// nothing ends have no value.
+    pub fn openpgp_expiry(&self, role: &'static str, end: Option<Timestamp>, now: Timestamp) {
+        let labels = RoleLabels { role };
+        let Some(end) = end else {
+            self.openpgp_expiry.remove(&labels);
+            return;
+        };
+        let seconds = |moment: Timestamp| i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
+        let days = (seconds(end) - seconds(now)).div_euclid(86_400);
+        self.openpgp_expiry.get_or_create(&labels).set(days);
+    }
+
+    /// One more in `vaguemestre_openpgp_pins_changed`.
+    pub fn openpgp_pin_changed(&self) {
+        self.openpgp_pins_changed.inc();
+    }
+
+    /// `vaguemestre_openpgp_pins_changed`, counted.
+    pub fn openpgp_pins_changed(&self, contacts: usize) {
+        self.openpgp_pins_changed.set(i64::try_from(contacts).unwrap_or(i64::MAX));
     }
 
     /// The text of `GET /metrics` (OpenMetrics).

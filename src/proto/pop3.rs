@@ -112,39 +112,83 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit())
 }
 
-/// A letter as it travels (RFC 1939 §3): a line that begins with a dot gets another one, and a dot
-/// alone ends it. With `body_lines` only the header, the empty line and so many lines (TOP).
-pub fn dotted(letter: &[u8], body_lines: Option<u32>) -> Vec<u8> {
-    let letter = body_lines.map_or(letter, |lines| top(letter, lines));
-    let mut out = Vec::with_capacity(letter.len() + letter.len() / 64 + 5);
-    for line in letter.split_inclusive(|&octet| octet == b'\n') {
-        if line.starts_with(b".") {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line);
-    }
-    if !out.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b".\r\n");
-    out
+/// A letter as it travels (RFC 1939 §3), piece by piece: a line that begins with a dot gets another
+/// one, and a dot alone ends it. With a number of body lines it is only the header, the empty line
+/// and so many lines (TOP).
+#[derive(Debug)]
+pub struct Dotting {
+    /// Body lines that are still wanted; `None` in the header, and when all are wanted.
+    left: Option<u32>,
+    body_lines: Option<u32>,
+    line: Begun,
+    ends_with_crlf: bool,
 }
 
-fn top(letter: &[u8], lines: u32) -> &[u8] {
-    let mut left = None;
-    let mut end = 0;
-    for line in letter.split_inclusive(|&octet| octet == b'\n') {
-        if left == Some(0) {
-            break;
+/// A line, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    /// Nothing of it yet.
+    Empty,
+    /// CR, and nothing else.
+    Return,
+    /// Something else, and whether CR is the last of it.
+    Full(bool),
+}
+
+impl Dotting {
+    /// Before the first piece.
+    pub fn new(body_lines: Option<u32>) -> Self {
+        Self { left: None, body_lines, line: Begun::Empty, ends_with_crlf: false }
+    }
+
+    /// The next piece; `out` grows by twice its length at most. False when no more is wanted.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> bool {
+        for octets in piece.split_inclusive(|&octet| octet == b'\n') {
+            if self.line == Begun::Empty {
+                if self.left == Some(0) {
+                    return false;
+                }
+                if octets.starts_with(b".") {
+                    out.push(b'.');
+                }
+            }
+            out.extend_from_slice(octets);
+            self.grow(octets);
         }
-        end += line.len();
-        left = match left {
-            None if matches!(line, b"\r\n" | b"\n") => Some(lines),
+        self.left != Some(0) || self.line != Begun::Empty
+    }
+
+    /// Behind the last piece.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if !self.ends_with_crlf {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b".\r\n");
+    }
+
+    /// Takes note of the next octets of a line.
+    fn grow(&mut self, octets: &[u8]) {
+        let Some(before) = octets.strip_suffix(b"\n") else {
+            self.line = match (self.line, octets) {
+                (Begun::Empty, b"\r") => Begun::Return,
+                _ => Begun::Full(octets.ends_with(b"\r")),
+            };
+            self.ends_with_crlf = false;
+            return;
+        };
+        let is_empty_line =
+            matches!((self.line, before), (Begun::Empty, b"" | b"\r") | (Begun::Return, b""));
+        self.ends_with_crlf = match before {
+            b"" => matches!(self.line, Begun::Return | Begun::Full(true)),
+            _ => before.ends_with(b"\r"),
+        };
+        self.line = Begun::Empty;
+        self.left = match self.left {
+            None if is_empty_line => self.body_lines,
             None => None,
             Some(left) => Some(left - 1),
         };
     }
-    &letter[..end]
 }
 
 #[cfg(test)]
@@ -152,6 +196,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// In pieces of so many octets.
+    fn dotted_in(letter: &[u8], body_lines: Option<u32>, octets: usize) -> Vec<u8> {
+        let (mut dotting, mut out) = (Dotting::new(body_lines), Vec::new());
+        for piece in letter.chunks(octets) {
+            let before = out.len();
+            let more = dotting.push(piece, &mut out);
+            assert!(out.len() - before <= 2 * piece.len());
+            if !more {
+                break;
+            }
+        }
+        dotting.finish(&mut out);
+        out
+    }
+
+    fn dotted(letter: &[u8], body_lines: Option<u32>) -> Vec<u8> {
+        let whole = dotted_in(letter, body_lines, usize::MAX);
+        (1..5).for_each(|octets| assert_eq!(dotted_in(letter, body_lines, octets), whole));
+        whole
+    }
 
     fn bad(line: &str) -> &'static str {
         Command::parse(line.as_bytes()).unwrap_err().0
@@ -195,6 +260,9 @@ mod tests {
         assert_eq!(dotted(letter, Some(0)), b"A: b\r\nC: d\r\n\r\n.\r\n");
         assert_eq!(dotted(letter, Some(2)), b"A: b\r\nC: d\r\n\r\none\r\ntwo\r\n.\r\n");
         assert_eq!(dotted(letter, Some(u32::MAX)), dotted(letter, None));
+        assert_eq!(dotted(b"A: b\n\nx\r", Some(1)), b"A: b\n\nx\r\r\n.\r\n");
+        assert_eq!(dotted(b"A: b\r\n\r\n\r\nx", Some(1)), b"A: b\r\n\r\n\r\n.\r\n");
+        assert_eq!(dotted(b"A: b\r\n\r\nx\n", None), b"A: b\r\n\r\nx\n\r\n.\r\n");
     }
 
     proptest! {

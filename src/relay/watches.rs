@@ -35,6 +35,8 @@ pub(super) async fn refresh_trust(office: Arc<Office>, mut stop: Stop) {
 /// Forgets timelines, decisions and expunged messages that were kept for long enough.
 pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
     flow::life::resume(&office).await;
+    let mut told = None;
+    flow::custody::tidy(&office, &mut told).await;
     loop {
         tokio::select! {
             () = stop.stopped() => return,
@@ -63,6 +65,7 @@ pub(super) async fn tidy(office: Arc<Office>, mut stop: Stop) {
                 Err(refusal) => tracing::warn!(what, %refusal, "cannot be forgotten now"),
             }
         }
+        flow::custody::tidy(&office, &mut told).await;
         match office.mailboxes.collect_held().await {
             Ok(0) => {}
             Ok(messages) => tracing::info!(messages, "gone after mailboxes.retention_seconds"),

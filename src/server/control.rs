@@ -5,6 +5,7 @@
 //! [`handle`]; the store's lock makes both at once impossible.
 mod answer; // requests to work, work to rows
 pub mod approval; // what waits for a second administrator
+pub mod audit; // the ledger of key uses
 mod caller; // which user of the system asks
 pub mod certs; // certificates and their ends
 pub mod directory; // the copy of the national directory
@@ -92,6 +93,8 @@ pub enum Request {
     Approval(approval::Request),
     /// The versions of the master key.
     Master(master::Request),
+    /// The ledger of key uses.
+    Audit(audit::Request),
     /// About one letter.
     Trace(trace::Request),
     /// What administrators did.

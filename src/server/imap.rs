@@ -7,6 +7,7 @@ mod dialect; // what a client has enabled
 mod fetch; // letters on their way out
 mod folders; // commands on mailboxes
 mod idle; // news as they come
+mod letter; // sections of a letter
 mod line; // octets and deadlines
 mod login; // STARTTLS, AUTHENTICATE, LOGIN
 mod marks; // which flags a client knows

@@ -30,6 +30,7 @@ struct Row {
     deaths: u8,
     route: Option<String>,
     order: Option<()>,
+    form: u8,
     sealed_reply: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -44,6 +45,48 @@ struct OldRow {
     sealed: Vec<u8>,
 }
 
+/// A letter's row as it is now.
+#[derive(Deserialize)]
+struct LetterRow {
+    accepted_at: u64,
+    waiting: u32,
+    forms: Vec<FormRow>,
+    sealed_sender: Vec<u8>,
+    eight_bit: bool,
+    smtputf8: bool,
+    return_full: Option<bool>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    automatic: bool,
+}
+
+#[derive(Deserialize)]
+struct FormRow {
+    blob: [u8; 16],
+    size: u64,
+    sealed_key: Vec<u8>,
+    return_path_octets: u64,
+    encrypted: bool,
+}
+
+/// As it was before letters had forms, format 1.
+#[derive(Serialize)]
+struct OldLetterRow {
+    blob: [u8; 16],
+    accepted_at: u64,
+    size: u64,
+    waiting: u32,
+    sealed_key: Vec<u8>,
+    sealed_sender: Vec<u8>,
+    return_path_octets: u64,
+    eight_bit: bool,
+    smtputf8: bool,
+    return_full: Option<bool>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    automatic: bool,
+}
+
 /// Writes every row back in the form before lanes; every second one is leased. Tells how many.
 async fn age(office: &Office) -> usize {
     let mut batch = Batch::new();
@@ -53,8 +96,9 @@ async fn age(office: &Office) -> usize {
     }
     let rows = office.store.scan(store::prefix(b"Q/r/"), 10_000).await.unwrap();
     for (place, (key, row)) in rows.rows.iter().enumerate() {
-        assert_eq!(row.value[0], 2, "the format of today");
+        assert_eq!(row.value[0], 3, "the format of today");
         let row: Row = postcard::from_bytes(&row.value[1..]).unwrap();
+        assert_eq!(row.form, 0);
         let old = OldRow {
             attempts: row.attempts,
             due: row.due,
@@ -68,6 +112,28 @@ async fn age(office: &Office) -> usize {
         // An older mark of the same row, such as a cut attempt may have left.
         let older = (row.due - 5_000).to_be_bytes();
         batch.put([b"Q/d/", &older[..], name].concat(), Vec::new());
+    }
+    for (key, row) in &office.store.scan(store::prefix(b"Q/m/"), 10_000).await.unwrap().rows {
+        assert_eq!(row.value[0], 2, "the format of today");
+        let row: LetterRow = postcard::from_bytes(&row.value[1..]).unwrap();
+        let [form] = row.forms.as_slice() else { panic!("a plain letter has one form") };
+        assert!(!form.encrypted);
+        let old = OldLetterRow {
+            blob: form.blob,
+            accepted_at: row.accepted_at,
+            size: form.size,
+            waiting: row.waiting,
+            sealed_key: form.sealed_key.clone(),
+            sealed_sender: row.sealed_sender,
+            return_path_octets: form.return_path_octets,
+            eight_bit: row.eight_bit,
+            smtputf8: row.smtputf8,
+            return_full: row.return_full,
+            domain: row.domain,
+            mailbox_kind: row.mailbox_kind,
+            automatic: row.automatic,
+        };
+        batch.put(key.to_vec(), postcard::to_extend(&old, vec![1]).unwrap());
     }
     office.store.commit(batch).await.unwrap();
     rows.rows.len()

@@ -37,7 +37,7 @@ async fn end(office: &Office, claimed: &Claimed, what: Settlement) -> Result<(),
     let settled = queue::settle(office, claimed, &ends).await.expect("the store answers");
     let committed = office.store.commit(settled.batch).await;
     if committed.is_ok() {
-        if let Some(released) = settled.released {
+        for released in settled.released {
             office.blobs.sweep(released).await;
         }
         queue::note_gone(office, claimed).await;

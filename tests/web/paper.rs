@@ -366,6 +366,7 @@ impl Desk for Paper {
     ) -> Result<Letter, MailboxError> {
         let letter = self.find(uid)?;
         Ok(Letter {
+            is_sealed: false,
             row: row(&letter),
             reply_to: letter.reply_to.map(|to| correspondent("", to)).into_iter().collect(),
             to: vec![correspondent("", &account.address.to_string())],

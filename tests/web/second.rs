@@ -428,3 +428,26 @@ async fn two_administrators_on_the_pages_are_two_persons() {
     assert_eq!(enter("marie.martin", "le second mot de passe", ""), 401);
     assert_eq!(enter("admin", "le premier mot de passe", ""), 303);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_sees_and_ends_who_is_on_the_pages() {
+    let space = Space::of(&[HOST]);
+    let relay = space.relay(0).with(QUIET).start(&[CLAIRE, HUGO]);
+    let (claire, hugo) = (Curl::new(&relay, "claire"), Curl::new(&relay, "hugo"));
+    assert_eq!(claire.log_in(CLAIRE, PASSWORD).to, "/account");
+    assert_eq!(hugo.log_in(HUGO, PASSWORD).to, "/account");
+    let listed = running::said(&relay.command(&["session", "list"]));
+    let line =
+        listed.lines().find(|line| line.contains(CLAIRE)).unwrap_or_else(|| panic!("{listed}"));
+    assert!(line.contains("pages"), "{listed}");
+    assert!(listed.contains(HUGO), "{listed}");
+    let id = line.split_whitespace().next().unwrap();
+    assert!(relay.command(&["session", "kill", id, "--reason", "left"]).status.success());
+    assert_eq!(claire.get("/account").to, "/account/login?ended=1");
+    assert_eq!(hugo.get("/account").status, 200);
+    // Whoever goes away by themselves is not listed any more either.
+    let csrf = hugo.get("/account").hidden("csrf");
+    hugo.post("/account/logout", &[("csrf", &csrf)]);
+    let listed = running::said(&relay.command(&["session", "list"]));
+    assert!(!listed.contains(HUGO) && !listed.contains(CLAIRE), "{listed}");
+}

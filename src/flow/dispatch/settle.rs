@@ -177,7 +177,7 @@ async fn persist(
                             office.promise_bell.notify_one();
                         }
                         facts.iter().for_each(|fact| office.metrics.count(fact));
-                        if let Some(released) = settled.released {
+                        for released in settled.released {
                             office.blobs.sweep(released).await;
                         }
                         return;
@@ -248,7 +248,7 @@ impl Telling<'_> {
         timeline::ride(office, claimed.queue_id(), &reported, &mut told);
         crate::flow::house_report(office, to, content, settled.batch, told).await?;
         facts.iter().for_each(|fact| office.metrics.count(fact));
-        if let Some(released) = settled.released {
+        for released in settled.released {
             office.blobs.sweep(released).await;
         }
         Ok(())

@@ -87,14 +87,15 @@ pub(super) async fn may_go(office: &Office, sealed: &Sealed, to: &Address) -> Re
 /// What is promised.
 pub(super) fn of(office: &Office, sealed: &Sealed, account: &Account, to: &Address) -> Redirect {
     let path = sealed.cleared().authenticated().reverse_path();
+    let came = sealed.as_it_came();
     Redirect {
         mailbox: account.address.to_string(),
         is_null: path.address().is_none(),
         to: to.to_string(),
-        blob: *sealed.blob().as_bytes(),
-        key: office.spool_keys.wrap(sealed.content_key()),
-        return_path_octets: sealed.return_path_octets(),
-        size: sealed.size(),
+        blob: *came.blob.as_bytes(),
+        key: office.spool_keys.wrap(&came.content_key),
+        return_path_octets: came.return_path_octets,
+        size: came.size,
     }
 }
 

@@ -134,10 +134,15 @@ impl Deposit {
         self
     }
 
-    /// References to the content that come of this deposit when it is news.
-    pub fn references(&self) -> u32 {
+    /// References to a content that come of the messages of this deposit when it is news.
+    pub fn references_to(&self, blob: &BlobId) -> u32 {
         let places = u32::try_from(self.more.len()).unwrap_or(u32::MAX);
-        places.saturating_add(1).saturating_add(self.held)
+        if self.entry.blob == *blob { places.saturating_add(1) } else { 0 }
+    }
+
+    /// Other rows of the commit that name the letter's content as it came.
+    pub fn held(&self) -> u32 {
+        self.held
     }
 }
 

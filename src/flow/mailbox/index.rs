@@ -102,6 +102,7 @@ impl OpenMailbox {
 
     /// A content, still sealed. `MailboxError::Unreadable` concerns this message alone.
     pub async fn sealed_letter(&self, entry: &Entry) -> Result<SealedLetter, MailboxError> {
+        self.sitting.opens(1).await?;
         let ciphertext = self.shelf.blobs.read(entry.blob).await?;
         let (sealed_key, keys) = (entry.sealed_key.clone(), self.slot.keys.clone());
         Ok(SealedLetter { ciphertext, sealed_key, keys })

@@ -22,6 +22,7 @@ use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::rows;
 use crate::flow::mailbox::rows::ChangeKind;
 use crate::flow::mailbox::rows::Head;
+use crate::flow::reading::Sealed;
 use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 
@@ -96,9 +97,20 @@ impl OpenMailbox {
 
     /// The message in clear. `MailboxError::Unreadable` concerns this message alone.
     pub async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
-        let ciphertext = self.shelf.blobs.read_to_open(entry.blob).await?;
-        let content_key = self.slot.keys.unwrap(&entry.sealed_key)?;
-        Ok(self.slot.keys.open(&content_key, &ciphertext)?)
+        self.sealed(entry).await?.whole().await
+    }
+
+    /// What it takes to open the message, for whoever reads it in pieces. That it is opened is in
+    /// the ledger first.
+    pub async fn sealed<'e>(&'e self, entry: &'e Entry) -> Result<Sealed<'e>, MailboxError> {
+        self.sitting.opens(1).await?;
+        Ok(Sealed {
+            blobs: &self.shelf.blobs,
+            keys: &self.slot.keys,
+            blob: entry.blob,
+            sealed_key: &entry.sealed_key,
+            octets: entry.size,
+        })
     }
 
     /// Like [`OpenMailbox::change`], but a conflict is told, because rows outside the mailbox

@@ -29,6 +29,7 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::rows;
+use crate::infra::audit::Who;
 use crate::infra::directory::Account;
 use crate::infra::store;
 use crate::infra::store::Batch;
@@ -88,8 +89,11 @@ impl Mailboxes {
         reader: &OpenMailbox,
     ) -> Result<OpenMailbox, MailboxError> {
         let mailbox = self.open(owner).await?;
+        let who = Who::Mailbox(reader.slot.id);
+        let door = reader.sitting.door();
+        let sitting = self.shelf.audit.sitting(owner.id, who, door, "read as its reader");
         let reader = Reader { id: reader.slot.id, address: reader.slot.owner.clone() };
-        Ok(OpenMailbox { reader: Some(Arc::new(reader)), ..mailbox })
+        Ok(OpenMailbox { reader: Some(Arc::new(reader)), sitting, ..mailbox })
     }
 
     /// Addresses of the mailboxes that may grant this reader something, ascending: a hint that

@@ -53,7 +53,7 @@ pub(super) async fn claim(
 ) -> Result<Claim, Refusal> {
     let lease_until = now.after(limits::LEASE);
     let row = office.store.get(&rows::letter_key(id)).await.map_err(|e| refusal_of(&e))?;
-    let letter = row.as_ref().and_then(|row| rows::decode::<LetterRow>(&row.value));
+    let letter = row.as_ref().and_then(|row| LetterRow::read(&row.value));
     let letter = letter.and_then(|row| row.open(office, id));
     let mut batch = Batch::new();
     let mut recipients = Vec::with_capacity(marks.len());
@@ -73,7 +73,11 @@ pub(super) async fn claim(
             continue;
         }
         let opened = read.as_ref().and_then(|row| row.open(office, id, *number));
-        let (Some(before), Some(recipient), Some(_)) = (read.clone(), opened, &letter) else {
+        let of_letter = letter.as_ref().filter(|letter| {
+            let form = read.as_ref().map_or(0, |row| row.form);
+            usize::from(form) < letter.forms.len()
+        });
+        let (Some(before), Some(recipient), Some(_)) = (read.clone(), opened, of_letter) else {
             // Kept for a human, where it hides nobody.
             tracing::error!(letter = %id, number, "a waiting letter is damaged and set aside");
             match read {
@@ -105,6 +109,7 @@ pub(super) async fn claim(
             attempts: row.attempts,
             route: row.route.clone(),
             order: row.order.clone(),
+            form: row.form,
             row,
             version: Version(version.0 + 1),
         });
@@ -163,7 +168,7 @@ pub struct Settled {
     /// Preconditions and writes.
     pub batch: Batch,
     /// What to sweep after the commit.
-    pub released: Option<store::blobs::Released>,
+    pub released: Vec<store::blobs::Released>,
 }
 
 /// Prepares the end of an attempt for some of its recipients.
@@ -195,7 +200,7 @@ pub async fn settle(
         }
     }
     let released =
-        if finished > 0 { finish(office, id, finished, &mut batch).await? } else { None };
+        if finished > 0 { finish(office, id, finished, &mut batch).await? } else { Vec::new() };
     Ok(Settled { batch, released })
 }
 
@@ -212,30 +217,32 @@ pub(super) async fn finish(
     id: QueueId,
     finished: u32,
     batch: &mut Batch,
-) -> Result<Option<store::blobs::Released>, Refusal> {
+) -> Result<Vec<store::blobs::Released>, Refusal> {
     let key = rows::letter_key(id);
     let row = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
-    let Some(row) = row else { return Ok(None) };
-    let Some(mut letter) = rows::decode::<LetterRow>(&row.value) else {
+    let Some(row) = row else { return Ok(Vec::new()) };
+    let Some(mut letter) = LetterRow::read(&row.value) else {
         return Err(Refusal::StoreFailed);
     };
     batch.require_at(key.clone(), row.version);
     if letter.waiting > finished {
         letter.waiting -= finished;
-        batch.put(key, rows::encode(&letter));
-        return Ok(None);
+        batch.put(key, letter.encode());
+        return Ok(Vec::new());
     }
     batch.delete(key);
-    let blob = BlobId::from_bytes(letter.blob);
-    match office.blobs.release(blob, 1, batch).await {
-        Ok(released) => Ok(Some(released)),
-        // The end of a letter must not wait for ever for a content that is not there.
-        Err(error @ (StoreError::BlobMissing | StoreError::Damaged(_))) => {
-            tracing::error!(%error, letter = %id, "a letter ends whose content cannot be released");
-            Ok(None)
+    let mut gone = Vec::with_capacity(letter.forms.len());
+    for form in &letter.forms {
+        match office.blobs.release(BlobId::from_bytes(form.blob), 1, batch).await {
+            Ok(released) => gone.push(released),
+            // The end of a letter must not wait for ever for a content that is not there.
+            Err(error @ (StoreError::BlobMissing | StoreError::Damaged(_))) => {
+                tracing::error!(%error, letter = %id, "a letter ends whose content is not there");
+            }
+            Err(error) => return Err(refusal_of(&error)),
         }
-        Err(error) => Err(refusal_of(&error)),
     }
+    Ok(gone)
 }
 
 /// Rows of attempts that were cut by us: they wait again, as if nobody had begun.

@@ -159,7 +159,7 @@ async fn look(office: &Office, id: QueueId, number: u16) -> Result<Option<QueueR
     let Some(stored) = get(rows::recipient_key(id, number)).await? else { return Ok(None) };
     let row = RecipientRow::read(office, id, number, &stored.value);
     let letter = get(rows::letter_key(id)).await?;
-    let letter = letter.and_then(|row| rows::decode::<LetterRow>(&row.value));
+    let letter = letter.and_then(|row| LetterRow::read(&row.value));
     let hold = match row.as_ref().map(|row| row.state) {
         Some(State::Waiting | State::Leased) => None,
         _ => get(rows::held_key(id, number)).await?,
@@ -177,7 +177,7 @@ async fn look(office: &Office, id: QueueId, number: u16) -> Result<Option<QueueR
         attempts: row.as_ref().map_or(0, |row| row.attempts),
         next_attempt: row.as_ref().map_or(Timestamp::from_millis(0), RecipientRow::due),
         accepted_at: accepted.unwrap_or_else(|| rows::taken_in_at(id)),
-        size: letter.map_or(0, |letter| letter.size),
+        size: letter.map_or(0, |letter| letter.size_of(row.as_ref().map_or(0, |row| row.form))),
         last_reply: row.map(|row| row.reply(office, id, number)).unwrap_or_default(),
     }))
 }

@@ -2,6 +2,9 @@
 //!
 //! A recipient's row has exactly one mark, and [`mark`] alone says where it lies. So every change
 //! of a row is the same three writes ([`change`]), and no row can be lost between two places.
+//!
+//! A letter travels in one or several forms (decision 19): its row names their contents, and each
+//! recipient's row the form that this recipient gets.
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -21,6 +24,9 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
 use crate::flow::queue::Letter;
+use crate::flow::queue::LetterForm;
+use crate::flow::queue::Travelling;
+use crate::flow::seal::Form;
 use crate::flow::seal::Sealed;
 use crate::infra::directory::Account;
 use crate::infra::store;
@@ -45,8 +51,12 @@ pub(super) const PAUSED: &[u8] = b"Q/p/";
 pub(super) const REROUTED: &[u8] = b"Q/o/";
 const LETTERS: &[u8] = b"Q/m/";
 const FORMAT: u8 = 1;
-/// Form of recipients' rows; 1 is what relays wrote before there were lanes.
-const RECIPIENT_FORMAT: u8 = 2;
+/// Layout of letters' rows; 1 is what relays wrote when a letter had one form.
+const LETTER_FORMAT: u8 = 2;
+/// Layout of recipients' rows; 1 is what relays wrote before there were lanes, 2 before there were
+/// forms.
+const RECIPIENT_FORMAT: u8 = 3;
+const FORMLESS_RECIPIENT_FORMAT: u8 = 2;
 /// A domain never holds this octet, so that no lane is the beginning of another.
 const END_OF_DOMAIN: u8 = 0;
 /// Stands between domain and host in the name of a lane of letters that go elsewhere. It sorts
@@ -55,13 +65,40 @@ const ELSEWHERE: char = '\u{1}';
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LetterRow {
-    pub(super) blob: [u8; 16],
     pub(super) accepted_at: u64,
-    pub(super) size: u64,
     /// Recipients that still wait.
     pub(super) waiting: u32,
-    sealed_key: Vec<u8>,
+    /// At least one; each holds one reference to its content until the letter ends.
+    pub(super) forms: Vec<FormRow>,
     /// Reverse path and ENVID.
+    sealed_sender: Vec<u8>,
+    eight_bit: bool,
+    smtputf8: bool,
+    return_full: Option<bool>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    automatic: bool,
+}
+
+/// One form of a letter that travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FormRow {
+    pub(super) blob: [u8; 16],
+    pub(super) size: u64,
+    pub(super) sealed_key: Vec<u8>,
+    pub(super) return_path_octets: u64,
+    pub(super) encrypted: bool,
+}
+
+/// [`LetterRow`] as it was before forms.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct OldLetterRow {
+    blob: [u8; 16],
+    accepted_at: u64,
+    size: u64,
+    waiting: u32,
+    sealed_key: Vec<u8>,
     sealed_sender: Vec<u8>,
     return_path_octets: u64,
     eight_bit: bool,
@@ -116,7 +153,26 @@ pub(super) struct RecipientRow {
     pub(super) route: Option<String>,
     /// It ends at the next claim.
     pub(super) order: Option<Order>,
+    /// Which of the letter's forms it gets.
+    pub(super) form: u8,
     /// A stranger's text: it may quote the letter.
+    sealed_reply: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+/// [`RecipientRow`] as it was before forms.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct FormlessRecipientRow {
+    state: State,
+    attempts: u32,
+    due: u64,
+    domain: String,
+    breaks: u8,
+    suspect: bool,
+    deaths: u8,
+    route: Option<String>,
+    order: Option<Order>,
     sealed_reply: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -182,7 +238,7 @@ impl LetterRow {
         office: &Office,
         sealed: &Sealed,
         account: Option<&Account>,
-        waiting: usize,
+        elsewhere: &[Travelling],
     ) -> Self {
         let authenticated = sealed.cleared().authenticated();
         let parameters = authenticated.parameters();
@@ -195,14 +251,15 @@ impl LetterRow {
             None => &office.config.operator.hostname,
         };
         let context = sender_context(sealed.queue_id());
+        let forms = travelling_forms(elsewhere).into_iter().filter_map(|place| {
+            let form = sealed.forms().get(place)?;
+            Some(FormRow::new(office, form))
+        });
         Self {
-            blob: *sealed.blob().as_bytes(),
             accepted_at: sealed.accepted_at().as_millis(),
-            size: sealed.size(),
-            waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
-            sealed_key: office.spool_keys.wrap(sealed.content_key()),
+            waiting: u32::try_from(elsewhere.len()).unwrap_or(u32::MAX),
+            forms: forms.collect(),
             sealed_sender: office.spool_keys.seal_index(&context, &encode(&sender)),
-            return_path_octets: sealed.return_path_octets(),
             eight_bit: parameters.eight_bit,
             smtputf8: parameters.smtputf8,
             return_full: parameters.ret.map(|ret| ret == ReturnContent::Full),
@@ -210,6 +267,43 @@ impl LetterRow {
             mailbox_kind: account.map(|account| account.kind.code().to_owned()),
             automatic: sealed.header().automatic || sealed.cleared().is_from_the_house(),
         }
+    }
+
+    /// A stored row of any layout that was ever written; `None` when it is none, or damaged.
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        if let Some(row) = row::decode::<Self>(LETTER_FORMAT, value) {
+            return (!row.forms.is_empty()).then_some(row);
+        }
+        let old: OldLetterRow = row::decode(FORMAT, value)?;
+        let form = FormRow {
+            blob: old.blob,
+            size: old.size,
+            sealed_key: old.sealed_key,
+            return_path_octets: old.return_path_octets,
+            encrypted: false,
+        };
+        Some(Self {
+            accepted_at: old.accepted_at,
+            waiting: old.waiting,
+            forms: vec![form],
+            sealed_sender: old.sealed_sender,
+            eight_bit: old.eight_bit,
+            smtputf8: old.smtputf8,
+            return_full: old.return_full,
+            domain: old.domain,
+            mailbox_kind: old.mailbox_kind,
+            automatic: old.automatic,
+        })
+    }
+
+    /// The stored form.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        row::encode(LETTER_FORMAT, self)
+    }
+
+    /// Clear octets of one of its forms.
+    pub(super) fn size_of(&self, form: u8) -> u64 {
+        self.forms.get(usize::from(form)).map_or(0, |form| form.size)
     }
 
     pub(super) fn open(self, office: &Office, id: QueueId) -> Option<Letter> {
@@ -223,19 +317,23 @@ impl LetterRow {
             true => ReturnContent::Full,
             false => ReturnContent::Headers,
         });
+        let forms: Vec<LetterForm> = self.forms.iter().map(FormRow::open).collect();
+        let first = forms.first().cloned()?;
         Some(Letter {
             reverse_path,
             parameters: MailParameters {
-                size: Some(self.size),
+                size: Some(first.size),
                 eight_bit: self.eight_bit,
                 smtputf8: self.smtputf8,
                 ret,
                 envid: sender.envid,
             },
-            blob: BlobId::from_bytes(self.blob),
-            sealed_key: self.sealed_key,
-            return_path_octets: self.return_path_octets,
-            size: self.size,
+            blob: first.blob,
+            sealed_key: first.sealed_key,
+            return_path_octets: first.return_path_octets,
+            size: first.size,
+            encrypted: first.encrypted,
+            forms,
             accepted_at: Timestamp::from_millis(self.accepted_at),
             domain: self.domain,
             mailbox_kind: self.mailbox_kind.as_deref().and_then(MailboxKind::from_code),
@@ -244,12 +342,42 @@ impl LetterRow {
     }
 }
 
+/// The places of the forms that travel, each once, in the order of their numbers in the rows.
+pub(super) fn travelling_forms(elsewhere: &[Travelling]) -> Vec<usize> {
+    let mut places: Vec<usize> = elsewhere.iter().map(|each| each.form).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+impl FormRow {
+    pub(super) fn new(office: &Office, form: &Form) -> Self {
+        Self {
+            blob: *form.blob.as_bytes(),
+            size: form.size,
+            sealed_key: office.spool_keys.wrap(&form.content_key),
+            return_path_octets: form.return_path_octets,
+            encrypted: form.encrypted,
+        }
+    }
+
+    fn open(&self) -> LetterForm {
+        LetterForm {
+            blob: BlobId::from_bytes(self.blob),
+            sealed_key: self.sealed_key.clone(),
+            return_path_octets: self.return_path_octets,
+            size: self.size,
+            encrypted: self.encrypted,
+        }
+    }
+}
+
 impl RecipientRow {
     pub(super) fn new(
         office: &Office,
         id: QueueId,
         number: u16,
-        recipient: &Recipient,
+        (recipient, form): (&Recipient, u8),
         due: Timestamp,
     ) -> Self {
         let Recipient { address, parameters } = recipient;
@@ -269,6 +397,7 @@ impl RecipientRow {
             deaths: 0,
             route: None,
             order: None,
+            form,
             sealed_reply: Vec::new(),
             sealed,
         }
@@ -278,6 +407,22 @@ impl RecipientRow {
     pub(super) fn read(office: &Office, id: QueueId, number: u16, value: &[u8]) -> Option<Self> {
         if let Some(row) = row::decode(RECIPIENT_FORMAT, value) {
             return Some(row);
+        }
+        if let Some(old) = row::decode::<FormlessRecipientRow>(FORMLESS_RECIPIENT_FORMAT, value) {
+            return Some(Self {
+                state: old.state,
+                attempts: old.attempts,
+                due: old.due,
+                domain: old.domain,
+                breaks: old.breaks,
+                suspect: old.suspect,
+                deaths: old.deaths,
+                route: old.route,
+                order: old.order,
+                form: 0,
+                sealed_reply: old.sealed_reply,
+                sealed: old.sealed,
+            });
         }
         let old: OldRecipientRow = row::decode(FORMAT, value)?;
         let mut row = Self {
@@ -290,6 +435,7 @@ impl RecipientRow {
             deaths: 0,
             route: None,
             order: None,
+            form: 0,
             sealed_reply: old.sealed_reply,
             sealed: old.sealed,
         };

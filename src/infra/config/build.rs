@@ -105,8 +105,11 @@ impl Reader {
         let fhir = self.fhir();
         let addressbook = self.addressbook();
         let publish = self.publish();
+        let gateway = self.gateway();
         let life = self.life();
+        let custody = self.custody();
         let setup = self.setup();
+        let openpgp = self.openpgp();
         let admin = self.admin();
         Some(Config {
             operator: operator?,
@@ -135,8 +138,11 @@ impl Reader {
             fhir: fhir?,
             addressbook: addressbook?,
             publish: publish?,
+            gateway: gateway?,
             life: life?,
+            custody: custody?,
             setup: setup?,
+            openpgp: openpgp?,
             admin: admin?,
         })
     }

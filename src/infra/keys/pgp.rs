@@ -266,6 +266,65 @@ pub(super) fn open(key: &ContentKey, ciphertext: &[u8]) -> Result<Secret<Vec<u8>
     }
 }
 
+/// What the beginning of a ciphertext says about how it can be opened.
+pub(super) enum Beginning {
+    /// So few octets do not say it.
+    Short,
+    /// Only as a whole.
+    Whole,
+    /// Chunk by chunk. The container's body, which begins with its header, begins here.
+    InChunks { opener: container::Opener, body_at: u64 },
+}
+
+/// How a ciphertext of `length` octets that begins with `start` opens with its key. As with the
+/// whole: the packets before the container are the ones that it was sealed with.
+pub(super) fn beginning(
+    key: &ContentKey,
+    start: &[u8],
+    length: u64,
+) -> Result<Beginning, KeyError> {
+    if key.version == Version::One {
+        return Ok(Beginning::Whole);
+    }
+    let Some((head, container)) = head_of(start) else {
+        return if (start.len() as u64) < length {
+            Ok(Beginning::Short)
+        } else {
+            Err(KeyError::Open)
+        };
+    };
+    if commitment(head) != key.commitment {
+        return Err(KeyError::Open);
+    }
+    let Some((Length::Whole(body_length), body)) = body_length(container) else {
+        return Err(KeyError::Open);
+    };
+    let body_at = (start.len() - body.len()) as u64;
+    if body_at.checked_add(body_length as u64) != Some(length) {
+        return Err(KeyError::Open);
+    }
+    let Some(header) = body.first_chunk() else { return Ok(Beginning::Short) };
+    let opener = container::Opener::new(&key.session_key, header, body_length as u64);
+    Ok(match opener {
+        Some(opener) => Beginning::InChunks { opener, body_at },
+        None => Beginning::Whole,
+    })
+}
+
+/// The PKESK packets, and what is behind the first octet of the container. `None` when the octets
+/// do not go so far.
+fn head_of(start: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = start;
+    while let Some((&PKESK_TAG, after_tag)) = rest.split_first() {
+        let (Length::Whole(length), body) = body_length(after_tag)? else { return None };
+        rest = body.get(length..)?;
+    }
+    let head = start.get(..start.len() - rest.len()).filter(|head| !head.is_empty())?;
+    let (&SEIPD_TAG, container) = rest.split_first()? else { return None };
+    // Its length must be there, too.
+    body_length(container).map(|_| (head, container))
+}
+
 fn open_version_1(key: &ContentKey, ciphertext: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
     // Reserved once: growing would leave copies of the clear text behind.
     let mut clear = Zeroizing::new(Vec::with_capacity(ciphertext.len()));

@@ -1,4 +1,5 @@
 //! Documents over HTTP: bounded in octets and time, no redirects, no proxies, no public CA.
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,33 @@ impl Fetcher {
         silence: Duration,
         whole: Duration,
     ) -> Result<Self, NetError> {
+        let builder = Self::builder(anchors, silence, whole)?;
+        let client = builder.build().map_err(|error| NetError::Tls(error.to_string()))?;
+        Ok(Self { client })
+    }
+
+    /// The same for one host, which is called at these addresses and nowhere else, whatever
+    /// the DNS says by then.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn at(
+        anchors: &[CertificateDer<'static>],
+        timeout: Duration,
+        host: &str,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, NetError> {
+        let builder = Self::builder(anchors, timeout, timeout)?;
+        let builder = builder.resolve_to_addrs(host, addresses);
+        let client = builder.build().map_err(|error| NetError::Tls(error.to_string()))?;
+        Ok(Self { client })
+    }
+
+    fn builder(
+        anchors: &[CertificateDer<'static>],
+        silence: Duration,
+        whole: Duration,
+    ) -> Result<reqwest::ClientBuilder, NetError> {
         let refused = |error: &dyn std::fmt::Display| NetError::Tls(error.to_string());
         let mut roots = RootCertStore::empty();
         for anchor in anchors {
@@ -88,7 +116,7 @@ impl Fetcher {
             .map_err(|error| refused(&error))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = reqwest::Client::builder()
+        Ok(reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             // What a certificate or the configuration names is where we go, and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
@@ -97,10 +125,19 @@ impl Fetcher {
             .timeout(whole)
             .connect_timeout(silence)
             .read_timeout(silence)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|error| refused(&error))?;
-        Ok(Self { client })
+            .pool_max_idle_per_host(0))
+    }
+
+    /// GET of something that may not be there: `None` for 404 and 410.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn find(&self, url: &str, octets_max: usize) -> Result<Option<Vec<u8>>, NetError> {
+        let response = self.client.get(url).send().await.map_err(|error| failed(url, error))?;
+        if matches!(response.status().as_u16(), 404 | 410) {
+            return Ok(None);
+        }
+        body(url, response, octets_max).await.map(Some)
     }
 
     /// GET, conditional when `known` says what we have.

@@ -11,8 +11,13 @@ mod row;
 mod shelf;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -40,7 +45,11 @@ const CHUNK_FORMAT: u8 = 1;
 pub struct Blobs {
     store: Arc<dyn Store>,
     shelf: Arc<Shelf>,
+    damaged: Arc<Damaged>,
 }
+
+/// Places of contents that were found damaged when somebody read them in stretches.
+type Damaged = Mutex<BTreeSet<(BlobId, u64)>>;
 
 /// A content that is durable already, or becomes so with the batch that [`StagedBlob::ride`]s.
 #[must_use = "a staged blob is lost unless a batch names it"]
@@ -56,7 +65,7 @@ impl Blobs {
     /// Uses `directory/blobs` for the large ones.
     pub async fn open(store: Arc<dyn Store>, directory: &Path) -> Result<Self, StoreError> {
         let shelf = Arc::new(Shelf::open(directory.join("blobs")).await?);
-        Ok(Self { store, shelf })
+        Ok(Self { store, shelf, damaged: Arc::default() })
     }
 
     /// Takes a content in. A large one is on disk (fdatasync, directory synced) when this
@@ -97,6 +106,37 @@ impl Blobs {
         self.read_sealed(id).await.map(|(_, content)| content)
     }
 
+    /// The content in stretches, for whoever opens them at once and so checks their seals. A
+    /// content that goes meanwhile can be read to its end all the same.
+    pub async fn reader(&self, id: BlobId) -> Result<BlobReader, StoreError> {
+        let page = self.store.scan(prefix(&key(id)), usize::from(u8::MAX) + 2).await?;
+        let (row, _) = first_row(id, &page)?;
+        let (source, length) = match row.place {
+            Place::Chunks(count) => {
+                let content = join_chunks(id, &page, count)?;
+                let length = content.len() as u64;
+                (Source::Octets(content), length)
+            }
+            Place::File => match self.shelf.open_file(id).await? {
+                Some((file, length)) => (Source::File(Arc::clone(&self.shelf), file), length),
+                None => return Err(self.without_file(id).await?),
+            },
+        };
+        if length != row.length {
+            return Err(damaged(id, "its length is not the one that was written"));
+        }
+        Ok(BlobReader { id, length, source, damaged: Arc::clone(&self.damaged) })
+    }
+
+    /// What it means that a file which a row named is not there.
+    async fn without_file(&self, id: BlobId) -> Result<StoreError, StoreError> {
+        Ok(match self.store.get(&key(id)).await? {
+            // Released and swept since we read the row.
+            None => StoreError::BlobMissing,
+            Some(_) => damaged(id, "its file is gone"),
+        })
+    }
+
     async fn read_sealed(&self, id: BlobId) -> Result<(Row, Bytes), StoreError> {
         // One scan brings the row and all chunks, of one moment.
         let page = self.store.scan(prefix(&key(id)), usize::from(u8::MAX) + 2).await?;
@@ -105,11 +145,7 @@ impl Blobs {
             Place::Chunks(count) => join_chunks(id, &page, count)?,
             Place::File => match self.shelf.read(id, row.length).await? {
                 Some(content) => content,
-                // Released and swept since we read the row, or lost.
-                None if self.store.get(&key(id)).await?.is_none() => {
-                    return Err(StoreError::BlobMissing);
-                }
-                None => return Err(damaged(id, "its file is gone")),
+                None => return Err(self.without_file(id).await?),
             },
         };
         if content.len() as u64 != row.length {
@@ -214,6 +250,68 @@ impl Blobs {
             }
         }
         Ok(row)
+    }
+}
+
+/// An open content; see [`Blobs::reader`].
+pub struct BlobReader {
+    id: BlobId,
+    length: u64,
+    source: Source,
+    damaged: Arc<Damaged>,
+}
+
+enum Source {
+    Octets(Bytes),
+    File(Arc<Shelf>, Arc<File>),
+}
+
+impl BlobReader {
+    /// Its octets.
+    pub fn octets(&self) -> u64 {
+        self.length
+    }
+
+    /// Stretches of it, which must be within it. Their seals are not checked here.
+    pub async fn read<const N: usize>(
+        &self,
+        stretches: [Range<u64>; N],
+    ) -> Result<[Bytes; N], StoreError> {
+        let found = match &self.source {
+            Source::Octets(content) => {
+                let mut found = [const { Bytes::new() }; N];
+                let all = found.iter_mut().zip(stretches).try_for_each(|(place, stretch)| {
+                    let start = usize::try_from(stretch.start).ok()?;
+                    let end = usize::try_from(stretch.end).ok()?;
+                    content.get(start..end)?;
+                    *place = content.slice(start..end);
+                    Some(())
+                });
+                all.map(|()| found)
+            }
+            Source::File(shelf, file) => shelf.read_stretches(Arc::clone(file), stretches).await?,
+        };
+        found.ok_or_else(|| damaged(self.id, "it ends before its length"))
+    }
+
+    /// Remembers, until the relay stops, that the content is damaged at a place, in whatever way
+    /// its readers count places.
+    pub fn note_damage(&self, place: u64) {
+        let mut damaged = self.damaged();
+        if damaged.len() >= limits::DAMAGED_PLACES_MAX {
+            damaged.clear();
+        }
+        damaged.insert((self.id, place));
+    }
+
+    /// True when such a place is known there.
+    pub fn is_damaged_within(&self, places: Range<u64>) -> bool {
+        let places = (self.id, places.start)..(self.id, places.end);
+        self.damaged().range(places).next().is_some()
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<(BlobId, u64)>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Octets of a letter that a `BODY[section]<partial>` names (RFC 3501 §6.4.5).
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::proto::imap::fetch::BodySection;
 use crate::proto::imap::fetch::Section;
@@ -25,50 +26,94 @@ fn extract_from<'a>(
     structure: Option<&Part>,
     body: &BodySection,
 ) -> Option<Cow<'a, [u8]>> {
-    let octets = section(letter, structure, &body.section)?;
-    Some(match body.partial {
-        None => octets,
-        Some((offset, length)) => cut(octets, offset, length),
+    let octets = letter.len() as u64;
+    let header_end = match needs_header_end(&body.section) {
+        true => end_of_header(letter) as u64,
+        false => 0,
+    };
+    Some(match locate(&body.section, structure, octets, header_end)? {
+        Place::Octets(range) => {
+            let range = part_of(range, body.partial);
+            Cow::Borrowed(between(letter, range.start, range.end)?)
+        }
+        Place::Fields { header, names, listed } => {
+            let header = between(letter, header.start, header.end)?;
+            let chosen = Cow::Owned(fields(header, names, listed));
+            match body.partial {
+                None => chosen,
+                Some((offset, length)) => cut(chosen, offset, length),
+            }
+        }
     })
+}
+
+/// Where a section lies in its letter.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place<'s> {
+    /// These octets.
+    Octets(Range<u64>),
+    /// Fields of a header section: see [`fields`].
+    Fields {
+        /// Where the header section is.
+        header: Range<u64>,
+        /// The names of the fields.
+        names: &'s [Vec<u8>],
+        /// Whether these fields are meant, or all others.
+        listed: bool,
+    },
+}
+
+/// Where `section` lies in a letter of `octets` octets; `None` (NIL) when the letter has no such
+/// part. `header_end` counts for those sections alone that need it ([`needs_header_end`]).
+pub fn locate<'s>(
+    section: &'s Section,
+    structure: Option<&Part>,
+    octets: u64,
+    header_end: u64,
+) -> Option<Place<'s>> {
+    // Offsets come from a stored summary: they may be those of another letter.
+    let within =
+        |range: Range<u64>| (range.start <= range.end && range.end <= octets).then_some(range);
+    let (header, body) = if section.part.is_empty() {
+        // The letter's own header ends where it ends, whatever its summary says: a letter
+        // over the budgets of MIME can still be read whole.
+        (within(0..header_end)?, header_end..octets)
+    } else {
+        let part = find(structure?, &section.part)?;
+        match section.text {
+            SectionText::Whole => {
+                return within(part.body_start..part.body_end).map(Place::Octets);
+            }
+            SectionText::Mime => {
+                return within(part.header_start..part.body_start).map(Place::Octets);
+            }
+            _ => {
+                // RFC 3501 §6.4.5: HEADER and TEXT of a part exist for MESSAGE/RFC822 only.
+                let (_, inner) = part.message.as_deref()?;
+                let header = within(inner.header_start..inner.body_start)?;
+                (header, within(inner.body_start..inner.body_end)?)
+            }
+        }
+    };
+    match &section.text {
+        SectionText::Whole => Some(Place::Octets(0..octets)),
+        SectionText::Header => Some(Place::Octets(header)),
+        SectionText::Text => Some(Place::Octets(body)),
+        SectionText::HeaderFields(names) => Some(Place::Fields { header, names, listed: true }),
+        SectionText::HeaderFieldsNot(names) => Some(Place::Fields { header, names, listed: false }),
+        // The grammar knows no MIME of the letter itself.
+        SectionText::Mime => None,
+    }
+}
+
+/// True when it matters where the letter's own header section ends.
+pub fn needs_header_end(section: &Section) -> bool {
+    section.part.is_empty() && section.text != SectionText::Whole
 }
 
 /// True when only the letter's structure can tell where the section is.
 pub fn needs_structure(section: &Section) -> bool {
     !section.part.is_empty()
-}
-
-fn section<'a>(
-    letter: &'a [u8],
-    structure: Option<&Part>,
-    section: &Section,
-) -> Option<Cow<'a, [u8]>> {
-    let (header, body) = if section.part.is_empty() {
-        // The letter's own header ends where it ends, whatever its summary says: a letter
-        // over the budgets of MIME can still be read whole.
-        letter.split_at(end_of_header(letter))
-    } else {
-        let part = find(structure?, &section.part)?;
-        match section.text {
-            SectionText::Whole => return slice(letter, part.body_start, part.body_end),
-            SectionText::Mime => return slice(letter, part.header_start, part.body_start),
-            _ => {
-                // RFC 3501 §6.4.5: HEADER and TEXT of a part exist for MESSAGE/RFC822 only.
-                let (_, inner) = part.message.as_deref()?;
-                let whole = between(letter, inner.header_start, inner.body_end)?;
-                let header = inner.body_start.checked_sub(inner.header_start)?;
-                whole.split_at_checked(usize::try_from(header).ok()?)?
-            }
-        }
-    };
-    match &section.text {
-        SectionText::Whole => Some(Cow::Borrowed(letter)),
-        SectionText::Header => Some(Cow::Borrowed(header)),
-        SectionText::Text => Some(Cow::Borrowed(body)),
-        SectionText::HeaderFields(names) => Some(Cow::Owned(fields(header, names, true))),
-        SectionText::HeaderFieldsNot(names) => Some(Cow::Owned(fields(header, names, false))),
-        // The grammar knows no MIME of the letter itself.
-        SectionText::Mime => None,
-    }
 }
 
 /// The part with these numbers. RFC 3501 §6.4.5: every letter has a part 1; parts of a nested
@@ -97,30 +142,59 @@ fn child(part: &Part, number: u32) -> Option<&Part> {
     part.children.get(usize::try_from(number).ok()?.checked_sub(1)?)
 }
 
-fn slice(letter: &[u8], start: u64, end: u64) -> Option<Cow<'_, [u8]>> {
-    between(letter, start, end).map(Cow::Borrowed)
-}
-
 pub(super) fn between(letter: &[u8], start: u64, end: u64) -> Option<&[u8]> {
     letter.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
-/// Where the body begins: behind the empty line, which belongs to the header (RFC 3501
-/// §6.4.5).
+/// Where the body begins, of a letter that is all there.
 fn end_of_header(letter: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(length) = letter[at..].iter().position(|&octet| octet == b'\n') {
-        let line = &letter[at..at + length];
-        at += length + 1;
-        if matches!(line, b"" | b"\r") {
-            return at;
+    HeaderEnd::default().find(letter).unwrap_or(letter.len())
+}
+
+/// Looks for where the body begins, piece by piece: behind the empty line, which belongs to the header
+/// (RFC 3501 §6.4.5).
+#[derive(Debug, Default)]
+pub struct HeaderEnd {
+    /// What there is of the line that has begun.
+    line: Begun,
+}
+
+/// A line, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Begun {
+    #[default]
+    Empty,
+    /// CR, and nothing else.
+    Return,
+    Full,
+}
+
+impl HeaderEnd {
+    /// How many octets of the next piece belong to the header, when it ends there.
+    pub fn find(&mut self, piece: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(length) = piece[at..].iter().position(|&octet| octet == b'\n') {
+            self.grow(&piece[at..at + length]);
+            at += length + 1;
+            if std::mem::take(&mut self.line) != Begun::Full {
+                return Some(at);
+            }
         }
+        self.grow(&piece[at..]);
+        None
     }
-    letter.len()
+
+    fn grow(&mut self, octets: &[u8]) {
+        self.line = match (self.line, octets) {
+            (line, b"") => line,
+            (Begun::Empty, b"\r") => Begun::Return,
+            _ => Begun::Full,
+        };
+    }
 }
 
 /// The fields whose names are listed (or are not), folded as they stand, and the empty line.
-fn fields(header: &[u8], names: &[Vec<u8>], listed: bool) -> Vec<u8> {
+pub fn fields(header: &[u8], names: &[Vec<u8>], listed: bool) -> Vec<u8> {
     let mut chosen = Vec::new();
     let mut takes = false;
     for line in header.split_inclusive(|&octet| octet == b'\n') {
@@ -138,6 +212,13 @@ fn fields(header: &[u8], names: &[Vec<u8>], listed: bool) -> Vec<u8> {
     }
     chosen.extend_from_slice(b"\r\n");
     chosen
+}
+
+/// The stretch of these octets that a partial names, as far as they are there.
+pub fn part_of(octets: Range<u64>, partial: Option<(u32, u32)>) -> Range<u64> {
+    let Some((offset, length)) = partial else { return octets };
+    let start = octets.start.saturating_add(u64::from(offset)).min(octets.end);
+    start..start.saturating_add(u64::from(length)).min(octets.end)
 }
 
 /// The octets of a partial, as far as they are there.
@@ -245,6 +326,35 @@ pub(super) mod tests {
         check("BODY[2.3]", None);
         check("BODY[3]", None);
         check("BODY[4294967295]", None);
+    }
+
+    #[test]
+    fn the_end_of_a_header_is_found_wherever_its_pieces_end() {
+        let letters: [(&[u8], Option<usize>); 8] = [
+            (b"A: b\r\n\r\ntext\r\n\r\n", Some(8)),
+            (b"A: b\n\ntext", Some(6)),
+            (b"A: b\r\n\ntext", Some(7)),
+            (b"\r\ntext", Some(2)),
+            (b"\ntext", Some(1)),
+            (b"A: b\r\n\r\r\nC: d\r\n\r\n", Some(17)),
+            (b"A: b\r\n\r", None),
+            (b"", None),
+        ];
+        for (letter, end) in letters {
+            for first in 0..=letter.len() {
+                for second in first..=letter.len() {
+                    let mut looking = HeaderEnd::default();
+                    let pieces = [&letter[..first], &letter[first..second], &letter[second..]];
+                    let mut before = 0;
+                    let found = pieces.iter().find_map(|piece| {
+                        let found = looking.find(piece).map(|at| before + at);
+                        before += piece.len();
+                        found
+                    });
+                    assert_eq!(found, end, "{letter:?} {first} {second}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -368,6 +368,12 @@ impl From<Refusal> for Reply {
             Refusal::RecipientKeyMissing => {
                 reply(451, (4, 7, 5), "No key for this recipient yet; try again later")
             }
+            Refusal::OutsideKeyMissing => reply(
+                450,
+                (4, 7, 5),
+                "Letters to this recipient are encrypted, and no valid OpenPGP certificate of \
+                 theirs is known here; have an administrator import one, then send again",
+            ),
             Refusal::Busy => reply(451, (4, 3, 2), "Busy; try again in a few minutes"),
             Refusal::TooManyFromPeer => {
                 reply(421, (4, 7, 0), "Too much from you at once; try again later")
@@ -438,6 +444,7 @@ mod tests {
             Refusal::DependencyFailed,
             Refusal::DirectoryAway,
             Refusal::RecipientKeyMissing,
+            Refusal::OutsideKeyMissing,
             Refusal::Stopping,
         ] {
             assert_eq!(Reply::from(refusal).code() / 100, 4, "{refusal}");

@@ -349,8 +349,11 @@ impl<P: Parcels> Session<P> {
             Self::Greeted(Greeted {
                 standing: standing @ Standing { trust: Trust::Clear, .. },
                 ..
+            })
+            // RFC 5321 §4.1.4: only mail needs an EHLO before it, and some clients do without here.
+            | Self::Connected(Connected {
+                standing: standing @ Standing { trust: Trust::Clear, .. },
             }) => Turn::Upgrade(Upgrading::new(standing), reply::READY_FOR_TLS),
-            Self::Connected(connected) => Self::Connected(connected).error(reply::EHLO_FIRST),
             other => other.error(reply::TLS_TWICE),
         }
     }

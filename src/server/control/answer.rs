@@ -20,6 +20,7 @@ use crate::infra::journal::Entry;
 use crate::server::control::Caller;
 use crate::server::control::Request;
 use crate::server::control::approval;
+use crate::server::control::audit;
 use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
@@ -76,6 +77,7 @@ pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> 
             publish::handle(office, about, caller).await.map(Response::Publish)
         }
         Request::Master(about) => master::handle(office, about, caller).await.map(Response::Master),
+        Request::Audit(about) => audit::handle(office, about, caller).await.map(Response::Audit),
         Request::Trace(about) => trace::handle(office, about, caller).await.map(Response::Trace),
         Request::Journal { entries } => journal(office, entries).await,
     };

@@ -409,6 +409,9 @@ fn next(decision: &Decision, refusal: Refusal) -> &'static str {
         Refusal::RecipientKeyMissing => {
             "See the log for why the recipient's keys do not open (master key, damaged mailbox)."
         }
+        Refusal::OutsideKeyMissing => {
+            "Import the recipient's certificate (vaguemestre keys import), or change openpgp.policies."
+        }
         Refusal::Busy => {
             "Nothing if it was rare: the other relay tries again. If it is not, raise \
              limits.clear_octets or add memory."

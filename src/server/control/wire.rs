@@ -11,6 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::server::control::Request;
 use crate::server::control::approval;
+use crate::server::control::audit;
 use crate::server::control::certs;
 use crate::server::control::directory;
 use crate::server::control::explain;
@@ -58,6 +59,8 @@ pub enum Response {
     Explain(explain::Answer),
     /// The versions of the master key.
     Master(master::Answer),
+    /// The ledger of key uses.
+    Audit(audit::Answer),
     /// About one letter.
     Trace(trace::Answer),
     /// What administrators did, youngest first.
@@ -195,6 +198,9 @@ enum Line {
     Publish {
         about: publish::Request,
     },
+    Audit {
+        about: audit::Request,
+    },
     Trace {
         about: trace::Request,
     },
@@ -245,6 +251,7 @@ pub(super) fn write_request(request: &Request) -> Secret<String> {
         Request::Life(about) => Line::Life { about: about.clone() },
         Request::Approval(about) => Line::Approval { about: about.clone() },
         Request::Publish(about) => Line::Publish { about: about.clone() },
+        Request::Audit(about) => Line::Audit { about: about.clone() },
         Request::Trace(about) => Line::Trace { about: about.clone() },
         Request::Journal { entries } => Line::Journal { entries: *entries },
     };
@@ -289,6 +296,7 @@ pub(super) fn read_request(line: &[u8]) -> Result<Request, String> {
         Line::Life { about } => Request::Life(about.clone()),
         Line::Approval { about } => Request::Approval(about.clone()),
         Line::Publish { about } => Request::Publish(about.clone()),
+        Line::Audit { about } => Request::Audit(about.clone()),
         Line::Trace { about } => Request::Trace(about.clone()),
         Line::Journal { entries } => Request::Journal { entries: *entries },
     })

@@ -10,10 +10,8 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::rights::Right;
-use crate::domain::secret::Secret;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
-use crate::flow::office::ClearPermit;
 use crate::proto::imap::binary;
 use crate::proto::imap::binary::NoBinary;
 use crate::proto::imap::command::Access;
@@ -21,6 +19,7 @@ use crate::proto::imap::command::Fetch;
 use crate::proto::imap::command::Numbering;
 use crate::proto::imap::command::PartialRange;
 use crate::proto::imap::date;
+use crate::proto::imap::fetch::BodySection;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::flags;
 use crate::proto::imap::section;
@@ -32,6 +31,9 @@ use crate::server::imap::answer::Answer;
 use crate::server::imap::answer::Done;
 use crate::server::imap::answer::Halt;
 use crate::server::imap::dialect::Dialect;
+use crate::server::imap::letter::Found;
+use crate::server::imap::letter::Letter;
+use crate::server::imap::letter::asks_octets;
 use crate::server::imap::line::Gone;
 use crate::server::imap::line::Line;
 use crate::server::imap::line::Stream;
@@ -43,11 +45,8 @@ use crate::server::imap::view::View;
 /// Rows that are read at once.
 const ROWS: usize = 64;
 
-/// A letter in clear and its part of the memory for clear text.
-struct Opened {
-    letter: Arc<Secret<Vec<u8>>>,
-    _room: ClearPermit,
-}
+/// What was opened of a letter: `Err(())` when it cannot be, `None` when no item asks for it.
+type Opened = Result<Option<Letter>, ()>;
 
 /// FETCH and UID FETCH.
 pub(super) async fn fetch<D: Desk, S: Stream>(
@@ -189,19 +188,6 @@ fn asks_summary(item: &FetchItem) -> bool {
     }
 }
 
-/// Opens a letter, with room for its clear text.
-async fn open<D: Desk>(
-    desk: &D,
-    shelf: &D::Shelf,
-    entry: &Entry,
-    copies: u64,
-) -> Result<Opened, MailboxError> {
-    let octets = entry.size.saturating_mul(copies);
-    let room = desk.reserve_reading(octets).await.map_err(MailboxError::Temporary)?;
-    let letter = shelf.content(entry).await?;
-    Ok(Opened { letter, _room: room })
-}
-
 /// What was wrong with what was sent.
 #[derive(Clone, Copy, Default)]
 struct Sent {
@@ -232,7 +218,7 @@ impl<D: Desk> Message<'_, D> {
         view: &mut View<D::Shelf>,
     ) -> Result<Sent, Halt> {
         let Some(sequence) = view.sequence_of(self.entry.uid) else { return Ok(Sent::default()) };
-        let opened = self.open_if_asked().await?;
+        let mut opened = self.open_if_asked().await?;
         let summary = self.summary.take();
         let tells_flags = opened.is_ok()
             && self.mark_seen(view).await?
@@ -253,24 +239,21 @@ impl<D: Desk> Message<'_, D> {
             }
             item.print_label(line.out());
             line.out().push(b' ');
-            sent.add(self.write_value(line, item, summary.as_deref(), &opened).await?);
+            sent.add(self.write_value(line, item, summary.as_deref(), &mut opened).await?);
         }
         line.out().extend_from_slice(b")\r\n");
         line.relieve().await?;
         Ok(sent)
     }
 
-    /// `Err(())` when the letter cannot be opened: that is this letter's trouble, and the
-    /// others are sent all the same.
-    async fn open_if_asked(&self) -> Result<Result<Option<Opened>, ()>, Halt> {
+    /// That a letter cannot be opened is this letter's trouble, and the others are sent all the
+    /// same.
+    async fn open_if_asked(&self) -> Result<Opened, Halt> {
         if !self.items.iter().any(asks_octets) {
             return Ok(Ok(None));
         }
-        // A decoded part is as long as the letter at most.
-        let is_binary = |item| matches!(item, &FetchItem::Binary(_) | &FetchItem::BinarySize(_));
-        let copies = if self.items.iter().any(is_binary) { 2 } else { 1 };
-        match open(self.desk, &self.shelf, &self.entry, copies).await {
-            Ok(opened) => Ok(Ok(Some(opened))),
+        match Letter::open(self.desk, &self.shelf, &self.entry, self.items, self.summary()).await {
+            Ok(letter) => Ok(Ok(Some(letter))),
             // It went between the row and the content; its numbers are still valid here.
             Err(MailboxError::NoSuchMessage) => Ok(Err(())),
             Err(error @ (MailboxError::Unreadable(_) | MailboxError::Temporary(_))) => {
@@ -279,6 +262,10 @@ impl<D: Desk> Message<'_, D> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn summary(&self) -> Option<&Summary> {
+        self.summary.as_deref()
     }
 
     /// Sets `\Seen` when an item asks for it; true when that changed something.
@@ -303,7 +290,7 @@ impl<D: Desk> Message<'_, D> {
         line: &mut Line<S>,
         item: &FetchItem,
         summary: Option<&Summary>,
-        opened: &Result<Option<Opened>, ()>,
+        opened: &mut Opened,
     ) -> Result<Sent, Halt> {
         match item {
             FetchItem::Binary(binary) => {
@@ -320,23 +307,7 @@ impl<D: Desk> Message<'_, D> {
             _ => {}
         }
         if let Some(body) = item.section() {
-            let octets = match opened {
-                Ok(Some(opened)) => {
-                    let letter = opened.letter.expose();
-                    match summary {
-                        Some(summary) => section::extract(letter, &summary.structure, &body),
-                        None => section::extract_whole(letter, &body),
-                    }
-                }
-                _ => None,
-            };
-            let Some(octets) = octets else {
-                line.out().extend_from_slice(b"NIL");
-                return Ok(Sent::default());
-            };
-            write::literal_start(line.out(), octets.len());
-            line.put(&octets).await?;
-            return Ok(Sent::default());
+            return self.write_section(line, &body, summary, opened).await;
         }
         let out = line.out();
         match (item, summary) {
@@ -377,13 +348,58 @@ impl<D: Desk> Message<'_, D> {
         Ok(Sent::default())
     }
 
+    /// RFC 3501 §7.4.2: a literal, or NIL without such a part.
+    async fn write_section<S: Stream>(
+        &self,
+        line: &mut Line<S>,
+        body: &BodySection,
+        summary: Option<&Summary>,
+        opened: &mut Opened,
+    ) -> Result<Sent, Halt> {
+        let found = match opened {
+            Ok(Some(letter)) => letter.find(body, summary.map(|summary| &summary.structure)).await,
+            _ => Ok(None),
+        };
+        // Other sections may be in better form.
+        let without_body = found.is_err();
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, uid = self.entry.uid.0, "a section cannot be opened");
+            None
+        });
+        match (found, opened) {
+            (Some(Found::Octets(octets)), _) => {
+                write::literal_start(line.out(), octets.expose().len());
+                line.put(octets.expose()).await?;
+            }
+            (Some(Found::Stretch(stretch)), Ok(Some(letter))) => {
+                let length = stretch.end - stretch.start;
+                write::literal_start(line.out(), usize::try_from(length).unwrap_or(usize::MAX));
+                let mut at = stretch.start;
+                while at < stretch.end {
+                    match letter.reading.read(at..stretch.end).await {
+                        Ok(octets) => {
+                            at += octets.len() as u64;
+                            line.put(octets).await?;
+                        }
+                        Err(error) => {
+                            self.desk.cut_short(&self.entry, &error);
+                            return Err(Gone::CutShort.into());
+                        }
+                    }
+                }
+            }
+            _ => line.out().extend_from_slice(b"NIL"),
+        }
+        Ok(Sent { without_body, unknown_encoding: false })
+    }
+
     /// RFC 3516 §4.2: NIL without such a part, and a literal8 where there is a NUL.
     async fn write_binary<S: Stream>(
         &self,
         line: &mut Line<S>,
         (part, partial): (&[u32], Option<(u32, u32)>),
         summary: Option<&Summary>,
-        opened: &Result<Option<Opened>, ()>,
+        opened: &Opened,
     ) -> Result<Sent, Halt> {
         let decoded = binary_octets(summary, opened, part);
         let sent = sent_binary(&decoded);
@@ -406,17 +422,14 @@ impl<D: Desk> Message<'_, D> {
     }
 }
 
-fn asks_octets(item: &FetchItem) -> bool {
-    matches!(item, FetchItem::Binary(_) | FetchItem::BinarySize(_)) || item.section().is_some()
-}
-
 fn binary_octets<'o>(
     summary: Option<&Summary>,
-    opened: &'o Result<Option<Opened>, ()>,
+    opened: &'o Opened,
     part: &[u32],
 ) -> Result<Cow<'o, [u8]>, NoBinary> {
-    let Ok(Some(opened)) = opened else { return Err(NoBinary::NoPart) };
-    let letter = opened.letter.expose().as_slice();
+    let Ok(Some(letter)) = opened else { return Err(NoBinary::NoPart) };
+    // What has to be decoded was opened as a whole.
+    let letter = letter.reading.whole().ok_or(NoBinary::NoPart)?;
     match summary {
         Some(summary) => binary::decoded(letter, &summary.structure, part),
         None => Ok(Cow::Borrowed(letter)),

@@ -51,6 +51,9 @@ pub(super) enum Gone {
     Stopping,
     /// The client was told why already.
     Told,
+    /// A letter ended before the end that was announced for it: nothing may follow, or the client
+    /// would take it for the letter's end.
+    CutShort,
     /// The login's session is over.
     Over(Over),
 }
@@ -390,6 +393,10 @@ impl<S: Stream> Line<S> {
         let bye: &[u8] = match gone {
             Gone::Peer => return,
             Gone::Told => b"",
+            Gone::CutShort => {
+                self.output.wipe();
+                b""
+            }
             Gone::Idle => b"* BYE Autologout: nothing was said for too long\r\n",
             Gone::Slow => b"* BYE A command was begun and did not get on\r\n",
             Gone::Stopping => b"* BYE [UNAVAILABLE] The server is stopping\r\n",

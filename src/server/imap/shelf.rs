@@ -15,7 +15,6 @@ use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::rights::Rights;
-use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::login::Logins;
@@ -38,6 +37,10 @@ use crate::flow::mailbox::readers::Kept;
 use crate::flow::mailbox::readers::Scope;
 use crate::flow::office::ClearPermit;
 use crate::flow::office::Office;
+use crate::flow::own;
+use crate::flow::reading;
+use crate::flow::reading::Need;
+use crate::flow::reading::Reading;
 use crate::infra::directory::Account;
 use crate::infra::directory::Mailboxes;
 use crate::proto::imap::command::RightsChange;
@@ -73,6 +76,17 @@ pub(super) trait Desk: Send + Sync {
         octets: u64,
     ) -> impl Future<Output = Result<ClearPermit, Refusal>> + Send;
 
+    /// Opens a letter as far as it is needed, with room for that.
+    fn read(
+        &self,
+        shelf: &Self::Shelf,
+        entry: &Entry,
+        need: Need,
+    ) -> impl Future<Output = Result<Reading, MailboxError>> + Send;
+
+    /// A letter could not be sent to the end that was announced for it.
+    fn cut_short(&self, entry: &Entry, error: &MailboxError);
+
     /// Octets that an APPEND may have.
     fn message_octets_max(&self) -> u64;
 
@@ -100,6 +114,11 @@ pub(super) trait Desk: Send + Sync {
             let others = self.others(own).await?;
             Ok(others.into_iter().find(|other| other.address.eq_ignore_ascii_case(address)))
         }
+    }
+
+    /// True when the owner of this mailbox keeps their own key: letters there are sealed to it.
+    fn keeps_own_key(&self, _shelf: &Self::Shelf) -> bool {
+        false
     }
 
     /// True when somebody with this address could log in here, whether there is one or not: who
@@ -160,10 +179,6 @@ pub(super) trait Shelf: Clone + Send + Sync {
         folder: FolderId,
         entries: &[Entry],
     ) -> impl Future<Output = Result<Vec<Arc<Summary>>, MailboxError>> + Send;
-    fn content(
-        &self,
-        entry: &Entry,
-    ) -> impl Future<Output = Result<Arc<Secret<Vec<u8>>>, MailboxError>> + Send;
     fn store_flags(
         &self,
         folder: FolderId,
@@ -287,12 +302,17 @@ pub(super) trait Shelf: Clone + Send + Sync {
 impl Desk for Arc<Office> {
     type Shelf = OpenMailbox;
 
+    fn keeps_own_key(&self, shelf: &OpenMailbox) -> bool {
+        own::registered(self, &shelf.id()).is_some()
+    }
+
     fn logins(&self) -> &Logins {
         &self.logins
     }
 
     async fn open(&self, account: &Account) -> Result<OpenMailbox, Refusal> {
-        self.mailboxes.open(account).await.map_err(|error| {
+        let opened = self.mailboxes.open(account).await;
+        opened.map(|own| own.read_by_owner("imap", "read")).map_err(|error| {
             tracing::error!(mailbox = ?account.id, %error, "a mailbox does not open");
             match error {
                 MailboxError::Temporary(refusal) => refusal,
@@ -307,6 +327,19 @@ impl Desk for Arc<Office> {
 
     async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.reading_memory.reserve(octets).await
+    }
+
+    async fn read(
+        &self,
+        shelf: &OpenMailbox,
+        entry: &Entry,
+        need: Need,
+    ) -> Result<Reading, MailboxError> {
+        Reading::begin(shelf.sealed(entry).await?, &self.reading_memory, need).await
+    }
+
+    fn cut_short(&self, entry: &Entry, error: &MailboxError) {
+        reading::cut_short(self, "imap", entry.blob, error);
     }
 
     fn message_octets_max(&self) -> u64 {
@@ -412,9 +445,6 @@ impl Shelf for OpenMailbox {
         entries: &[Entry],
     ) -> Result<Vec<Arc<Summary>>, MailboxError> {
         self.summaries(folder, entries).await
-    }
-    async fn content(&self, entry: &Entry) -> Result<Arc<Secret<Vec<u8>>>, MailboxError> {
-        self.content(entry).await
     }
     async fn store_flags(
         &self,

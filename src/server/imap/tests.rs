@@ -6,6 +6,7 @@ mod damage;
 mod enabling;
 mod filing;
 mod items;
+mod large;
 mod searching;
 mod notify;
 mod qresync;
@@ -27,11 +28,14 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::login::Logins;
 use crate::flow::login::fake;
+use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::ClearPermit;
+use crate::flow::reading::Need;
+use crate::flow::reading::Reading;
 use crate::infra::clock::ManualClock;
 use crate::infra::directory::Account;
 use crate::infra::keys::Keyring;
@@ -66,7 +70,7 @@ struct House {
     store: Arc<SimulatedStore>,
     stop: Option<StopHandle>,
     stopped: Stop,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct OneDesk {
@@ -97,6 +101,17 @@ impl Desk for OneDesk {
     async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.reading.reserve(octets).await
     }
+
+    async fn read(
+        &self,
+        shelf: &OpenMailbox,
+        entry: &Entry,
+        need: Need,
+    ) -> Result<Reading, MailboxError> {
+        Reading::begin(shelf.sealed(entry).await?, &self.reading, need).await
+    }
+
+    fn cut_short(&self, _entry: &Entry, _error: &MailboxError) {}
 
     fn message_octets_max(&self) -> u64 {
         MESSAGE_OCTETS_MAX
@@ -155,7 +170,7 @@ impl House {
         let offer = Offer::everything(MESSAGE_OCTETS_MAX);
         let logins = fake::logins(std::slice::from_ref(&account), "secret");
         let desk = Arc::new(OneDesk { mailboxes, account, logins, memory, reading, times, offer });
-        Self { desk, store, stop: Some(stop), stopped, _folder: folder }
+        Self { desk, store, stop: Some(stop), stopped, folder }
     }
 
     /// A client that has read the greeting.

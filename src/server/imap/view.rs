@@ -4,6 +4,7 @@
 //! told in the middle of FETCH, STORE or SEARCH. So the view is the session's own list; the
 //! change log brings it up to date when that is allowed.
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
@@ -47,6 +48,8 @@ pub(super) struct View<M: Shelf> {
     saved: UidSet,
     /// Marks that the client knows can occur here: what FLAGS told last.
     pub(super) marks: Flags,
+    /// The client was told what a search cannot see here.
+    pub(super) has_told_limits: AtomicBool,
     /// Whether new marks are told unasked (NOTIFY may say no).
     pub(super) tells_flags: bool,
     /// What the client knows of; the place of a UID is its sequence number.
@@ -100,6 +103,7 @@ impl<M: Shelf> View<M> {
             bell,
             saved: UidSet::new(),
             marks: marks::all_with(contents.keywords.clone()),
+            has_told_limits: AtomicBool::new(false),
             tells_flags: true,
             uids: contents.uids.clone(),
             gone: UidSet::new(),

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use crate::domain::envelope::BlobId;
 use crate::domain::folder::FlagChange;
 use crate::domain::folder::Flags;
 use crate::domain::folder::FolderId;
 use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::secret::Secret;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
+use crate::flow::office::ClearMemory;
+use crate::flow::reading::Need;
+use crate::flow::reading::Reading;
 
 /// Inboxes that are open over POP3. RFC 1939 §4: a session has the maildrop for itself, so that two
 /// programs do not each fetch and delete. IMAP is not kept out: it knows how to share.
@@ -143,20 +146,23 @@ impl Maildrop {
         self.messages.iter_mut().for_each(|message| message.is_deleted = false);
     }
 
-    /// A message in clear; `None` when there is none of that number.
+    /// Opens a message as far as it will be needed; `None` when there is none of that number.
     pub(super) async fn read(
         &mut self,
         number: u32,
-    ) -> Result<Option<Arc<Secret<Vec<u8>>>>, MailboxError> {
+        memory: &ClearMemory,
+    ) -> Result<Option<(BlobId, Reading)>, MailboxError> {
         let Some(place) = self.place(number) else { return Ok(None) };
         let uid = self.messages[place].uid;
         // Another session may have removed it since: as good as unreadable to this one.
         let Some(entry) = self.mailbox.entry(FolderId::INBOX, uid).await? else {
             return Err(MailboxError::NoSuchMessage);
         };
-        let content = self.mailbox.content(&entry).await?;
+        let sealed = self.mailbox.sealed(&entry).await?;
+        let mut reading = Reading::begin(sealed, memory, Need::Stretches).await?;
+        reading.prepare(0..reading.octets()).await?;
         self.messages[place].was_read = true;
-        Ok(Some(content))
+        Ok(Some((entry.blob, reading)))
     }
 
     /// The UPDATE state (RFC 1939 §6): what was read is marked as seen, what was deleted goes,

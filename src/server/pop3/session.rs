@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::time::sleep;
+use zeroize::Zeroizing;
 
 use crate::domain::limits;
 use crate::domain::login::Entrance;
@@ -20,12 +21,14 @@ use crate::flow::login::conversation::Turn;
 use crate::flow::login::live::Seat;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::Office;
-use crate::proto::pop3;
+use crate::flow::reading;
 use crate::proto::pop3::Command;
+use crate::proto::pop3::Dotting;
 use crate::server::pop3::drop::Closed;
 use crate::server::pop3::drop::Locks;
 use crate::server::pop3::drop::Maildrop;
 use crate::server::pop3::wire::Gone;
+use crate::server::pop3::wire::PIECE_OCTETS;
 use crate::server::pop3::wire::Wire;
 
 /// What a connection offers before anybody logged in.
@@ -126,7 +129,8 @@ impl<'a> Session<'a> {
                 Err(gone) => {
                     tracing::debug!(?gone, "a POP3 session ends");
                     let word = match gone {
-                        Gone::Peer => None,
+                        // Nothing may follow: it would be taken for the letter's end.
+                        Gone::Peer | Gone::CutShort => None,
                         // RFC 1939 §3: an autologout does not enter the UPDATE state.
                         Gone::Silent => Some("-ERR Autologout: nothing was said for too long"),
                         Gone::LongLine => Some("-ERR The line is too long"),
@@ -321,6 +325,7 @@ impl<'a> Session<'a> {
 
     async fn open(&self, login: Login) -> Result<Maildrop, NoLogin> {
         let mailbox = self.office.mailboxes.open(&login.account).await.map_err(unopened)?;
+        let mailbox = mailbox.read_by_owner("pop3", "read");
         self.seat.take(self.visitor(), &login)?;
         let opened = Maildrop::open(self.locks, mailbox).await;
         opened.inspect_err(|_| self.seat.leave()).map_err(|closed| match closed {
@@ -390,25 +395,37 @@ impl<'a> Session<'a> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(maildrop) = &mut self.maildrop else { return Ok(Way::On) };
-        let Some(octets) = maildrop.octets(number) else {
-            wire.say("-ERR No such message");
-            return Ok(Way::On);
-        };
-        // The letter, and once more with its dots doubled. All is asked for at once: who holds
-        // some and waits for more may wait for those who do the same.
-        let room = self.office.reading_memory.reserve(octets.saturating_mul(2)).await;
-        let Ok(_room) = room else {
-            wire.say("-ERR [SYS/TEMP] Too many letters are being read; try later");
-            return Ok(Way::On);
-        };
-        match maildrop.read(number).await {
-            Ok(Some(letter)) => {
-                let travelling = Secret::new(pop3::dotted(letter.expose(), body_lines));
-                drop(letter);
+        match maildrop.read(number, &self.office.reading_memory).await {
+            Ok(Some((blob, mut letter))) => {
                 wire.say("+OK The letter follows");
-                wire.send(travelling.expose()).await?;
+                let (mut at, end) = (0, letter.octets());
+                let room = usize::try_from(end).unwrap_or(PIECE_OCTETS).min(PIECE_OCTETS);
+                // Never grows: that would leave copies of the letter behind.
+                let mut travelling = Zeroizing::new(Vec::with_capacity(3 * room + 5));
+                let mut dotting = Dotting::new(body_lines);
+                let mut wants_more = true;
+                while wants_more && at < end {
+                    let piece = letter.read(at..end).await.map_err(|error| {
+                        reading::cut_short(self.office, "pop3", blob, &error);
+                        Gone::CutShort
+                    })?;
+                    at += piece.len() as u64;
+                    let mut pieces = piece.chunks(PIECE_OCTETS);
+                    while let Some(octets) = pieces.next().filter(|_| wants_more) {
+                        wants_more = dotting.push(octets, &mut travelling);
+                        if travelling.len() >= PIECE_OCTETS {
+                            wire.send(&travelling).await?;
+                            travelling.clear();
+                        }
+                    }
+                }
+                dotting.finish(&mut travelling);
+                wire.send(&travelling).await?;
             }
             Ok(None) | Err(MailboxError::NoSuchMessage) => wire.say("-ERR No such message"),
+            Err(MailboxError::Temporary(Refusal::Busy)) => {
+                wire.say("-ERR [SYS/TEMP] Too many letters are being read; try later");
+            }
             Err(MailboxError::Temporary(_)) => wire.say("-ERR [SYS/TEMP] Try later"),
             Err(error) => {
                 tracing::warn!(%error, "a letter cannot be opened");

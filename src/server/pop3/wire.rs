@@ -18,7 +18,7 @@ use crate::infra::net::Stop;
 /// Octets that are asked for at once.
 const READ_OCTETS: usize = 1_024;
 /// Octets of a letter that must leave within one write time.
-const PIECE_OCTETS: usize = 65_536;
+pub(super) const PIECE_OCTETS: usize = 65_536;
 
 /// Why a session ends before QUIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Gone {
     Silent,
     /// A line without end.
     LongLine,
+    /// A letter ended before its end.
+    CutShort,
     /// The relay stops.
     Stopping,
     /// The login's session is over.

@@ -119,10 +119,11 @@ pub async fn log_in(
             match second::stands_before(&site, &account).await {
                 Ok(true) => {
                     let person = Person::HalfIn(Box::new(account));
-                    login::welcome(&site, &visitor, person, second::ASKED)
+                    login::welcome(&site, &visitor, person, second::ASKED).await
                 }
                 Ok(false) => {
                     login::welcome(&site, &visitor, Person::Professional(Box::new(account)), HOME)
+                        .await
                 }
                 Err(_) => again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary),
             }
@@ -246,7 +247,7 @@ pub async fn choose(
             site.desk.arrived(&account, visitor.ip).await;
             let person = Person::Professional(Box::new(account));
             let vouched = Some(Arc::clone(vouched));
-            login::begin(&site, &visitor, person, vouched, login::see_other(HOME))
+            login::begin(&site, &visitor, person, vouched, login::see_other(HOME)).await
         }
         Ok(None) => refuse(StatusCode::NOT_FOUND),
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE),

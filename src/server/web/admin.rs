@@ -134,7 +134,7 @@ pub async fn log_in(
     site.throttle.succeeded(visitor.ip);
     tracing::info!(door = "https", administrator = name, "an administrator logged in");
     let person = Person::Administrator(name.to_owned());
-    login::welcome(&site, &visitor, person, "/admin")
+    login::welcome(&site, &visitor, person, "/admin").await
 }
 
 /// Checks the password against the name's argon2id hash; `None` when the file cannot be used.

@@ -28,6 +28,7 @@ use crate::flow::addressbook::Found;
 use crate::flow::addressbook::Reach;
 use crate::flow::life::Record;
 use crate::flow::login::live::Listed;
+use crate::flow::login::live::Seat;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::office::ClearPermit;
 use crate::flow::setup;
@@ -50,6 +51,7 @@ use crate::proto::mime::header::HeaderView;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Waiting;
+use crate::server::web::session::Vouched;
 
 /// What the pages know of the house; fixed while the relay runs.
 #[derive(Clone, Debug)]
@@ -153,6 +155,8 @@ pub struct Letter {
     pub header: HeaderView,
     /// A report about another letter: nobody is there to answer.
     pub is_report: bool,
+    /// It is sealed to a key that the relay does not have.
+    pub is_sealed: bool,
     /// Its share of the memory for clear text.
     pub memory: Option<ClearPermit>,
 }
@@ -223,7 +227,20 @@ pub trait Desk: Send + Sync + 'static {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Account, Refusal>;
-    /// Programs that are in a mailbox at this moment.
+    /// A place among those who are in a mailbox, for a login to the pages that begins now; `None`
+    /// where nobody keeps such a list.
+    ///
+    /// # Errors
+    /// Why nobody may come in: the mailbox has closed meanwhile, or too many are in.
+    async fn seat(
+        &self,
+        _ip: Option<IpAddr>,
+        _account: &Account,
+        _vouched: Option<&Vouched>,
+    ) -> Result<Option<Seat>, Refusal> {
+        Ok(None)
+    }
+    /// Programs and browsers that are in a mailbox at this moment.
     fn sessions(&self, _account: &Account) -> Vec<Listed> {
         Vec::new()
     }

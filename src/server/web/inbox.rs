@@ -112,7 +112,7 @@ pub async fn log_in(
     match site.desk.login(visitor.ip, &name, &password).await {
         Ok(account) if account.kind == MailboxKind::Citizen => {
             site.desk.count_login(true);
-            login::welcome(&site, &visitor, Person::Citizen(Box::new(account)), "/inbox")
+            login::welcome(&site, &visitor, Person::Citizen(Box::new(account)), "/inbox").await
         }
         Ok(_) => again(StatusCode::FORBIDDEN, t.login_professional),
         Err(refusal) => {

@@ -80,12 +80,12 @@ pub fn is_confirmed(form: &LoginForm, headers: &HeaderMap) -> bool {
 }
 
 /// Begins a session and goes to its first page. An older session of this browser ends.
-pub fn welcome(site: &Site, visitor: &Visitor, person: Person, to: &str) -> Response {
-    begin(site, visitor, person, None, see_other(to))
+pub async fn welcome(site: &Site, visitor: &Visitor, person: Person, to: &str) -> Response {
+    begin(site, visitor, person, None, see_other(to)).await
 }
 
 /// Begins a session, and gives its cookie to a response. An older session of this browser ends.
-pub fn begin(
+pub async fn begin(
     site: &Site,
     visitor: &Visitor,
     person: Person,
@@ -95,8 +95,21 @@ pub fn begin(
     if let Some((old, _)) = &visitor.session {
         site.sessions.end(old.expose());
     }
+    let seat = match &person {
+        Person::Citizen(account) | Person::Professional(account) => {
+            match site.desk.seat(visitor.ip, account, vouched.as_deref()).await {
+                Ok(seat) => seat,
+                Err(refusal) => {
+                    tracing::info!(door = "https", reason = refusal.name(), "login refused");
+                    return guard::error(StatusCode::SERVICE_UNAVAILABLE, visitor.lang, "/");
+                }
+            }
+        }
+        Person::HalfIn(_) | Person::Administrator(_) => None,
+    };
     let token = site.desk.random_token();
-    site.sessions.begin(&token, site.desk.random_token(), person, vouched, site.desk.now());
+    let (csrf, now) = (site.desk.random_token(), site.desk.now());
+    site.sessions.begin(&token, csrf, person, vouched, seat, now);
     set_cookie(&mut response, &format!("{SESSION_COOKIE}={}; {ATTRIBUTES}", token.expose()));
     set_cookie(&mut response, &format!("{FORM_COOKIE}=; {ATTRIBUTES}; Max-Age=0"));
     response

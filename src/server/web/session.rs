@@ -20,6 +20,7 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
+use crate::flow::login::live::Seat;
 use crate::infra::directory::Account;
 
 /// The cookie of a login. `__Host-`: only this host over TLS can set it, for the whole site.
@@ -71,7 +72,6 @@ pub enum Notice {
 }
 
 /// One login.
-#[derive(Debug)]
 pub struct Session {
     /// Who.
     pub person: Person,
@@ -79,6 +79,8 @@ pub struct Session {
     pub csrf: Secret<String>,
     /// The OpenID provider's part, when it was one that vouched.
     pub vouched: Option<Arc<Vouched>>,
+    /// Its place among all who are in the mailbox; it can be ended there.
+    seat: Option<Seat>,
     created: Timestamp,
     last_seen: AtomicU64,
     notice: Mutex<Option<Notice>>,
@@ -87,7 +89,7 @@ pub struct Session {
 }
 
 /// All logins.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sessions {
     open: Mutex<HashMap<[u8; 32], Arc<Session>>>,
 }
@@ -116,6 +118,7 @@ impl Sessions {
         csrf: Secret<String>,
         person: Person,
         vouched: Option<Arc<Vouched>>,
+        seat: Option<Seat>,
         now: Timestamp,
     ) {
         let mut open = lock(&self.open);
@@ -133,6 +136,7 @@ impl Sessions {
             person,
             csrf,
             vouched,
+            seat,
             created: now,
             last_seen: AtomicU64::new(now.as_millis()),
             notice: Mutex::new(None),
@@ -152,6 +156,9 @@ impl Sessions {
             return None;
         }
         session.last_seen.store(now.as_millis(), Ordering::Relaxed);
+        if let Some(seat) = &session.seat {
+            seat.touch();
+        }
         Some(session)
     }
 
@@ -223,6 +230,7 @@ impl Session {
     fn alive(&self, now: Timestamp) -> bool {
         let last_seen = Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed));
         self.vouched.as_ref().is_none_or(|vouched| now < vouched.until)
+            && self.seat.as_ref().is_none_or(|seat| seat.is_over().is_none())
             && now.since(last_seen) < limits::WEB_SESSION_IDLE
             && now.since(self.created) < limits::WEB_SESSION_LIFETIME
     }
@@ -287,6 +295,7 @@ mod tests {
             &secret(token),
             secret("csrf"),
             Person::Administrator("admin".to_owned()),
+            None,
             None,
             now,
         );
@@ -358,6 +367,7 @@ mod tests {
                 secret("csrf"),
                 Person::Administrator("admin".to_owned()),
                 by,
+                None,
                 START,
             );
         }

@@ -367,6 +367,8 @@ texts! {
     letter_to_me: "vous", "you";
     letter_body: "Message", "Message";
     letter_empty: "Ce message ne contient pas de texte.", "This message contains no text.";
+    letter_sealed: "Ce message est chiffré de bout en bout : ouvrez-le avec votre propre clé. Téléchargez la pièce jointe « encrypted.asc », ou lisez-le avec votre logiciel de messagerie. La recherche ne voit que son en-tête.",
+                   "This message is end-to-end encrypted: open it with your own key. Download the attachment “encrypted.asc”, or read it with your mail program. Searching sees its header only.";
     letter_images: "Les images de ce message ne sont pas affichées, pour protéger votre vie privée.",
                    "Images in this message are not shown, to protect your privacy.";
     letter_long: "Ce message est très long : seul le début est affiché.",
@@ -416,6 +418,8 @@ texts! {
                    "Your answer could not be sent at the moment. Try again in a few minutes; your text is kept below.";
     refused_recipient: "Cette boîte aux lettres n’existe plus ou n’accepte plus de messages. Votre réponse n’a pas été envoyée.",
                        "This mailbox no longer exists or no longer accepts messages. Your answer was not sent.";
+    refused_no_key: "Les messages pour ce destinataire partent chiffrés, et son certificat OpenPGP n’est pas connu ici. Demandez à l’administrateur de l’importer ; votre texte est conservé ci-dessous.",
+                    "Messages to this recipient leave encrypted only, and no OpenPGP certificate of theirs is known here. Ask the administrator to import it; your text is kept below.";
     refused_full: "La boîte aux lettres du destinataire est pleine. Recommencez plus tard ; votre texte est conservé ci-dessous.",
                   "The recipient’s mailbox is full. Try again later; your text is kept below.";
     refused_domain: "L’adresse du destinataire n’est pas dans l’espace de confiance. Votre réponse n’a pas été envoyée.",
@@ -598,6 +602,7 @@ impl Texts {
             | Refusal::MailboxSuspended
             | Refusal::PatientAddressInvalid
             | Refusal::RecipientKeyMissing => self.refused_recipient,
+            Refusal::OutsideKeyMissing => self.refused_no_key,
             Refusal::MailboxFull => self.refused_full,
             Refusal::DomainNotTrusted | Refusal::RelayDenied => self.refused_domain,
             Refusal::Busy

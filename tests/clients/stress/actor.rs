@@ -136,9 +136,13 @@ impl Actor {
     /// RFC 3501 has no word for "your mailbox was deleted": the server may hang up.
     fn was_deleted(&self, error: &anyhow::Error) -> bool {
         let Some(validity) = self.last_selected else { return false };
+        self.is_gone(validity) && error.to_string().contains("closes")
+    }
+
+    fn is_gone(&self, uid_validity: u32) -> bool {
         let model = self.stage.model.lock().unwrap();
-        let folder = model.folders.get(&(self.mailbox, validity));
-        folder.is_none_or(|folder| folder.is_gone) && error.to_string().contains("closes")
+        let folder = model.folders.get(&(self.mailbox, uid_validity));
+        folder.is_none_or(|folder| folder.is_gone)
     }
 
     fn leave(&mut self) {
@@ -200,6 +204,12 @@ impl Actor {
         let client = self.client.as_mut().context("not connected")?;
         let answer = client.say_octets(command).await?;
         self.hear(&answer, numbers)?;
+        // RFC 5530 §3: whoever was at work in a folder that somebody deletes hears so, and then
+        // the connection closes.
+        let is_told = answer.status == Status::No && answer.text.contains("[NONEXISTENT]");
+        if is_told && self.view.as_ref().is_some_and(|view| self.is_gone(view.uid_validity)) {
+            bail!("the server closes: {}", answer.text);
+        }
         Ok(answer)
     }
 

@@ -124,7 +124,9 @@ impl Mailboxes {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             while let Some(slot) = keeper.next(self.shelf.clock.now()) {
-                let mailbox = OpenMailbox { shelf: Arc::clone(&self.shelf), slot, reader: None };
+                let shelf = Arc::clone(&self.shelf);
+                let sitting = shelf.own_work(slot.id, "search index");
+                let mailbox = OpenMailbox { shelf, slot, reader: None, sitting };
                 if let Err(error) = mailbox.catch_up(Pace::Gentle).await {
                     tracing::warn!(mailbox = ?mailbox.id(), %error, "a search index is behind");
                 }

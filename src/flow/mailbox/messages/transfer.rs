@@ -70,6 +70,7 @@ impl OpenMailbox {
         let (placed, seen) = {
             let _gate = self.slot.gate.lock().await;
             let sealed = self.gather(from, uids).await?;
+            self.sitting.opens(sealed.len() as u64).await?;
             let mut sealed = self.seal_for(target, sealed)?;
             let seen = target.take_marks(to, &mut sealed).await?;
             (target.place_copies(&sealed, to).await?, seen)
@@ -213,6 +214,7 @@ impl OpenMailbox {
         let mut rest: &[Uid] = &sorted(uids);
         while !rest.is_empty() {
             let own = self.next_moved(from, &mut rest).await?;
+            self.sitting.opens(own.len() as u64).await?;
             let mut theirs = self.seal_for(target, own.clone())?;
             seen.extend(target.take_marks(to, &mut theirs).await?);
             let (validity, more) = self

@@ -6,7 +6,9 @@ use std::fs::OpenOptions;
 use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -86,6 +88,46 @@ impl Shelf {
                 file.take(length + 1).read_to_end(&mut content)?;
                 Ok(Some(content.into()))
             }
+        })
+        .await
+    }
+
+    /// Opens a file and tells its length; `None` when there is no such file. Whoever has it open can
+    /// read it to the end, even when it is removed meanwhile.
+    pub(super) async fn open_file(
+        &self,
+        id: BlobId,
+    ) -> Result<Option<(Arc<File>, u64)>, StoreError> {
+        let path = self.drawer(id).path.join(id.to_string());
+        self.blocking(move || match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(file) => {
+                let length = file.metadata()?.len();
+                Ok(Some((Arc::new(file), length)))
+            }
+        })
+        .await
+    }
+
+    /// Stretches of an open file, in one turn; `None` when it ends before one of them does.
+    pub(super) async fn read_stretches<const N: usize>(
+        &self,
+        file: Arc<File>,
+        stretches: [Range<u64>; N],
+    ) -> Result<Option<[Bytes; N]>, StoreError> {
+        self.blocking(move || {
+            let mut found = [const { Bytes::new() }; N];
+            for (place, stretch) in found.iter_mut().zip(stretches) {
+                let length = stretch.end.saturating_sub(stretch.start);
+                let mut octets = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+                match file.read_exact_at(&mut octets, stretch.start) {
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                    read => read?,
+                }
+                *place = octets.into();
+            }
+            Ok(Some(found))
         })
         .await
     }

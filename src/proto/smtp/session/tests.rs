@@ -203,6 +203,13 @@ fn ehlo_lists_what_this_client_may_use_now() {
 }
 
 #[test]
+fn tls_may_begin_before_the_first_ehlo_and_an_ehlo_must_follow() {
+    let mut driver = Driver::new(Session::clear(rules(Door::Submission)));
+    driver.check(&[("STARTTLS", 220), (MAIL, 503), ("STARTTLS", 503), ("EHLO c", 250)]);
+    driver.check(&[("AUTH PLAIN AHUAcHc=", 235), (MAIL, 250)]);
+}
+
+#[test]
 fn commands_out_of_order_are_503_and_change_nothing() {
     let mut driver = Driver::vouched();
     driver.check(&[(RCPT, 503), ("DATA", 503), ("BDAT 3 LAST", 503), (MAIL, 250), (MAIL, 503)]);

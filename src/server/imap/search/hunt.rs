@@ -7,6 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::domain::envelope::BlobId;
 use crate::domain::folder::ModSeq;
@@ -77,10 +78,24 @@ impl<'a, D: Desk, S: Stream> Hunt<'a, D, S> {
 
     /// Looks.
     pub(super) async fn run(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {
+        self.tell_limits(query);
         let found = self.look(query, wanted).await;
         // What was learnt is kept when the search did not come to its end, too.
         self.keep_learnt(0).await;
         found
+    }
+
+    /// Once a folder: texts of letters that only their reader opens are not found here.
+    fn tell_limits(&mut self, query: &Query) {
+        if !query.asks_texts() || !self.desk.keeps_own_key(&self.view.shelf) {
+            return;
+        }
+        if !self.view.has_told_limits.swap(true, Ordering::Relaxed) {
+            self.line.out().extend_from_slice(
+                b"* OK Letters sealed to the key of their reader are searched by their outer \
+                  header only: search their text in your mail program\r\n",
+            );
+        }
     }
 
     async fn look(&mut self, query: &Arc<Query>, wanted: Wanted) -> Result<Found, Halt> {

@@ -18,12 +18,15 @@ use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::login::Logins;
 use crate::flow::login::fake;
+use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::Rules;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::ClearPermit;
+use crate::flow::reading::Need;
+use crate::flow::reading::Reading;
 use crate::infra::clock::ManualClock;
 use crate::infra::directory::Account;
 use crate::infra::keys::Keyring;
@@ -87,6 +90,17 @@ impl Desk for ManyDesk {
     async fn reserve_reading(&self, octets: u64) -> Result<ClearPermit, Refusal> {
         self.memory.reserve(octets).await
     }
+
+    async fn read(
+        &self,
+        shelf: &OpenMailbox,
+        entry: &Entry,
+        need: Need,
+    ) -> Result<Reading, MailboxError> {
+        Reading::begin(shelf.sealed(entry).await?, &ClearMemory::new(10_000_000), need).await
+    }
+
+    fn cut_short(&self, _entry: &Entry, _error: &MailboxError) {}
 
     fn message_octets_max(&self) -> u64 {
         100_000

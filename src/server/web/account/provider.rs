@@ -186,7 +186,7 @@ async fn welcome(
     };
     let onward = onward(visitor, t.account_onward_title, t.account_onward, to.to_owned());
     let person = Person::Professional(Box::new(account));
-    login::begin(site, visitor, person, Some(Arc::new(vouched)), onward)
+    login::begin(site, visitor, person, Some(Arc::new(vouched)), onward).await
 }
 
 /// Ends the session here, and sends the browser to the provider so that it ends there, too.

@@ -127,7 +127,7 @@ pub async fn answer(
     match take(&site, account, &form.code).await {
         Ok(()) => {
             let person = Person::Professional(Box::new(account.clone()));
-            login::welcome(&site, &visitor, person, account::HOME)
+            login::welcome(&site, &visitor, person, account::HOME).await
         }
         Err(status) => {
             let t = visitor.lang.texts();
@@ -284,7 +284,7 @@ pub async fn confirm(
         return shown;
     }
     let person = Person::Professional(Box::new(account.clone()));
-    login::begin(&site, &visitor, person, None, shown)
+    login::begin(&site, &visitor, person, None, shown).await
 }
 
 /// `POST /account/factors/change`: new recovery codes, or none of it any more. A code is needed:

@@ -23,6 +23,8 @@ use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::login::Entrance;
 use crate::domain::login::Means;
+use crate::domain::login::Scope;
+use crate::domain::login::Source;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::secret::Secret;
@@ -41,9 +43,12 @@ use crate::flow::addressbook::Wanted;
 use crate::flow::directory;
 use crate::flow::directory::Age;
 use crate::flow::exchange;
+use crate::flow::gateway;
 use crate::flow::life::Record;
+use crate::flow::login::Login;
 use crate::flow::login::Visitor;
 use crate::flow::login::live::Listed;
+use crate::flow::login::live::Seat;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
@@ -55,6 +60,7 @@ use crate::infra::directory::Account;
 use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Mailboxes;
+use crate::infra::directory::Voucher;
 use crate::infra::directory::accounts::app_passwords::AppPassword;
 use crate::infra::directory::accounts::app_passwords::NewAppPassword;
 use crate::infra::directory::accounts::app_passwords::NoAppPassword;
@@ -83,6 +89,7 @@ use crate::server::web::desk::lives;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Waiting;
+use crate::server::web::session::Vouched;
 
 /// The real relay.
 pub struct OfficeDesk(Arc<Office>);
@@ -189,6 +196,35 @@ impl Desk for OfficeDesk {
     ) -> Result<bool, Refusal> {
         let factors = &self.0.factors;
         factors.take_administrators_step(administrator, step).await.map_err(unanswered)
+    }
+
+    async fn seat(
+        &self,
+        ip: Option<IpAddr>,
+        account: &Account,
+        vouched: Option<&Vouched>,
+    ) -> Result<Option<Seat>, Refusal> {
+        let sessions = self.0.logins.sessions();
+        let seat = sessions.seat();
+        let visitor = Visitor { entrance: Entrance::Pages, ip };
+        let voucher =
+            vouched.map(|it| Voucher { subject: it.subject.clone(), sid: it.sid.clone() });
+        let login = Login {
+            account: account.clone(),
+            source: if vouched.is_some() { Source::Oidc } else { Source::Local },
+            means: if vouched.is_some() { Means::Token } else { Means::Password },
+            scope: Scope::ALL,
+            until: None,
+            began: sessions.cuts(),
+            voucher,
+        };
+        seat.take(visitor, &login)?;
+        // Whoever closes a mailbox closes it first and then puts people out: either they meet this
+        // seat, or this look meets the closed mailbox.
+        match self.mailbox(&account.address).await? {
+            Some(_) => Ok(Some(seat)),
+            None => Err(Refusal::AuthFailed),
+        }
     }
 
     fn sessions(&self, account: &Account) -> Vec<Listed> {
@@ -313,6 +349,8 @@ impl Desk for OfficeDesk {
             to: of(&summary.envelope.to),
             readable,
             header,
+            is_sealed: summary.structure.kind == "multipart"
+                && summary.structure.subtype == "encrypted",
             is_report: summary.structure.kind == "multipart"
                 && summary.structure.subtype == "report",
             memory,
@@ -399,6 +437,8 @@ impl Desk for OfficeDesk {
             .find(|folder| folder.special_use == Some(SpecialUse::Sent))
             .ok_or(MailboxError::NoSuchFolder)?;
         let flags = Flags { seen: true, ..Flags::default() };
+        // Whoever keeps their own key finds what they sent under it as well.
+        let letter = gateway::for_owner(&self.0, account, letter).await?;
         let message = NewMessage { content: letter, flags, internal_date: None };
         mailbox.append(sent.id, message).await.map(|_| ())
     }
@@ -527,7 +567,7 @@ async fn find(
     folder: FolderId,
     uid: Uid,
 ) -> Result<(OpenMailbox, Entry), MailboxError> {
-    let mailbox = office.mailboxes.open(account).await?;
+    let mailbox = office.mailboxes.open(account).await?.read_by_owner("portal", "read");
     let entry = mailbox.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
     Ok((mailbox, entry))
 }

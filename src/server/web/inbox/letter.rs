@@ -94,7 +94,7 @@ pub(super) async fn show(
     let (lang, t) = (visitor.lang, visitor.lang.texts());
     let path = inbox::letter_path(folder, letter.row.uid);
     let answer = answer_part(site, patient, &letter, closed, draft, &path, lang);
-    let Letter { row, to, readable, memory, .. } = letter;
+    let Letter { row, to, readable, memory, is_sealed, .. } = letter;
     let attachments = readable.attachments.iter().map(|attachment| LetterAttachment {
         href: format!("{path}/attachment/{}", attachment.index),
         name: compose::file_name(&attachment.name),
@@ -104,10 +104,13 @@ pub(super) async fn show(
     let attachments = attachments.collect();
     let has_error = matches!(&answer, AnswerPart::Open(form) if form.error.is_some());
     // Parsing strangers' HTML is work for a thread that may be busy for a while.
-    let Ok((body, remarks)) = tokio::task::spawn_blocking(move || body(readable, lang)).await
+    let Ok((body, mut remarks)) = tokio::task::spawn_blocking(move || body(readable, lang)).await
     else {
         return guard::error(StatusCode::INTERNAL_SERVER_ERROR, lang, &path);
     };
+    if is_sealed {
+        remarks.push(t.letter_sealed);
+    }
     let subject = inbox::subject(&row.subject, lang);
     let template = LetterPage {
         frame: patient.frame(visitor, t.letter_body, &path).with_error(has_error),

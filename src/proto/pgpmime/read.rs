@@ -1,0 +1,121 @@
+//! Recognises letters that are sealed or signed as a whole. Attachments that happen to be OpenPGP
+//! files are the reader's business and left alone.
+use std::borrow::Cow;
+
+use crate::proto::mime::content;
+use crate::proto::mime::summary::Part;
+
+const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP MESSAGE-----";
+const END_MESSAGE: &[u8] = b"-----END PGP MESSAGE-----";
+
+/// How a letter is protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'l> {
+    /// RFC 3156 §4: the OpenPGP message.
+    Encrypted(Cow<'l, [u8]>),
+    /// multipart/signed (RFC 1847 §2.1).
+    Signed(Signed<'l>),
+    /// The whole text is one armoured message.
+    Inline(Vec<u8>),
+    /// An armoured message stands among other text: it is not opened, because nobody could tell
+    /// the reader which words were under the seal.
+    Mixed,
+}
+
+/// A signed entity and its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed<'l> {
+    /// The octets that were signed, as they came.
+    pub signed: &'l [u8],
+    /// The signature, decoded.
+    pub signature: Cow<'l, [u8]>,
+    /// True for S/MIME (RFC 8551 §3.5.3), false for OpenPGP (RFC 3156 §5).
+    pub is_smime: bool,
+}
+
+/// How the letter is protected; `root` is its structure. `None`: it is not, or not as a whole.
+pub fn find<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
+    match (root.kind.as_str(), root.subtype.as_str()) {
+        ("multipart", "encrypted") => encrypted(letter, root),
+        ("multipart", "signed") => signed(letter, root).map(Found::Signed),
+        ("text", "plain") if root.children.is_empty() => inline(letter, root),
+        _ => None,
+    }
+}
+
+/// Two parts and no more: the control part, and the message.
+fn encrypted<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
+    let [control, message] = root.children.as_slice() else { return None };
+    let is_one = protocol(root).is_some_and(|name| name == "application/pgp-encrypted")
+        && is(control, "application", "pgp-encrypted")
+        && is(message, "application", "octet-stream")
+        && says_version_1(&decoded(letter, control)?);
+    is_one.then(|| decoded(letter, message).map(Found::Encrypted)).flatten()
+}
+
+fn signed<'l>(letter: &'l [u8], root: &Part) -> Option<Signed<'l>> {
+    let [entity, signature] = root.children.as_slice() else { return None };
+    let is_smime = match protocol(root)?.as_str() {
+        "application/pgp-signature" => false,
+        "application/pkcs7-signature" | "application/x-pkcs7-signature" => true,
+        _ => return None,
+    };
+    let is_one = match is_smime {
+        false => is(signature, "application", "pgp-signature"),
+        true => {
+            is(signature, "application", "pkcs7-signature")
+                || is(signature, "application", "x-pkcs7-signature")
+        }
+    };
+    let from = usize::try_from(entity.header_start).ok()?;
+    let to = usize::try_from(entity.body_end).ok()?;
+    let signed = letter.get(from..to).filter(|_| is_one)?;
+    Some(Signed { signed, signature: decoded(letter, signature)?, is_smime })
+}
+
+fn inline<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
+    let text = decoded(letter, root)?;
+    let begin = lines(&text).find(|(_, line)| *line == BEGIN_MESSAGE).map(|(at, _)| at)?;
+    // Without its end, nobody knows how much of the text was to be sealed.
+    let last = lines(&text).filter(|(_, line)| *line == END_MESSAGE).last();
+    let Some((end, line)) = last.filter(|(end, _)| *end > begin) else { return Some(Found::Mixed) };
+    let end = end + line.len();
+    let is_alone = text[..begin].trim_ascii().is_empty() && text[end..].trim_ascii().is_empty();
+    let beginnings = lines(&text).filter(|(_, line)| *line == BEGIN_MESSAGE).count();
+    Some(match is_alone && beginnings == 1 {
+        true => Found::Inline(text[begin..end].to_vec()),
+        false => Found::Mixed,
+    })
+}
+
+/// Lines without the white space behind them, and where they begin.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    text.split_inclusive(|octet| *octet == b'\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        (start, line.trim_ascii_end())
+    })
+}
+
+fn protocol(part: &Part) -> Option<String> {
+    let value = part.parameters.iter().find(|(name, _)| name == "protocol")?;
+    Some(value.1.trim().to_ascii_lowercase())
+}
+
+fn is(part: &Part, kind: &str, subtype: &str) -> bool {
+    part.kind == kind && part.subtype == subtype && part.children.is_empty()
+}
+
+fn says_version_1(control: &[u8]) -> bool {
+    let line = control.trim_ascii();
+    line.split_at_checked(8).is_some_and(|(name, version)| {
+        name.eq_ignore_ascii_case(b"version:") && version.trim_ascii() == b"1"
+    })
+}
+
+fn decoded<'l>(letter: &'l [u8], part: &Part) -> Option<Cow<'l, [u8]>> {
+    let from = usize::try_from(part.body_start).ok()?;
+    let to = usize::try_from(part.body_end).ok()?;
+    Some(content::decoded(&part.encoding, letter.get(from..to)?))
+}
