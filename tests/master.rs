@@ -11,9 +11,15 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::support::serving::Serving;
+use crate::support::serving::Space;
 
 const HOST: &str = "hopital.mssante.test";
 const LUNE: &str = "dr.lune@hopital.mssante.test";
+
+/// The relay of the first operator, not started yet.
+fn relay(space: &Space) -> Serving<'_> {
+    space.relay(0).with("[revocation]\nmode = \"off\"\n")
+}
 
 /// Writes a key of 32 times this octet, mode 600.
 fn write_key(path: &Path, octet: u8) {

@@ -408,21 +408,34 @@ async fn ask(config: &ConfigFile, request: Request, format: Format) -> Result<()
     show(reach(&config, request).await?, format)
 }
 
+async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
+    match find_relay(config, &request).await? {
+        Found::Running(response) => Ok(response),
+        Found::Stopped(office, _log) => Ok(control::handle(&office, request, &Caller::own()).await),
+    }
+}
+
+/// Who does what is asked.
+pub(super) enum Found {
+    /// The relay runs, and this is its answer.
+    Running(Response),
+    /// It does not: we do, as long as we hold this.
+    Stopped(Arc<Office>, LogGuard),
+}
+
 /// A running relay does it itself; otherwise we open its store. The store's lock decides races:
 /// whoever holds it answers on the socket in a moment, because it is a relay that starts.
-async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
+pub(super) async fn find_relay(config: &Config, request: &Request) -> anyhow::Result<Found> {
     let socket = control::socket_path(&config.storage.data_dir);
     let mut patience = STARTING_PATIENCE;
     loop {
-        match control::ask(&socket, &request).await {
-            Ok(response) => return Ok(response),
+        match control::ask(&socket, request).await {
+            Ok(response) => return Ok(Found::Running(response)),
             Err(ControlError::NotRunning(_)) => {}
             Err(error) => return Err(error.into()),
         }
         match office_of_stopped(config).await {
-            Ok((office, _log)) => {
-                return Ok(control::handle(&office, request, &Caller::own()).await);
-            }
+            Ok((office, log)) => return Ok(Found::Stopped(office, log)),
             Err(error) if !patience.is_zero() && is_in_use(&error) => {
                 tokio::time::sleep(STARTING_STEP).await;
                 patience = patience.saturating_sub(STARTING_STEP);
@@ -433,7 +446,7 @@ async fn reach(config: &Config, request: Request) -> anyhow::Result<Response> {
 }
 
 /// The office of a relay that does not run, and its log. Only one process has it at a time.
-pub(super) async fn office_of_stopped(config: &Config) -> anyhow::Result<(Arc<Office>, LogGuard)> {
+async fn office_of_stopped(config: &Config) -> anyhow::Result<(Arc<Office>, LogGuard)> {
     let log = log::install(log::Format::Pretty, "warn");
     keep_in_memory(config, Quiet::Yes)?;
     Ok((relay::offline(config).await?, log))

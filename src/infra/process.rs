@@ -59,3 +59,17 @@ fn may_lock_anyway() -> bool {
     let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
     effective.is_some_and(|set| set & (1 << CAP_IPC_LOCK) != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_are_forbidden_for_good() {
+        forbid_dumps().unwrap();
+        let limit = rustix::process::getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+        let behaviour = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(behaviour, DumpableBehavior::NotDumpable);
+    }
+}

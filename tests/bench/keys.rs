@@ -43,7 +43,7 @@ async fn main() {
     let quick = std::env::args().any(|argument| argument == "quick");
     let mailboxes = if quick { MAILBOXES / 20 } else { MAILBOXES };
     let space = Space::of(&[HOST]);
-    let mut serving = space.relay(0).start(&[LUNE]);
+    let mut serving = space.relay(0).with("[revocation]\nmode = \"off\"\n").start(&[LUNE]);
     serving.stop();
     let start = Instant::now();
     fill(&serving, mailboxes).await;

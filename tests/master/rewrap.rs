@@ -9,10 +9,14 @@ use tokio::task::JoinSet;
 use vaguemestre::domain::address::Address;
 use vaguemestre::domain::mailbox::Listing;
 use vaguemestre::domain::mailbox::MailboxKind;
+use vaguemestre::flow::office::Office;
 use vaguemestre::flow::rewrap;
+use vaguemestre::flow::rewrap::Outcome;
 use vaguemestre::infra::config::Config;
 use vaguemestre::infra::directory::NewAccount;
+use vaguemestre::infra::keys::Keyring;
 use vaguemestre::infra::keys::master::Cursor;
+use vaguemestre::infra::store::Batch;
 use vaguemestre::relay;
 
 use super::HOST;
@@ -32,17 +36,17 @@ const ROUNDS_MAX: u32 = 40;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none() {
     let space = Space::of(&[HOST]);
-    let mut serving = space.relay(0).start(&[LUNE]);
+    let mut serving = super::relay(&space).start(&[LUNE]);
     letter(&serving, "avant").await;
     serving.stop();
-    fill(&serving).await;
+    fill(&serving, MAILBOXES).await;
     let (first, second) = (text(&first_key(&serving)), serving.folder.join("master-2.key"));
     write_key(&second, 2);
     use_keys(&serving, &text(&second), &[&first]);
 
     let mut interrupted = 0;
     for round in 1..=ROUNDS_MAX {
-        start_and_kill(&serving, Duration::from_millis(u64::from(round * 7 % 60)));
+        start_and_kill(&serving, Duration::from_millis(u64::from(round * 40)));
         let cursor = all_open(&serving).await;
         match &cursor {
             Some(cursor) if cursor.ended.is_some() => break,
@@ -62,7 +66,8 @@ async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none(
     letter(&serving, "pendant").await;
     serving.add_mailbox("dr.soleil@hopital.mssante.test");
     serving.said(&["keys", "master", "rewrap"]);
-    let all = u64::from(MAILBOXES) + 3;
+    // Two mailboxes with people, the spool's key, the organisation's.
+    let all = u64::from(MAILBOXES) + 4;
     assert_eq!(versions(&serving), [(1, "retired".to_owned(), 0), (2, "current".to_owned(), all)]);
     serving.stop();
     fs::remove_file(&first).unwrap();
@@ -72,12 +77,109 @@ async fn a_relay_that_is_killed_while_it_wraps_keys_anew_goes_on_and_loses_none(
     assert_eq!(serving.inbox(LUNE).await.len(), 2);
 }
 
-/// Many mailboxes, by the shortest way.
-async fn fill(serving: &Serving<'_>) {
-    let config = Config::load(&serving.config()).unwrap();
-    let office = relay::offline(&config).await.unwrap();
+/// Mailboxes of the tests that need no killing: more than two commits of a walk.
+const SOME: u32 = 1_200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_is_cut_short_goes_on_behind_its_last_commit() {
+    let space = Space::of(&[HOST]);
+    let serving = changed(&space).await;
+    let office = offline(&serving).await;
+    let (cut, mut on_cut) = tokio::sync::mpsc::unbounded_channel();
+    tokio::select! {
+        _ = rewrap::to_end(&office, |cursor| if cursor.done >= 500 { let _ = cut.send(()); }) => {
+            panic!("it came to its end");
+        }
+        _ = on_cut.recv() => {}
+    }
+    let before = office.rewrapping.progress().await.unwrap().unwrap();
+    assert!(before.done > 0 && before.ended.is_none(), "{before:?}");
+    drop(office);
+    let office = offline(&serving).await;
+    let mut first = None;
+    let outcome = rewrap::to_end(&office, |cursor| {
+        first.get_or_insert(cursor.done);
+    });
+    assert!(matches!(outcome.await.unwrap(), Outcome::Done(versions) if versions.len() == 1));
+    assert!(first >= Some(before.done), "{first:?} after {}", before.done);
+    assert_eq!(rewrap::to_end(&office, |_| {}).await.unwrap(), Outcome::Nothing);
+    let counted = rewrap::count(office.store.as_ref()).await.unwrap();
+    assert_eq!(counted.into_keys().collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_change_during_a_walk_keep_their_change_and_are_wrapped_anew() {
+    let space = Space::of(&[HOST]);
+    let serving = changed(&space).await;
+    let office = offline(&serving).await;
     let mut tasks = JoinSet::new();
-    for number in 0..MAILBOXES {
+    for number in (0..SOME).step_by(7) {
+        let office = Arc::clone(&office);
+        tasks.spawn(async move {
+            let address = Address::parse(&format!("m{number}@{HOST}")).unwrap();
+            office.accounts.set_suspended(&address, true).await.unwrap();
+        });
+    }
+    let outcome = rewrap::to_end(&office, |_| {}).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let accounts = office.accounts.list().await.unwrap();
+    let suspended = accounts.iter().filter(|account| account.suspended).count();
+    assert_eq!(suspended, (SOME as usize).div_ceil(7));
+    for account in accounts {
+        assert_eq!(Keyring::version_of(&account.wrapped_keys), Some(2));
+        office.keys.unlock(&account.id, &account.wrapped_keys).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_does_not_open_stops_no_other_and_keeps_its_version_needed() {
+    let space = Space::of(&[HOST]);
+    let serving = changed(&space).await;
+    let office = offline(&serving).await;
+    let account = office.accounts.list().await.unwrap().remove(SOME as usize / 2);
+    let key = [b"A/".as_slice(), account.id.as_bytes()].concat();
+    let row = office.store.get(&key).await.unwrap().unwrap();
+    let mut value = row.value.to_vec();
+    let wrapped = &account.wrapped_keys;
+    let at = value.windows(wrapped.len()).position(|part| part == wrapped.as_ref()).unwrap();
+    value[at + wrapped.len() / 2] ^= 1;
+    let mut batch = Batch::new();
+    batch.put(key, value);
+    office.store.commit(batch).await.unwrap();
+
+    let outcome = rewrap::to_end(&office, |_| {}).await.unwrap();
+    assert_eq!(outcome, Outcome::Left(1));
+    drop(office);
+    let left = versions(&serving);
+    assert_eq!((left[0].1.as_str(), left[0].2), ("old", 1));
+    let output = serving.command(&["keys", "master", "rewrap"]);
+    let said = crate::support::running::said(&output);
+    assert!(!output.status.success() && said.contains("Keep the older master keys"), "{said}");
+}
+
+/// A stopped relay with some mailboxes, whose master key has just been changed.
+async fn changed(space: &Space) -> Serving<'_> {
+    let mut serving = super::relay(space).start(&[]);
+    serving.stop();
+    fill(&serving, SOME).await;
+    let (first, second) = (text(&first_key(&serving)), serving.folder.join("master-2.key"));
+    write_key(&second, 2);
+    use_keys(&serving, &text(&second), &[&first]);
+    serving
+}
+
+async fn offline(serving: &Serving<'_>) -> Arc<Office> {
+    relay::offline(&Config::load(&serving.config()).unwrap()).await.unwrap()
+}
+
+/// Many mailboxes, by the shortest way.
+async fn fill(serving: &Serving<'_>, mailboxes: u32) {
+    let office = offline(serving).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..mailboxes {
         let office = Arc::clone(&office);
         tasks.spawn(async move {
             let new = NewAccount {
@@ -125,8 +227,7 @@ fn start_and_kill(serving: &Serving<'_>, wait: Duration) {
 
 /// Opens the keys of every mailbox; answers how far the walk is.
 async fn all_open(serving: &Serving<'_>) -> Option<Cursor> {
-    let config = Config::load(&serving.config()).unwrap();
-    let office = relay::offline(&config).await.unwrap();
+    let office = offline(serving).await;
     let accounts = office.accounts.list().await.unwrap();
     assert!(accounts.len() > MAILBOXES as usize);
     for account in accounts {

@@ -15,9 +15,9 @@ use crate::support::serving::Space;
 #[tokio::test]
 async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[LUNE]);
+    let mut relay = super::relay(&space).start(&[LUNE]);
     letter(&relay, "avant le changement").await;
-    assert_eq!(versions(&relay), [(1, "current".to_owned(), 2)]);
+    assert_eq!(versions(&relay), [(1, "current".to_owned(), 3)]);
 
     let (first, second) = (first_key(&relay), relay.folder.join("master-2.key"));
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
@@ -39,7 +39,7 @@ async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
     relay.begin();
     let said = relay.said(&["keys", "master", "rewrap"]);
     assert!(said.contains("Everything is wrapped"), "{said}");
-    assert_eq!(versions(&relay), [(1, "retired".to_owned(), 0), (2, "current".to_owned(), 2)]);
+    assert_eq!(versions(&relay), [(1, "retired".to_owned(), 0), (2, "current".to_owned(), 3)]);
     let said = relay.said(&["keys", "master", "status"]);
     assert!(said.contains("take it out of storage.master_keys_old"), "{said}");
     assert!(relay.inbox(LUNE).await[0].contains("avant le changement"));
@@ -57,18 +57,18 @@ async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
 #[tokio::test]
 async fn a_key_that_is_still_needed_is_missed_with_the_number_of_what_hangs_on_it() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[LUNE]);
+    let mut relay = super::relay(&space).start(&[LUNE]);
     let (first, second) = (first_key(&relay), relay.folder.join("master-2.key"));
     write_key(&second, 2);
     relay.kill();
     // A command on a stopped relay begins the version and wraps nothing.
     use_keys(&relay, &text(&second), &[&text(&first)]);
-    assert_eq!(versions(&relay), [(1, "old".to_owned(), 2), (2, "current".to_owned(), 0)]);
+    assert_eq!(versions(&relay), [(1, "old".to_owned(), 3), (2, "current".to_owned(), 0)]);
 
     use_keys(&relay, &text(&second), &[]);
     let (code, said) = relay.refused();
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("storage.master_keys_old") && said.contains("2 keys"), "{said}");
+    assert!(said.contains("storage.master_keys_old") && said.contains("3 keys"), "{said}");
     assert!(said.contains("master.key") && said.contains("version 1"), "{said}");
 
     // On a stopped relay the command wraps by itself.
@@ -88,7 +88,7 @@ async fn a_credential_of_systemd_is_a_master_key() {
     write_key(&key, 7);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
     let folder = text(credentials.path());
-    let mut relay = space.relay(0).variable("CREDENTIALS_DIRECTORY", &folder).start(&[]);
+    let mut relay = super::relay(&space).variable("CREDENTIALS_DIRECTORY", &folder).start(&[]);
     relay.kill();
     fs::remove_dir_all(relay.data_dir()).unwrap();
     use_keys(&relay, "credential:master-key", &[]);

@@ -75,7 +75,8 @@ impl Token {
 async fn a_relay_goes_from_a_file_to_a_token_and_back() {
     let space = Space::of(&[HOST]);
     let token = Token::new();
-    let mut relay = space.relay(0).variable("SOFTHSM2_CONF", &text(&token.conf())).start(&[LUNE]);
+    let mut relay =
+        super::relay(&space).variable("SOFTHSM2_CONF", &text(&token.conf())).start(&[LUNE]);
     let first = text(&first_key(&relay));
     letter(&relay, "dans un fichier").await;
 
@@ -87,7 +88,7 @@ async fn a_relay_goes_from_a_file_to_a_token_and_back() {
     use_keys(&relay, &token.uri("master"), &[&first]);
     relay.begin();
     relay.said(&["keys", "master", "rewrap"]);
-    assert_eq!(versions(&relay), [(1, "retired".to_owned(), 0), (2, "current".to_owned(), 2)]);
+    assert_eq!(versions(&relay), [(1, "retired".to_owned(), 0), (2, "current".to_owned(), 3)]);
     letter(&relay, "dans un coffre").await;
     relay.stop();
     use_keys(&relay, &token.uri("master"), &[]);
@@ -125,7 +126,7 @@ async fn what_is_wrong_with_a_token_is_said_and_stops_the_start() {
     let space = Space::of(&[HOST]);
     let token = Token::new();
     assert!(token.make_key("master").0);
-    let mut relay = space.relay(0).variable("SOFTHSM2_CONF", &text(&token.conf())).start(&[]);
+    let mut relay = super::relay(&space).variable("SOFTHSM2_CONF", &text(&token.conf())).start(&[]);
     relay.kill();
     fs::remove_dir_all(relay.data_dir()).unwrap();
     let uri = token.uri("master");

@@ -228,6 +228,12 @@ impl Serving<'_> {
         self.child = Some(child);
     }
 
+    /// Waits until it ends by itself.
+    #[allow(dead_code, reason = "tests of keys ask, benchmarks do not")]
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
+    }
+
     /// SIGTERM, and waits.
     #[allow(dead_code, reason = "tests of keys ask, benchmarks do not")]
     pub(crate) fn stop(&mut self) {

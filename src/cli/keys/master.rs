@@ -1,6 +1,7 @@
 //! `vaguemestre keys master …`: the operator's master key and its versions.
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,15 +12,16 @@ use crate::cli::arguments::Format;
 use crate::cli::arguments::REACH;
 use crate::cli::commands;
 use crate::cli::commands::Failure;
+use crate::cli::commands::Found;
 use crate::cli::output;
 use crate::cli::output::Table;
+use crate::flow::office::Office;
 use crate::flow::rewrap::Outcome;
 use crate::infra::config::Config;
 use crate::infra::keys::master as keys;
 use crate::proto::key_source::KeySource;
 use crate::server::control;
 use crate::server::control::Caller;
-use crate::server::control::ControlError;
 use crate::server::control::master;
 use crate::server::control::master::Walk;
 use crate::server::control::wire::Response;
@@ -130,14 +132,12 @@ fn unexpected(answer: master::Answer) -> Result<(), Failure> {
 
 async fn rewrap(file: &ConfigFile, format: Format) -> Result<(), Failure> {
     let config = Config::load_despite_certificates(&file.file).map_err(Failure::Configuration)?;
-    let socket = control::socket_path(&config.storage.data_dir);
     let request = control::Request::Master(master::Request::Rewrap {});
-    match control::ask(&socket, &request).await {
-        Ok(Response::Master(_)) => {}
-        Ok(Response::Failed(reason)) => return Err(anyhow::anyhow!(reason).into()),
-        Ok(other) => return commands::unexpected(&other),
-        Err(ControlError::NotRunning(_)) => return rewrap_here(&config, format).await,
-        Err(error) => return Err(error.into()),
+    match commands::find_relay(&config, &request).await? {
+        Found::Running(Response::Master(_)) => {}
+        Found::Running(Response::Failed(reason)) => return Err(anyhow::anyhow!(reason).into()),
+        Found::Running(other) => return commands::unexpected(&other),
+        Found::Stopped(office, _log) => return rewrap_here(&office, format).await,
     }
     let mut pause = FIRST_STEP;
     loop {
@@ -160,8 +160,7 @@ async fn rewrap(file: &ConfigFile, format: Format) -> Result<(), Failure> {
 }
 
 /// On a stopped relay this process does it.
-async fn rewrap_here(config: &Config, format: Format) -> Result<(), Failure> {
-    let (office, _log) = commands::office_of_stopped(config).await?;
+async fn rewrap_here(office: &Arc<Office>, format: Format) -> Result<(), Failure> {
     let mut last: Option<Walk> = None;
     let mut told = office.clock.now();
     let on_step = |walk: &Walk| {
@@ -172,7 +171,7 @@ async fn rewrap_here(config: &Config, format: Format) -> Result<(), Failure> {
         }
         last = Some(walk.clone());
     };
-    let outcome = master::rewrap_here(&office, &Caller::own(), on_step).await;
+    let outcome = master::rewrap_here(office, &Caller::own(), on_step).await;
     match outcome.map_err(|reason| anyhow::anyhow!(reason))? {
         Outcome::Nothing => ended(None, format),
         Outcome::Done(_) | Outcome::Left(_) => ended(last.as_ref(), format),

@@ -43,14 +43,14 @@ static MODULES: Mutex<()> = Mutex::new(());
 
 /// A key in a token that was there, and opened, when we looked.
 pub(super) struct Token {
-    uri: TokenUri,
+    uri: Box<TokenUri>,
 }
 
 impl Token {
     /// Looks whether module, token, PIN and key are there and fit.
     pub(super) fn find(uri: &TokenUri) -> Result<Self, KeyError> {
         with_key(uri, |_, _| Ok(()))?;
-        Ok(Self { uri: uri.clone() })
+        Ok(Self { uri: Box::new(uri.clone()) })
     }
 
     /// Seals the key of a version.
