@@ -392,8 +392,11 @@ async fn a_shredded_letter_is_gone_everywhere_and_its_receipt_is_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_a_rule_holds_is_shredded_only_by_two() {
     let space = Space::of(&[HOST]);
-    let relay =
-        space.relay(0).with("[mailboxes]\nretention_seconds = 86400\n").start(&[ELISE, PAUL]);
+    let relay = space
+        .relay(0)
+        .with(UNCHECKED)
+        .with("[mailboxes]\nretention_seconds = 86400\n")
+        .start(&[ELISE, PAUL]);
     let doomed = send(&relay, &[PAUL], "tenu").await;
     relay.wait_for(PAUL, "Subject: tenu").await;
     let plain = relay.command(&["shred", "message", "--letter", &doomed, "--why", "x"]);
