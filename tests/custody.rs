@@ -8,15 +8,35 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use vaguemestre::domain::limits;
+use vaguemestre::domain::mailbox::MailboxId;
+use vaguemestre::flow::approval;
+use vaguemestre::flow::approval::Deed;
+use vaguemestre::flow::approval::Person;
+use vaguemestre::flow::custody::escrow;
+use vaguemestre::flow::custody::session;
+use vaguemestre::flow::custody::session::Progress;
+use vaguemestre::flow::custody::session::Purpose;
+use vaguemestre::flow::custody::shred;
+use vaguemestre::flow::office::Office;
+use vaguemestre::infra::audit::Wanted;
+use vaguemestre::infra::directory::Mailboxes;
+use vaguemestre::infra::keys::MailboxKeys;
+use vaguemestre::infra::keys::mail;
+use vaguemestre::infra::keys::mail::Certificates;
+use vaguemestre::infra::keys::peers::PeerCertificate;
 use vaguemestre::infra::store;
 use vaguemestre::infra::store::Batch;
 use vaguemestre::infra::store::Store;
 use vaguemestre::infra::store::redb::RedbStore;
 
+use crate::queue::lab::Lab;
 use crate::support::running::said;
 use crate::support::serving::Serving;
 use crate::support::serving::Space;
 
+/// No authority of these tests has a CRL.
+const UNCHECKED: &str = "[revocation]\nmode = \"off\"\n";
 const HOST: &str = "hopital.mssante.test";
 const ELISE: &str = "elise@hopital.mssante.test";
 const PAUL: &str = "paul@hopital.mssante.test";
@@ -131,7 +151,7 @@ async fn send(relay: &Serving<'_>, to: &[&str], subject: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reading_is_recorded_proved_exported_and_checked_without_the_relay() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[ELISE, PAUL]);
+    let mut relay = space.relay(0).with(UNCHECKED).start(&[ELISE, PAUL]);
     send(&relay, &[PAUL], "lu").await;
     relay.wait_for(PAUL, "Subject: lu").await;
     let entries = relay.json(&["audit", "list", "--mailbox", PAUL, "--door", "imap"]);
@@ -202,7 +222,7 @@ async fn every_reading_is_recorded_proved_exported_and_checked_without_the_relay
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_three_administrators_open_the_escrow_and_no_others_do() {
     let space = Space::of(&[HOST]);
-    let relay = space.relay(0).start(&[ELISE, PAUL]);
+    let relay = space.relay(0).with(UNCHECKED).start(&[ELISE, PAUL]);
     let folder = space.folder().join("escrow");
     fs::create_dir_all(&folder).unwrap();
     let people = ["anne", "bruno", "chloe"].map(|name| Administrator::new(&folder, name));
@@ -280,7 +300,7 @@ async fn two_of_three_administrators_open_the_escrow_and_no_others_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_master_key_comes_back_with_a_quorum_and_letters_are_readable_again() {
     let space = Space::of(&[HOST]);
-    let mut relay = space.relay(0).start(&[ELISE, PAUL]);
+    let mut relay = space.relay(0).with(UNCHECKED).start(&[ELISE, PAUL]);
     send(&relay, &[PAUL], "avant").await;
     relay.wait_for(PAUL, "Subject: avant").await;
     let folder = space.folder().join("escrow");
@@ -336,7 +356,7 @@ async fn a_lost_master_key_comes_back_with_a_quorum_and_letters_are_readable_aga
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shredded_letter_is_gone_everywhere_and_its_receipt_is_good() {
     let space = Space::of(&[HOST]);
-    let relay = space.relay(0).start(&[ELISE, PAUL, "lea@hopital.mssante.test"]);
+    let relay = space.relay(0).with(UNCHECKED).start(&[ELISE, PAUL, "lea@hopital.mssante.test"]);
     let doomed = send(&relay, &[PAUL, "lea@hopital.mssante.test"], "detruit").await;
     send(&relay, &[PAUL], "garde").await;
     relay.wait_for(PAUL, "Subject: detruit").await;
@@ -372,8 +392,11 @@ async fn a_shredded_letter_is_gone_everywhere_and_its_receipt_is_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_a_rule_holds_is_shredded_only_by_two() {
     let space = Space::of(&[HOST]);
-    let relay =
-        space.relay(0).with("[mailboxes]\nretention_seconds = 86400\n").start(&[ELISE, PAUL]);
+    let relay = space
+        .relay(0)
+        .with(UNCHECKED)
+        .with("[mailboxes]\nretention_seconds = 86400\n")
+        .start(&[ELISE, PAUL]);
     let doomed = send(&relay, &[PAUL], "tenu").await;
     relay.wait_for(PAUL, "Subject: tenu").await;
     let plain = relay.command(&["shred", "message", "--letter", &doomed, "--why", "x"]);
@@ -381,4 +404,97 @@ async fn a_letter_that_a_rule_holds_is_shredded_only_by_two() {
     let over = ["shred", "message", "--letter", &doomed, "--over-retention", "--why", "x"];
     assert!(relay.said(&over).contains("second administrator"));
     assert_eq!(relay.inbox(PAUL).await.len(), 1);
+}
+
+struct Nobody;
+
+impl Certificates for Nobody {
+    fn of_key(&self, _: &str) -> Vec<PeerCertificate> {
+        Vec::new()
+    }
+}
+
+/// Administrators without a program of their own: keys, certificates.
+fn administrators(office: &Office) -> Vec<(MailboxKeys, PeerCertificate)> {
+    let one = |number: u8| {
+        let owner = MailboxId::from_bytes([number; 16]);
+        let name = format!("<admin-{number}@hopital.mssante.test>");
+        let new = office.keys.generate(&owner, &name, office.clock.now()).unwrap();
+        let keys = office.keys.unlock(&owner, &new.wrapped).unwrap();
+        (keys, PeerCertificate::read(&new.certificate).unwrap())
+    };
+    (101..=103).map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_whose_keys_are_damaged_comes_back_with_a_quorum_and_nothing_shows_a_key() {
+    let lab = Lab::new(&[], &[], "").await;
+    let office = lab.office();
+    let account = lab.sender().await;
+    let people = administrators(office);
+    let certificates: Vec<PeerCertificate> = people.iter().map(|(_, one)| one.clone()).collect();
+    let holders = escrow::set_up(office, 2, &certificates, false, "anne", "a test").await.unwrap();
+    assert!(escrow::set_up(office, 2, &certificates, false, "anne", "x").await.is_err());
+    let covered = escrow::cover(office).await.unwrap();
+    assert_eq!((covered.keys, covered.sealed), (4, 4));
+    assert_eq!(escrow::cover(office).await.unwrap().sealed, 0, "what is there is left alone");
+    let shares: Vec<String> = people
+        .iter()
+        .zip(&holders)
+        .map(|((keys, _), holder)| {
+            let now = office.clock.now();
+            let opened = mail::open_message(keys, holder.share.as_bytes(), &Nobody, now);
+            String::from_utf8(opened.ok().unwrap().clear.expose().clone()).unwrap()
+        })
+        .collect();
+
+    let refused = session::begin(office, Purpose::Drill, "anne", "offline").await;
+    assert!(refused.unwrap_err().contains("must run"));
+    office.escrow.serve();
+    let mut batch = Batch::new();
+    let damaged = office.accounts.stage(&account.address, &mut batch, |account| {
+        account.wrapped_keys = account.wrapped_keys[..100].to_vec().into();
+    });
+    damaged.await.unwrap();
+    office.store.commit(batch).await.unwrap();
+    let damaged = office.accounts.find(&account.address).await.unwrap().unwrap();
+    assert!(office.keys.unlock(&damaged.id, &damaged.wrapped_keys).is_err());
+
+    let purpose = Purpose::Mailbox(account.address.clone());
+    session::begin(office, purpose, "anne", "a damaged row").await.unwrap();
+    session::give(office, &shares[2], "chloe").await.unwrap();
+    let restored = session::give(office, &shares[0], "anne").await.unwrap();
+    assert!(matches!(restored, Progress::Restored(_)), "{restored:?}");
+    let back = office.accounts.find(&account.address).await.unwrap().unwrap();
+    office.keys.unlock(&back.id, &back.wrapped_keys).unwrap();
+
+    // Shares are forgotten when their time is over.
+    session::begin(office, Purpose::Drill, "anne", "late").await.unwrap();
+    session::give(office, &shares[1], "bruno").await.unwrap();
+    lab.pass(limits::ESCROW_SHARES_KEPT);
+    let late = session::give(office, &shares[0], "anne").await.unwrap_err();
+    assert!(late.contains("no shares are being collected"), "{late}");
+    office.audit().prove(None).await.unwrap();
+    let found = office.audit().last(&Wanted::default(), 10).await.unwrap();
+    assert!(found.iter().any(|entry| entry.why == "recovery from escrow with shares 3, 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_mailbox_takes_its_escrow_along_and_leaves_a_receipt() {
+    let lab = Lab::new(&[], &[], "").await;
+    let office = lab.office();
+    let people = administrators(office);
+    let certificates: Vec<PeerCertificate> = people.iter().map(|(_, one)| one.clone()).collect();
+    escrow::set_up(office, 2, &certificates, false, "anne", "a test").await.unwrap();
+    let account = lab.sender().await;
+    escrow::cover(office).await.unwrap();
+    let in_escrow = [b"X/blob/".as_slice(), account.id.as_bytes()].concat();
+    assert!(office.store.get(&in_escrow).await.unwrap().is_some());
+    let deed = Deed::ShredMailbox { address: account.address.clone(), reason: "asked".to_owned() };
+    let person = Person { name: "anne", author: "anne" };
+    approval::ask(office, deed, person).await.unwrap();
+    assert!(office.store.get(&in_escrow).await.unwrap().is_none());
+    let receipt = shred::of_mailbox(office, &account.id).await.unwrap();
+    assert!(receipt.text.contains(&format!("{:?}", account.id)));
+    assert!(!receipt.text.contains("dr.lune"), "a receipt of a mailbox names nobody");
 }

@@ -28,6 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::custody::escrow;
 use crate::flow::custody::shred;
 use crate::flow::office::Office;
+use crate::infra::audit::Who;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::NewAccount;
@@ -199,6 +200,7 @@ pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Str
         stage_row(&mut batch, &next, version);
         tell(office, &next, &record(order, &life, &next, now), &mut batch);
         let committed = if standing.stage == Stage::Closed {
+            record_end(office, &account, order).await?;
             shred::stage_mailbox(office, &account, order.author, order.reason, &mut batch)?;
             ending::end(office, &account, batch).await
         } else {
@@ -324,6 +326,16 @@ pub async fn numbered(office: &Office, id: &MailboxId) -> Result<Option<(Life, S
     let row = office.store.get(&rows::state_key(id)).await.map_err(|error| error.to_string())?;
     let life = row.and_then(|row| rows::decode(*id, &row.value));
     Ok(life.map(|life| (life, String::new())))
+}
+
+/// The ledger of key uses tells of the end of keys as well.
+async fn record_end(office: &Office, account: &Account, order: &Order<'_>) -> Result<(), String> {
+    let who = match order.by {
+        Actor::Clock => Who::Relay,
+        _ => Who::Administrator(order.author.to_owned()),
+    };
+    let used = office.audit().used(Some(&account.id), &who, "control", "its keys are destroyed");
+    used.await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Whoever is in a mailbox that has just closed is put out, at every door; so is whoever is logging

@@ -19,6 +19,7 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::custody::rows;
+use crate::flow::mailbox;
 use crate::flow::office::Office;
 use crate::flow::queue;
 use crate::flow::queue::Change;
@@ -161,19 +162,22 @@ async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<Vec<Blo
         let open = office.mailboxes.open(&account).await.map_err(|error| error.to_string())?;
         let who = Who::Administrator(author.to_owned());
         let open = open.read_by(who, "control", "look for a letter to be shredded");
+        let is_it = async |entry: &mailbox::Entry| {
+            let at = entry.internal_date;
+            if at.after(NEAR) < first || at > last.after(NEAR) {
+                return false;
+            }
+            let Ok(clear) = open.content(entry).await else { return false };
+            let head = &clear.expose()[..clear.expose().len().min(TRACE_OCTETS)];
+            head.windows(mark.len()).any(|octets| octets == mark.as_bytes())
+        };
         for folder in open.folders().await.map_err(|error| error.to_string())? {
             let mut from = 1;
             loop {
                 let entries = open.entries(folder.id, from..=u32::MAX, limits::SCAN_ROWS_MAX).await;
                 let entries = entries.map_err(|error| error.to_string())?;
                 for entry in &entries {
-                    let at = entry.internal_date;
-                    if at.after(NEAR) < first || at > last.after(NEAR) {
-                        continue;
-                    }
-                    let Ok(clear) = open.content(entry).await else { continue };
-                    let head = &clear.expose()[..clear.expose().len().min(TRACE_OCTETS)];
-                    if head.windows(mark.len()).any(|octets| octets == mark.as_bytes()) {
+                    if is_it(entry).await {
                         blobs.push(entry.blob);
                     }
                 }
@@ -181,6 +185,11 @@ async fn delivered(office: &Office, id: QueueId, author: &str) -> Result<Vec<Blo
                     Some(last) if last.uid.0 < u32::MAX => from = last.uid.0 + 1,
                     _ => break,
                 }
+            }
+        }
+        for entry in open.held().await.map_err(|error| error.to_string())? {
+            if is_it(&entry).await {
+                blobs.push(entry.blob);
             }
         }
     }

@@ -47,6 +47,29 @@ impl OpenMailbox {
         Ok(gone)
     }
 
+    /// Expunged messages of this mailbox that a rule holds: no folder shows them any more.
+    pub async fn held(&self) -> Result<Vec<Entry>, MailboxError> {
+        let mut held = Vec::new();
+        let mut range = rows::all_held();
+        loop {
+            let page = self.shelf.store.scan(range.clone(), limits::SCAN_ROWS_MAX).await?;
+            for (key, row) in &page.rows {
+                let is_its = rows::held_mailbox(key) == Some(self.slot.id);
+                // The folder and the UID stand before the last octet, as at the end of a message's.
+                let place = key.get(..key.len().saturating_sub(1)).and_then(rows::place_of);
+                let Some((folder, uid)) = place.filter(|_| is_its && rows::is_held_message(key))
+                else {
+                    continue;
+                };
+                held.push(rows::decode_message(&self.slot.keys, folder, uid, &row.value));
+            }
+            match page.rows.last() {
+                Some((last, _)) if page.more => range.start = [last.as_ref(), &[0]].concat(),
+                _ => return Ok(held),
+            }
+        }
+    }
+
     async fn shred_some(&self, folder: FolderId, doomed: &[Entry]) -> Result<(), MailboxError> {
         for _ in 0..ATTEMPTS_MAX {
             let parting = self.release(doomed).await?;
