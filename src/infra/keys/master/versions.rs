@@ -402,7 +402,8 @@ impl Start {
         let mut numbers = Vec::new();
         for (&number, (row, _)) in &self.rows {
             let octets = match (&loaded.secret, &row.sealed) {
-                (LoadedSecret::Octets(octets), None) => Some(Secret::new(octets.expose().clone())),
+                // Also of a version whose token is lost: its key may have come out of escrow.
+                (LoadedSecret::Octets(octets), _) => Some(Secret::new(octets.expose().clone())),
                 (LoadedSecret::Token(token), Some(sealed)) => {
                     token.open(&token_context(number), sealed)?
                 }
