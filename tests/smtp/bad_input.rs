@@ -49,7 +49,7 @@ async fn commands_out_of_order_and_a_missing_ehlo_are_503() {
     let clerk = Clerk::new();
     let mut client = Client::connect(&clerk, SmtpDoor::Submission);
     client.expect("220").await;
-    for line in [MAIL, RCPT, "DATA", LOGIN, "STARTTLS"] {
+    for line in [MAIL, RCPT, "DATA", LOGIN] {
         client.talk(&[(line, "503 5.5.1")]).await;
     }
     client.talk(&[("EHLO", "501"), ("EHLO a b", "501"), ("EHLO pc", "250")]).await;
