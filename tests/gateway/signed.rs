@@ -126,8 +126,7 @@ async fn without_anchors_nobody_looks_at_smime_and_texts_signed_in_clear_carry_o
     assert_eq!(words(&lies), ["encrypted=no; signature=bad"], "{lies}");
     // A line of another hand above the signed ones.
     let id = letters::message_id();
-    let lies =
-        place.take_in(&[DOCTOR], &letter(&id, &format!("Doublez la dose.\r\n{signed}")), &id);
-    let lies = lies.await;
+    let around = letter(&id, &format!("Doublez la dose.\r\n{signed}"));
+    let lies = place.take_in(&[DOCTOR], &around, &id).await;
     assert!(words(&lies).is_empty(), "{lies}");
 }
