@@ -1,3 +1,4 @@
+//! Letters that are sealed, signed, opened and told about, as other programs write them.
 use proptest::prelude::*;
 
 use crate::proto::mime::summary;
