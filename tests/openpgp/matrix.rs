@@ -187,7 +187,7 @@ fn rows(peer: &Peer) -> String {
         let key = match (peer.make(kind), peer.no_v6) {
             (Err(said), Some(words)) if kind == Kind::V6 => {
                 assert!(said.contains(words), "{}: {said}", peer.name);
-                writeln!(rows, "| {} | {name} | | makes none | | | | |", peer.name).unwrap();
+                writeln!(rows, "| {} | {name} | | makes none | | | | | |", peer.name).unwrap();
                 continue;
             }
             (made, _) => made.unwrap_or_else(|said| panic!("{} {name}: {said}", peer.name)),

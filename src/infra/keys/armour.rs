@@ -124,7 +124,7 @@ fn decode(signs: &mut Vec<u8>, octets: &mut Vec<u8>, ended: &mut bool) -> Option
     if *ended {
         return None;
     }
-    *ended = signs.last() == Some(&b'=') || signs.len() % 4 != 0;
+    *ended = signs.last() == Some(&b'=') || !signs.len().is_multiple_of(4);
     BASE64.decode_vec(signs.as_slice(), octets).ok()?;
     signs.clear();
     Some(())

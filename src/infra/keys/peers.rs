@@ -154,7 +154,12 @@ impl PeerCertificate {
             if cert.is_tsk() {
                 return Err(CertificateFlaw::HoldsSecret);
             }
-            Ok(Self(Arc::new(cert)))
+            // What cannot be written cannot be kept: the library reads signatures that name keys of
+            // unknown versions, and does not write them.
+            match cert.to_vec() {
+                Ok(_) => Ok(Self(Arc::new(cert))),
+                Err(_) => Err(CertificateFlaw::Unreadable),
+            }
         };
         framing::certificates(octets).into_iter().map(|found| found.and_then(cert)).collect()
     }

@@ -118,5 +118,6 @@ pub fn open_smime_signed(
     }
 }
 
-#[cfg(all(test, feature = "pgp-openssl"))]
+#[cfg(feature = "pgp-openssl")]
+#[cfg(test)]
 mod tests;

@@ -229,8 +229,7 @@ enum Stopped {
 fn collect(reader: &mut impl Read, message_octets: usize) -> Result<Vec<u8>, Stopped> {
     let ceiling = message_octets
         .saturating_mul(limits::OPENPGP_EXPANSION_MAX)
-        .max(limits::OPENPGP_EXPANSION_FREE_OCTETS)
-        .min(limits::OPENPGP_CLEAR_OCTETS_MAX);
+        .clamp(limits::OPENPGP_EXPANSION_FREE_OCTETS, limits::OPENPGP_CLEAR_OCTETS_MAX);
     // A clear text is shorter than its message unless it was compressed; one octet more tells the
     // end. What comes on top goes into pieces of their own: a vector that grows leaves its old
     // octets behind, in clear.

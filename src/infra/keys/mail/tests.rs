@@ -182,12 +182,11 @@ fn recipients_of_all_kinds_open_one_message() {
             .generate();
         built.unwrap().0
     };
-    use openpgp::Profile::RFC4880;
-    use openpgp::Profile::RFC9580;
+    use openpgp::Profile;
     let keys = [
-        make(RFC4880, CipherSuite::RSA3k),
-        make(RFC4880, CipherSuite::Cv25519),
-        make(RFC9580, CipherSuite::Cv25519),
+        make(Profile::RFC4880, CipherSuite::RSA3k),
+        make(Profile::RFC4880, CipherSuite::Cv25519),
+        make(Profile::RFC9580, CipherSuite::Cv25519),
     ];
     let peers: Vec<PeerCertificate> = keys
         .iter()
