@@ -43,6 +43,7 @@ use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::keys::escrow::Share;
+use crate::infra::keys::smime::SmimeAnchors;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::Stop;
@@ -62,6 +63,7 @@ use crate::server;
 use anyhow::Context;
 use bytes::Bytes;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -294,6 +296,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         spool_certificate,
         spool_keys,
         organisation,
+        smime_anchors: smime_anchors(&config.gateway.smime_anchors)?,
         escrow,
         accounts,
         directories,
@@ -322,6 +325,23 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         config,
     };
     Ok(Opened { office: Arc::new(office), store })
+}
+
+/// Who vouches for signers of S/MIME.
+fn smime_anchors(files: &[PathBuf]) -> anyhow::Result<Option<Arc<SmimeAnchors>>> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    if !SmimeAnchors::are_usable() {
+        anyhow::bail!("openpgp.smime_anchors: this build has no OpenSSL to look at S/MIME with");
+    }
+    let mut anchors = SmimeAnchors::default();
+    for file in files {
+        let named = || format!("openpgp.smime_anchors: {}", file.display());
+        let pem = std::fs::read(file).with_context(named)?;
+        anchors = anchors.and(SmimeAnchors::from_pem(&pem).with_context(named)?);
+    }
+    Ok(Some(Arc::new(anchors)))
 }
 
 /// The relay's own keys, made at the first start.

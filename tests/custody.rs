@@ -19,6 +19,8 @@ use vaguemestre::flow::custody::session::Progress;
 use vaguemestre::flow::custody::session::Purpose;
 use vaguemestre::flow::custody::shred;
 use vaguemestre::flow::office::Office;
+use vaguemestre::flow::published;
+use vaguemestre::flow::published::Act;
 use vaguemestre::infra::audit::Wanted;
 use vaguemestre::infra::directory::Mailboxes;
 use vaguemestre::infra::keys::MailboxKeys;
@@ -488,12 +490,19 @@ async fn the_end_of_a_mailbox_takes_its_escrow_along_and_leaves_a_receipt() {
     escrow::set_up(office, 2, &certificates, false, "anne", "a test").await.unwrap();
     let account = lab.sender().await;
     escrow::cover(office).await.unwrap();
+    // New subkeys are in escrow with the commit that made them, not with the next pass.
+    let act = Act { author: "anne", reason: "a habit" };
+    published::rotate(office, &account.address, act).await.unwrap();
+    assert_eq!(escrow::cover(office).await.unwrap().sealed, 0);
     let in_escrow = [b"X/blob/".as_slice(), account.id.as_bytes()].concat();
     assert!(office.store.get(&in_escrow).await.unwrap().is_some());
     let deed = Deed::ShredMailbox { address: account.address.clone(), reason: "asked".to_owned() };
     let person = Person { name: "anne", author: "anne" };
     approval::ask(office, deed, person).await.unwrap();
     assert!(office.store.get(&in_escrow).await.unwrap().is_none());
+    let found = office.audit().last(&Wanted::default(), 10).await.unwrap();
+    let revoked = "revoke the certificate of an ended mailbox";
+    assert!(found.iter().any(|entry| entry.why == revoked), "{found:?}");
     let receipt = shred::of_mailbox(office, &account.id).await.unwrap();
     assert!(receipt.text.contains(&format!("{:?}", account.id)));
     assert!(!receipt.text.contains("dr.lune"), "a receipt of a mailbox names nobody");

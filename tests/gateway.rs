@@ -7,6 +7,8 @@ mod inbound;
 mod outbound;
 #[path = "gateway/own.rs"]
 mod own;
+#[path = "gateway/signed.rs"]
+mod signed;
 
 use std::sync::Arc;
 

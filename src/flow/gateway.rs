@@ -38,6 +38,7 @@ use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::keys::mail;
 use crate::infra::keys::peers::PeerCertificate;
+use crate::infra::keys::smime::SmimeAnchors;
 use crate::proto::mime::summary;
 use crate::proto::mime::summary::EnvelopeAddress;
 use crate::proto::mime::summary::Summary;
@@ -62,6 +63,8 @@ pub struct Plan {
     known: Option<Known>,
     keys: Arc<Keyring>,
     spool: Certificate,
+    /// `None`: signatures of S/MIME are not looked at.
+    smime_anchors: Option<Arc<SmimeAnchors>>,
     memory: ClearMemory,
     /// All there is of it.
     memory_octets: u64,
@@ -153,6 +156,7 @@ impl Plan {
             known,
             keys: Arc::clone(&office.keys),
             spool: office.spool_certificate.clone(),
+            smime_anchors: office.smime_anchors.clone(),
             memory: office.clear_memory.clone(),
             memory_octets: office.config.limits.clear_octets,
             subject: gateway.protected_subject.clone(),

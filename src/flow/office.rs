@@ -45,6 +45,7 @@ use crate::infra::keys::Certificate;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::keys::peers::PeerCertificate;
+use crate::infra::keys::smime::SmimeAnchors;
 use crate::infra::ledger::Ledger;
 use crate::infra::metrics::Metrics;
 use crate::infra::net::TlsBook;
@@ -73,6 +74,8 @@ pub struct Office {
     /// The organisation's own OpenPGP key: signs receipts, exported ledgers, and letters of those
     /// who have no key of their own.
     pub organisation: (PeerCertificate, MailboxKeys),
+    /// Who vouches for signers of S/MIME; `None`: nobody looks at their signatures.
+    pub smime_anchors: Option<Arc<SmimeAnchors>>,
     /// Keys under a quorum of administrators.
     pub escrow: Escrow,
     /// Who has a mailbox here.

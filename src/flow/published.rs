@@ -16,6 +16,7 @@ use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::contacts;
+use crate::flow::custody::escrow;
 use crate::flow::office::Office;
 use crate::infra::audit::Who;
 use crate::infra::directory::Account;
@@ -105,12 +106,18 @@ pub async fn revoke(
 
 /// Adds to the batch that ends a mailbox: its certificate, revoked, for those who still have it.
 /// Nothing for a patient's, which nobody could look up.
-pub fn stage_end(office: &Office, account: &Account, batch: &mut Batch) {
+pub async fn stage_end(office: &Office, account: &Account, batch: &mut Batch) {
     if account.kind == MailboxKind::Citizen {
         return;
     }
     let now = office.clock.now();
     let (id, wrapped) = (&account.id, &account.wrapped_keys);
+    let why = "revoke the certificate of an ended mailbox";
+    if let Err(error) = office.audit().used(Some(id), &Who::Relay, "keys", why).await {
+        // What cannot be recorded is not done; the end of a mailbox does not wait for it.
+        tracing::error!(mailbox = ?id, %error, "the certificate of an ended mailbox is not revoked");
+        return;
+    }
     let staged = office.keys.revoked(id, wrapped, RevocationReason::Retired, now);
     let staged = staged.and_then(|revoked| stage_revoked(office, id, &revoked, batch));
     if let Err(error) = staged {
@@ -193,6 +200,8 @@ async fn change(
         })?;
         made?;
         batch.extend(besides);
+        // What is in escrow opens what comes from now on, without waiting for the next pass.
+        escrow::stage(office, &account.id, &account.wrapped_keys, &mut batch);
         let certificate = read(&account)?;
         let entry = Entry {
             at: office.clock.now(),

@@ -59,6 +59,14 @@ impl Gpg {
         out
     }
 
+    /// A text signed in clear.
+    pub(crate) fn clear_sign(&self, text: &str) -> String {
+        let (good, out, said) =
+            self.run(&["--digest-algo", "SHA512", "--clear-sign"], text.as_bytes());
+        assert!(good, "{said}");
+        String::from_utf8(out).unwrap()
+    }
+
     fn run(&self, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
         let mut child = Command::new("gpg")
             .args(["--batch", "--no-tty", "--pinentry-mode", "loopback", "--homedir"])

@@ -20,16 +20,21 @@ use crate::support::serving::Serving;
 use crate::support::serving::Space;
 
 /// A relay that knows the peer's certificate, and a Postfix that sends to it.
-struct Place<'s> {
-    relay: Serving<'s>,
+pub(super) struct Place<'s> {
+    pub(super) relay: Serving<'s>,
     postfix: Postfix,
-    gpg: Gpg,
+    pub(super) gpg: Gpg,
     space: &'s Space,
 }
 
 impl<'s> Place<'s> {
     async fn new(space: &'s Space) -> Self {
-        let relay = space.relay(0).with(QUICK);
+        Self::with(space, "").await
+    }
+
+    /// With these sections in its configuration.
+    pub(super) async fn with(space: &'s Space, sections: &str) -> Self {
+        let relay = space.relay(0).with(QUICK).with(sections);
         let postfix =
             Postfix::start(&space.pki, space.operator(1), &[(OURS, relay.port("mx"))], "");
         let mut relay = relay.start(&[DOCTOR, NURSE]);
@@ -47,7 +52,7 @@ impl<'s> Place<'s> {
     }
 
     /// Sends through Postfix; answers as it lies in the mailbox.
-    async fn take_in(&self, to: &[&str], letter: &str, id: &str) -> String {
+    pub(super) async fn take_in(&self, to: &[&str], letter: &str, id: &str) -> String {
         let file = self.space.folder().join("letter.eml");
         std::fs::write(&file, letter).unwrap();
         let server = format!("127.0.0.1:{}", self.postfix.local);
@@ -59,7 +64,7 @@ impl<'s> Place<'s> {
     }
 }
 
-fn head(id: &str, more: &str) -> String {
+pub(super) fn head(id: &str, more: &str) -> String {
     format!(
         "From: {PEER}\r\nTo: {DOCTOR}\r\nSubject: [...]\r\nMessage-ID: {id}\r\n{more}\
          MIME-Version: 1.0\r\n"
@@ -76,9 +81,13 @@ fn mime(id: &str, message: &[u8], more: &str) -> String {
     )
 }
 
-/// The values of our field in a letter.
-fn words(letter: &str) -> Vec<&str> {
+/// The values of our field in a letter, unfolded.
+pub(super) fn words(letter: &str) -> Vec<&'static str> {
     let head = letter.split("\r\n\r\n").next().unwrap();
+    let ours = head.lines().filter(|line| line.contains("encrypted="));
+    assert!(ours.clone().all(|line| line.len() <= 78), "{head}");
+    // A test's memory ends with it.
+    let head: &'static str = head.replace("\r\n ", " ").leak();
     let name = "x-vaguemestre-openpgp";
     head.lines()
         .filter(|line| line.to_ascii_lowercase().starts_with(name))

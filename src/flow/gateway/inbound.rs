@@ -4,6 +4,7 @@
 //! Nothing of a content is used before the whole of it is known to be unaltered, and an opened
 //! content replaces the whole body. What does not open is delivered as it came, with our word on
 //! why.
+use crate::domain::address::Address;
 use crate::domain::status::Refusal;
 use crate::flow::contacts::Known;
 use crate::flow::gateway::Clear;
@@ -17,10 +18,15 @@ use crate::infra::keys::mail;
 use crate::infra::keys::mail::Certificates;
 use crate::infra::keys::mail::OpenFlaw;
 use crate::infra::keys::mail::SignatureVerdict;
+use crate::infra::keys::smime;
+use crate::infra::keys::smime::SmimeVerdict;
 use crate::proto::mime::summary;
 use crate::proto::pgpmime;
 use crate::proto::pgpmime::Found;
 use crate::proto::pgpmime::Signed;
+
+/// Characters of a signer's name that are shown.
+const NAME_MAX: usize = 64;
 
 impl Plan {
     /// Makes forms for mailboxes whose keys we hold.
@@ -52,16 +58,25 @@ impl Plan {
                 self.open_for(clear, (message, true), known, &homes, made, room)
             }
             Found::Mixed => {
+                self.grow(clear, room)?;
                 let word = "encrypted=yes; opened=no; reason=mixed-with-clear-text";
-                self.tell(clear, word, &homes, made, room)
+                self.tell(clear, word, &homes, made)
             }
-            Found::Signed(signed) => match self.word_on(clear, signed, known) {
-                Some(word) => {
-                    let word = format!("encrypted=no; {word}");
-                    self.tell(clear, &word, &homes, made, room)
+            Found::Signed(Signed { is_smime: true, .. }) | Found::SmimeSigned(_)
+                if self.smime_anchors.is_none() =>
+            {
+                Ok(())
+            }
+            Found::Signed(_) | Found::SmimeSigned(_) | Found::ClearSigned(_) => {
+                self.grow(clear, room)?;
+                match self.word_on(clear, found, known) {
+                    Some(word) => {
+                        let word = format!("encrypted=no; {word}");
+                        self.tell(clear, &word, &homes, made)
+                    }
+                    None => Ok(()),
                 }
-                None => Ok(()),
-            },
+            }
         }
     }
 
@@ -91,7 +106,7 @@ impl Plan {
                 Ok(opened) => opened,
                 Err(reason) => {
                     let word = format!("encrypted=yes; opened=no; reason={reason}");
-                    self.tell(clear, &word, std::slice::from_ref(home), made, room)?;
+                    self.tell(clear, &word, std::slice::from_ref(home), made)?;
                     continue;
                 }
             };
@@ -99,9 +114,7 @@ impl Plan {
             let below = Clear { letter: whole.expose(), summary: &inside, ..clear };
             // RFC 3156 §6.1: signed first, and then encrypted.
             let word = match pgpmime::find(whole.expose(), &inside.structure) {
-                Some(Found::Signed(signed)) if signatures.is_empty() => {
-                    self.word_on(below, &signed, known)
-                }
+                Some(found) if signatures.is_empty() => self.word_on(below, &found, known),
                 _ => None,
             };
             let word = word.unwrap_or_else(|| self.word_of(clear, &signatures, known));
@@ -120,16 +133,14 @@ impl Plan {
         Ok(())
     }
 
-    /// The letter as it came, with our word on it, for these together.
+    /// The letter as it came, with our word on it, for these together. There is room for it.
     fn tell(
         &self,
         clear: Clear<'_>,
         word: &str,
         homes: &[(usize, &OpenMailbox)],
         made: &mut Made,
-        room: &mut ClearPermit,
     ) -> Result<(), Refusal> {
-        self.grow(clear, room)?;
         let told = pgpmime::with_verdict(clear.letter, clear.return_path_octets, word);
         let readers: Vec<_> = homes.iter().map(|(_, home)| home.certificate().clone()).collect();
         let form = self.form(&readers, told.expose(), clear.return_path_octets, false)?;
@@ -142,12 +153,29 @@ impl Plan {
         Ok(())
     }
 
-    /// What is to be said of a signature beside its entity; `None` for kinds that we do not read.
-    fn word_on(&self, clear: Clear<'_>, signed: &Signed<'_>, known: &Known) -> Option<String> {
-        if signed.is_smime {
-            return None;
-        }
-        let verdicts = mail::verify_detached(signed.signed, &signed.signature, known, self.now);
+    /// What is to be said of a letter that is signed as a whole; `None` for what is not, and for
+    /// kinds that nobody looks at here.
+    fn word_on(&self, clear: Clear<'_>, found: &Found<'_>, known: &Known) -> Option<String> {
+        let now = self.now;
+        let verdicts = match found {
+            Found::Signed(Signed { signed, signature, is_smime: true }) => {
+                let anchors = self.smime_anchors.as_deref()?;
+                return word_of_smime(clear, smime::verify_smime(signed, signature, anchors, now));
+            }
+            Found::SmimeSigned(message) => {
+                let anchors = self.smime_anchors.as_deref()?;
+                // Programs open it by themselves: the letter stays as it came.
+                return word_of_smime(clear, smime::open_smime_signed(message, anchors, now).1);
+            }
+            Found::Signed(signed) => {
+                mail::verify_detached(signed.signed, &signed.signature, known, now)
+            }
+            Found::ClearSigned(text) => match mail::verify_cleartext(text, known, now) {
+                Ok((_, verdicts)) => verdicts,
+                Err(_) => return Some("signature=unread".to_owned()),
+            },
+            Found::Encrypted(_) | Found::Inline(_) | Found::Mixed => return None,
+        };
         Some(self.word_of(clear, &verdicts, known))
     }
 
@@ -156,12 +184,9 @@ impl Plan {
         match verdicts.iter().find(is_good).or(verdicts.first()) {
             None => "signature=none".to_owned(),
             Some(SignatureVerdict::Good(fingerprint)) => {
-                let from = clear.summary.envelope.from.as_slice();
-                let is_theirs = known.of_key(fingerprint.as_str()).iter().any(|certificate| {
-                    let addresses = certificate.addresses(self.now);
-                    // One author: of two, nobody knows whom a reader is shown.
-                    matches!(from, [one] if addresses.iter().any(|each| is_address(one, each)))
-                });
+                let certificates = known.of_key(fingerprint.as_str());
+                let is_theirs =
+                    certificates.iter().any(|it| is_from(clear, &it.addresses(self.now)));
                 let from = if is_theirs { "match" } else { "other" };
                 format!("signature=good; by={fingerprint}; from={from}")
             }
@@ -174,6 +199,33 @@ impl Plan {
     }
 }
 
+/// What is to be said of a signature of S/MIME; `None`: nobody looked.
+fn word_of_smime(clear: Clear<'_>, verdict: SmimeVerdict) -> Option<String> {
+    let (word, signer) = match verdict {
+        SmimeVerdict::Good(signer) => ("good", signer),
+        SmimeVerdict::Untrusted(signer, _) => ("untrusted", signer),
+        SmimeVerdict::Bad(_) => return Some("signature=bad; kind=smime".to_owned()),
+        SmimeVerdict::NotLooked => return None,
+    };
+    let from = if is_from(clear, &signer.addresses) { "match" } else { "other" };
+    let by = name(&signer.subject);
+    Some(format!("signature={word}; kind=smime; by=\"{by}\"; from={from}"))
+}
+
+/// Whether the one author that a reader is shown has one of these addresses. Of two authors,
+/// nobody knows who is shown.
+fn is_from(clear: Clear<'_>, addresses: &[Address]) -> bool {
+    let from = clear.summary.envelope.from.as_slice();
+    matches!(from, [one] if addresses.iter().any(|each| is_address(one, each)))
+}
+
+/// A name as a certificate has it, for between quotes: whoever chose it must not end them and go
+/// on with words of ours.
+fn name(subject: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:@_".contains(c);
+    subject.chars().take(NAME_MAX).map(|c| if is_plain(c) { c } else { '?' }).collect()
+}
+
 fn reason(flaw: OpenFlaw) -> &'static str {
     match flaw {
         OpenFlaw::Malformed => "malformed",
@@ -181,5 +233,18 @@ fn reason(flaw: OpenFlaw) -> &'static str {
         OpenFlaw::Integrity => "altered-or-unprotected",
         OpenFlaw::OverLimit => "over-limit",
         OpenFlaw::Unsupported => "not-read-here",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_certificate_says_nothing_in_our_words() {
+        let lie = "Dr X\"; from=match;\r\nX-Vaguemestre-OpenPGP: a \\ \u{e9}\u{202e}";
+        let shown = name(lie);
+        assert_eq!(shown, "Dr X?? from?match???X-Vaguemestre-OpenPGP: a ? ??");
+        assert_eq!(name(&"a".repeat(500)).len(), NAME_MAX);
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn end(
     }
     escrow::stage_end(&account.id, &mut also);
     also.put(rows::left_key(&account.id), Vec::new());
-    published::stage_end(office, account, &mut also);
+    published::stage_end(office, account, &mut also).await;
     own::stage_end(&account.id, &mut also);
     office.mailboxes.end(&account.id, also).await?;
     own::ended(office, &account.id);

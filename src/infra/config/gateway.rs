@@ -1,4 +1,6 @@
 //! Letters under a seal, outbound and inbound: the part of `[openpgp]` that decides about letters.
+use std::path::PathBuf;
+
 use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::infra::config::build::Reader;
@@ -20,6 +22,9 @@ pub struct Gateway {
     pub inbound: bool,
     /// `openpgp.originals`: the folder for such letters as they came; empty: they are not kept.
     pub originals: String,
+    /// `openpgp.smime_anchors`: authorities that vouch for signers of S/MIME; none: signatures of
+    /// that kind are not looked at.
+    pub smime_anchors: Vec<PathBuf>,
 }
 
 /// Whether letters to somebody outside are encrypted.
@@ -107,6 +112,7 @@ impl Reader {
         let threads = self.truth("openpgp.threads", true);
         let inbound = self.truth("openpgp.inbound", true);
         let originals = self.text_or("openpgp.originals", "OpenPGP", is_line);
+        let smime_anchors = self.anchors_or_none("openpgp.smime_anchors");
         Some(Gateway {
             outbound: outbound?,
             policies: policies?,
@@ -115,6 +121,7 @@ impl Reader {
             threads: threads?,
             inbound: inbound?,
             originals: originals?,
+            smime_anchors: smime_anchors?,
         })
     }
 }

@@ -63,6 +63,24 @@ impl SmimeAnchors {
             Ok(Self {})
         }
     }
+
+    /// These, and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        #[cfg(feature = "pgp-openssl")]
+        {
+            let mut certificates = self.certificates;
+            certificates.extend(others.certificates);
+            Self { certificates }
+        }
+        #[cfg(not(feature = "pgp-openssl"))]
+        others
+    }
+
+    /// Whether this build can look at signatures of S/MIME.
+    pub const fn are_usable() -> bool {
+        cfg!(feature = "pgp-openssl")
+    }
 }
 
 /// Looks at the signature of a `multipart/signed` letter (RFC 8551 §3.5.3). `signed_part` is the

@@ -4,6 +4,8 @@ use crate::proto::mime::header;
 
 /// The field that tells a reader what the relay found. One that comes from outside is removed.
 pub const VERDICT: &str = "X-Vaguemestre-OpenPGP";
+/// A line of our word is no longer where it can be folded (RFC 5322 §2.1.1).
+const LINE_OCTETS: usize = 78;
 
 /// A header section without fields of our name, however they are written; `None` when there are
 /// none, which is nearly always.
@@ -24,14 +26,37 @@ pub fn without_verdicts(header_section: &[u8]) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// The letter with our word at octet `at`, where a field may begin.
+/// The letter with our word at octet `at`, where a field may begin. The word is printable ASCII,
+/// its parameters with `; ` between them; between two of them a long line is folded (RFC 5322
+/// §2.2.3). Other characters become `?`, so that nothing a stranger wrote begins a field of its own.
 pub fn with_verdict(letter: &[u8], at: usize, verdict: &str) -> Secret<Vec<u8>> {
     let at = at.min(letter.len());
-    let mut told = Vec::with_capacity(letter.len() + VERDICT.len() + verdict.len() + 4);
+    let field = field(verdict);
+    let mut told = Vec::with_capacity(letter.len() + field.len());
     told.extend_from_slice(&letter[..at]);
-    told.extend_from_slice(format!("{VERDICT}: {verdict}\r\n").as_bytes());
+    told.extend_from_slice(field.as_bytes());
     told.extend_from_slice(&letter[at..]);
     Secret::new(told)
+}
+
+fn field(verdict: &str) -> String {
+    let mut field = format!("{VERDICT}:");
+    let mut column = field.len();
+    let parameters: Vec<&str> = verdict.split("; ").collect();
+    for (at, parameter) in parameters.iter().enumerate() {
+        let end = if at + 1 < parameters.len() { ";" } else { "" };
+        // The space before it, and what stands behind it.
+        if column + 1 + parameter.len() + end.len() > LINE_OCTETS && at > 0 {
+            field.push_str("\r\n");
+            column = 0;
+        }
+        field.push(' ');
+        field.extend(parameter.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }));
+        field.push_str(end);
+        column += 1 + parameter.len() + end.len();
+    }
+    field.push_str("\r\n");
+    field
 }
 
 /// The letter with `clear`, which was all under one seal, as its whole body: an entity with header

@@ -7,6 +7,8 @@ use crate::proto::mime::summary::Part;
 
 const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END_MESSAGE: &[u8] = b"-----END PGP MESSAGE-----";
+const BEGIN_SIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
+const END_SIGNATURE: &[u8] = b"-----END PGP SIGNATURE-----";
 
 /// How a letter is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub enum Found<'l> {
     Encrypted(Cow<'l, [u8]>),
     /// multipart/signed (RFC 1847 §2.1).
     Signed(Signed<'l>),
+    /// The whole letter lies inside its S/MIME signature (RFC 8551 §3.5.2), decoded.
+    SmimeSigned(Cow<'l, [u8]>),
+    /// The whole text was signed in clear (RFC 9580 §7): it begins and ends with the signed block.
+    ClearSigned(Vec<u8>),
     /// The whole text is one armoured message.
     Inline(Vec<u8>),
     /// An armoured message stands among other text: it is not opened, because nobody could tell
@@ -38,6 +44,9 @@ pub fn find<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
     match (root.kind.as_str(), root.subtype.as_str()) {
         ("multipart", "encrypted") => encrypted(letter, root),
         ("multipart", "signed") => signed(letter, root).map(Found::Signed),
+        ("application", "pkcs7-mime" | "x-pkcs7-mime") if is_signed_data(root) => {
+            decoded(letter, root).map(Found::SmimeSigned)
+        }
         ("text", "plain") if root.children.is_empty() => inline(letter, root),
         _ => None,
     }
@@ -75,7 +84,8 @@ fn signed<'l>(letter: &'l [u8], root: &Part) -> Option<Signed<'l>> {
 
 fn inline<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
     let text = decoded(letter, root)?;
-    let begin = lines(&text).find(|(_, line)| *line == BEGIN_MESSAGE).map(|(at, _)| at)?;
+    let begin = lines(&text).find(|(_, line)| *line == BEGIN_MESSAGE).map(|(at, _)| at);
+    let Some(begin) = begin else { return clear_signed(&text) };
     // Without its end, nobody knows how much of the text was to be sealed.
     let last = lines(&text).filter(|(_, line)| *line == END_MESSAGE).last();
     let Some((end, line)) = last.filter(|(end, _)| *end > begin) else { return Some(Found::Mixed) };
@@ -86,6 +96,20 @@ fn inline<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
         true => Found::Inline(text[begin..end].to_vec()),
         false => Found::Mixed,
     })
+}
+
+/// A signed text with others around it is left alone: a word about a part of what is shown would
+/// be read as one about all of it.
+fn clear_signed<'l>(text: &[u8]) -> Option<Found<'l>> {
+    let mut said = lines(text).map(|(_, line)| line).filter(|line| !line.is_empty());
+    let is_whole = said.next() == Some(BEGIN_SIGNED) && said.last() == Some(END_SIGNATURE);
+    is_whole.then(|| Found::ClearSigned(text.to_vec()))
+}
+
+/// Without this parameter it may as well be encrypted (RFC 8551 §3.2.2).
+fn is_signed_data(root: &Part) -> bool {
+    let kind = root.parameters.iter().find(|(name, _)| name == "smime-type");
+    kind.is_some_and(|(_, kind)| kind.trim().eq_ignore_ascii_case("signed-data"))
 }
 
 /// Lines without the white space behind them, and where they begin.

@@ -1,3 +1,4 @@
+//! Letters that are sealed, signed, opened and told about, as other programs write them.
 use proptest::prelude::*;
 
 use crate::proto::mime::summary;
@@ -137,6 +138,49 @@ fn the_octets_that_were_signed_are_found_exactly() {
     assert_eq!(text(signed.signed), entity);
     assert_eq!(&*signed.signature, b"SIG");
     assert!(!signed.is_smime);
+}
+
+#[test]
+fn a_text_signed_in_clear_is_one_only_when_it_is_the_whole_body() {
+    let block = "-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA512\r\n\r\nx\r\n\
+                 -----BEGIN PGP SIGNATURE-----\r\n\r\nwcDM\r\n-----END PGP SIGNATURE-----\r\n";
+    let letter = |body: &str| format!("From: a@a.test\r\n\r\n{body}");
+    for whole in [block.to_owned(), format!("\r\n{block}\r\n \r\n")] {
+        assert!(matches!(found(letter(&whole).as_bytes()), Some(Found::ClearSigned(_))));
+    }
+    for around in [format!("x\r\n{block}"), format!("{block}x\r\n"), block.replace("END", "AND")] {
+        assert_eq!(found(letter(&around).as_bytes()), None, "{around}");
+    }
+    let both = format!("{block}{ARMOUR}");
+    assert_eq!(found(letter(&both).as_bytes()), Some(Found::Mixed));
+}
+
+#[test]
+fn a_letter_inside_its_smime_signature_says_so() {
+    let letter = |kind: &str| {
+        format!(
+            "From: a@a.test\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\nMAA=\r\n"
+        )
+    };
+    let signed = letter("application/x-pkcs7-mime; smime-type=\"Signed-Data\"; name=smime.p7m");
+    let is = Found::SmimeSigned(vec![0x30, 0].into());
+    assert_eq!(found(signed.as_bytes()), Some(is));
+    for other in ["application/pkcs7-mime", "application/pkcs7-mime; smime-type=enveloped-data"] {
+        assert_eq!(found(letter(other).as_bytes()), None);
+    }
+}
+
+#[test]
+fn our_word_is_folded_and_holds_nothing_but_printable_ascii() {
+    let word = format!("signature=good; by={}; from=match\r\nX: y\u{e9}", "A".repeat(64));
+    let told = with_verdict(b"From: a@a.test\r\n\r\n", 0, &word);
+    let expected = format!(
+        "X-Vaguemestre-OpenPGP: signature=good;\r\n by={};\r\n from=match??X: y?\r\n\
+         From: a@a.test\r\n\r\n",
+        "A".repeat(64)
+    );
+    assert_eq!(text(told.expose()), expected);
 }
 
 #[test]
