@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn the_first_certificate_is_pinned_and_another_one_waits_for_a_decision() {
         let [first, other] = [BEGIN, LATER].map(|at| certificate("dr.lune@clinique.test", at));
-        let pinned = learnt(None, &[first.clone()], Source::Wkd, &lune(), BEGIN).unwrap();
+        let pinned =
+            learnt(None, std::slice::from_ref(&first), Source::Wkd, &lune(), BEGIN).unwrap();
         assert_eq!(pinned.found(BEGIN).pinned, first.fingerprint());
         let heard = [other.clone()];
         let changed = learnt(Some(&pinned), &heard, Source::Wkd, &lune(), LATER).unwrap();
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn a_contact_lies_sealed_and_is_read_as_it_was() {
         let [first, other] = [BEGIN, LATER].map(|at| certificate("dr.lune@clinique.test", at));
-        let pinned = learnt(None, &[first.clone()], Source::Import, &lune(), BEGIN);
+        let pinned = learnt(None, std::slice::from_ref(&first), Source::Import, &lune(), BEGIN);
         let contact = learnt(pinned.as_ref(), &[other], Source::Wkd, &lune(), LATER).unwrap();
         let sealed = seal(&keyring(), &contact).unwrap();
         let at = |word: &[u8]| sealed.windows(word.len()).any(|window| window == word);

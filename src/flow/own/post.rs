@@ -126,7 +126,7 @@ fn certificate(letter: &[u8]) -> Option<PeerCertificate> {
     let written = || {
         let begin = readable.text.find(BEGIN)?;
         let length = readable.text[begin..].find(END)? + END.len();
-        PeerCertificate::read(readable.text[begin..begin + length].as_bytes()).ok()
+        PeerCertificate::read(&readable.text.as_bytes()[begin..begin + length]).ok()
     };
     attached.into_iter().next().or_else(written)
 }

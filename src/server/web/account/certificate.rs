@@ -49,15 +49,19 @@ struct Person<'a> {
 }
 
 /// Professionals at their page, patients at theirs.
-fn person<'a>(visitor: &'a Visitor) -> Result<Person<'a>, Response> {
+fn person<'a>(visitor: &'a Visitor) -> Result<Person<'a>, Box<Response>> {
     let title = visitor.lang.texts().certificate_title;
     if visitor.path.starts_with(OF_PATIENTS) {
-        let Some(citizen) = Patient::of(visitor) else { return Err(inbox::to_login(visitor)) };
+        let Some(citizen) = Patient::of(visitor) else {
+            return Err(Box::new(inbox::to_login(visitor)));
+        };
         let frame = citizen.frame(visitor, title, OF_PATIENTS);
         let (account, session) = (citizen.account, citizen.session);
         return Ok(Person { account, session, home: OF_PATIENTS, back: "/inbox", frame });
     }
-    let Some(it) = Professional::of(visitor) else { return Err(account::to_login(visitor)) };
+    let Some(it) = Professional::of(visitor) else {
+        return Err(Box::new(account::to_login(visitor)));
+    };
     let frame = it.frame(visitor, title, HOME);
     Ok(Person { account: it.account, session: it.session, home: HOME, back: account::HOME, frame })
 }
@@ -86,7 +90,7 @@ pub async fn show(
 ) -> Response {
     let person = match person(&visitor) {
         Ok(person) => person,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let t = visitor.lang.texts();
     let notice = match (query.set, query.removed) {
@@ -143,7 +147,7 @@ struct Brought {
 pub async fn bring(State(site): State<Arc<Site>>, visitor: Visitor, form: Multipart) -> Response {
     let person = match person(&visitor) {
         Ok(person) => person,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let t = visitor.lang.texts();
     let Some(brought) = read(form).await else {
@@ -201,7 +205,7 @@ pub async fn prove(
 ) -> Response {
     let person = match person(&visitor) {
         Ok(person) => person,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if !login::is_own(person.session, &form.csrf) {
         return guard::error(StatusCode::FORBIDDEN, visitor.lang, person.home);
@@ -233,7 +237,7 @@ pub async fn remove(
 ) -> Response {
     let person = match person(&visitor) {
         Ok(person) => person,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if !login::is_own(person.session, &form.csrf) {
         return guard::error(StatusCode::FORBIDDEN, visitor.lang, person.home);
