@@ -42,14 +42,14 @@ const ELISE: &str = "elise@hopital.mssante.test";
 const PAUL: &str = "paul@hopital.mssante.test";
 
 /// An administrator's own GnuPG.
-struct Administrator {
+pub(crate) struct Administrator {
     home: PathBuf,
-    certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     fingerprint: String,
 }
 
 impl Administrator {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let home = folder.join(format!("gnupg-{name}"));
         fs::create_dir_all(&home).unwrap();
