@@ -164,9 +164,12 @@ impl<'s> Day<'s> {
              Content-Transfer-Encoding: base64\r\n\r\n",
             body = self.canary("corps"),
         );
-        // Every line of the attachment is a canary, at each place in a triple.
+        // Every line of the attachment is a canary, at each place in a triple, and something that
+        // does not compress.
         for place in (0..3).cycle() {
-            let line = format!("{}{} page", &"xyz"[..place], self.canary("page"));
+            let noise = [(); 4].map(|()| uuid::Uuid::new_v4().into_bytes()).concat();
+            let page = self.canary("page");
+            let line = [&b"xyz"[..place], page.as_bytes(), &noise].concat();
             letter.push_str(&STANDARD.encode(line));
             letter.push_str("\r\n");
             if letter.len() > octets {
@@ -471,7 +474,7 @@ print('fine')
         assert!(!public.hits(&self.relay.data_dir()).is_empty(), "the store was not searched");
         let kept = files(&self.relay.data_dir());
         let octets: u64 = kept.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
-        assert!(octets > 4_000_000, "the letters are not in the folder: {octets} octets");
+        assert!(octets > 3_000_000, "the letters are not in the folder: {octets} octets");
     }
 }
 
