@@ -44,14 +44,14 @@ const ELISE: &str = "elise@hopital.mssante.test";
 const PAUL: &str = "paul@hopital.mssante.test";
 
 /// An administrator's own GnuPG.
-struct Administrator {
+pub(crate) struct Administrator {
     home: PathBuf,
-    certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     fingerprint: String,
 }
 
 impl Administrator {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let home = folder.join(format!("gnupg-{name}"));
         fs::create_dir_all(&home).unwrap();
@@ -219,6 +219,27 @@ async fn every_reading_is_recorded_proved_exported_and_checked_without_the_relay
     let broken = relay.command(&["audit", "verify"]);
     assert_eq!(broken.status.code(), Some(1));
     assert!(said(&broken).contains("entry 1 was changed"), "{}", said(&broken));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_the_mailbox_of_somebody_else_stands_there_with_their_own_id() {
+    let space = Space::of(&[HOST]);
+    let relay = space.relay(0).with(UNCHECKED).start(&[ELISE, PAUL]);
+    send(&relay, &[PAUL, ELISE], "partage").await;
+    relay.wait_for(ELISE, "Subject: partage").await;
+    let own = relay.json(&["audit", "list", "--mailbox", ELISE, "--door", "imap"]);
+    let elise = own[0]["mailbox"].as_str().unwrap().to_owned();
+    let grant = ["team", "grant", PAUL, "--to", ELISE, "--rights", "lrs"];
+    relay.said(&[&grant[..], &["--until", "2098-12-31", "--reason", "holidays"]].concat());
+    let mut imap = relay.imap(ELISE).await;
+    imap.command(&format!("SELECT \"Other Users/{PAUL}/INBOX\"")).await.unwrap();
+    let before = relay.json(&["audit", "list", "--mailbox", PAUL, "--door", "imap"]);
+    assert_eq!(before, serde_json::json!([]), "nothing was read yet");
+    imap.command("FETCH 1 BODY.PEEK[]").await.unwrap();
+    let read = relay.json(&["audit", "list", "--mailbox", PAUL, "--door", "imap"]);
+    assert_eq!(read[0]["who"], format!("mailbox:{elise}"), "{read}");
+    assert_eq!(read[0]["why"], "read as its reader", "{read}");
+    assert_ne!(read[0]["mailbox"], elise, "{read}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,5 +10,5 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
-mod second;
+pub(crate) mod second;
 mod setup;

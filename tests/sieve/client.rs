@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
@@ -36,14 +37,18 @@ impl Client {
 
     /// After STARTTLS.
     pub(crate) async fn under_tls(running: &Running, operator: usize) -> Self {
-        let socket = TcpStream::connect(running.door(operator, "managesieve")).await.unwrap();
+        Self::under_tls_at(running.door(operator, "managesieve"), &running.tls()).await
+    }
+
+    async fn under_tls_at(door: SocketAddr, tls: &Arc<ClientConfig>) -> Self {
+        let socket = TcpStream::connect(door).await.unwrap();
         let mut clear =
             Self { stream: Box::new(socket), read: Vec::new(), greeting: String::new() };
         clear.answer().await;
         let answer = clear.say("STARTTLS").await;
         assert!(answer.starts_with("OK"), "{answer}");
         let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
-        let tls = TlsConnector::from(Arc::clone(&running.tls()));
+        let tls = TlsConnector::from(Arc::clone(tls));
         let stream = Box::new(tls.connect(name, clear.stream).await.unwrap());
         let mut client = Self { stream, read: Vec::new(), greeting: String::new() };
         client.greeting = client.answer().await;
@@ -51,8 +56,18 @@ impl Client {
     }
 
     pub(crate) async fn logged_in(running: &Running, operator: usize, user: &str) -> Self {
-        let mut client = Self::under_tls(running, operator).await;
-        let answer = client.say(&login(user, &running.password(user))).await;
+        let (door, tls) = (running.door(operator, "managesieve"), running.tls());
+        Self::logged_in_at(door, &tls, user, &running.password(user)).await
+    }
+
+    pub(crate) async fn logged_in_at(
+        door: SocketAddr,
+        tls: &Arc<ClientConfig>,
+        user: &str,
+        password: &str,
+    ) -> Self {
+        let mut client = Self::under_tls_at(door, tls).await;
+        let answer = client.say(&login(user, password)).await;
         assert!(answer.starts_with("OK"), "{answer}");
         client
     }

@@ -9,3 +9,4 @@ mod s07_rules_of_the_trust_space;
 mod s08_another_operator_is_away;
 mod s09_the_disk_fails;
 mod s10_the_demonstration_stops_and_goes_on;
+mod s11_a_day_and_nothing_in_clear;

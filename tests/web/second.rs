@@ -21,7 +21,7 @@ const HUGO: &str = "hugo@hopital.mssante.test";
 /// Nobody asks whether these tests' own certificates are revoked.
 const QUIET: &str = "[revocation]\nmode = \"off\"\n";
 
-struct Curl {
+pub(crate) struct Curl {
     site: String,
     resolve: String,
     ca: PathBuf,
@@ -29,16 +29,16 @@ struct Curl {
 }
 
 #[derive(Debug)]
-struct Page {
-    status: u16,
+pub(crate) struct Page {
+    pub(crate) status: u16,
     /// Path and query to which the browser is sent.
-    to: String,
-    body: String,
+    pub(crate) to: String,
+    pub(crate) body: String,
 }
 
 impl Curl {
     /// A browser that was never here.
-    fn new(relay: &Serving<'_>, name: &str) -> Self {
+    pub(crate) fn new(relay: &Serving<'_>, name: &str) -> Self {
         let port = relay.port("https");
         Self {
             site: format!("https://{HOST}:{port}"),
@@ -66,15 +66,15 @@ impl Curl {
         Page { status: status.parse().unwrap(), to, body: body.to_owned() }
     }
 
-    fn get(&self, path: &str) -> Page {
+    pub(crate) fn get(&self, path: &str) -> Page {
         self.ask(path, None)
     }
 
-    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(crate) fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.ask(path, Some(fields))
     }
 
-    fn log_in(&self, who: &str, password: &str) -> Page {
+    pub(crate) fn log_in(&self, who: &str, password: &str) -> Page {
         let form = self.get("/account/login").hidden("form");
         let fields = [("form", form.as_str()), ("name", who), ("password", password)];
         self.post("/account/login", &fields)
@@ -95,18 +95,18 @@ impl Curl {
 }
 
 impl Page {
-    fn hidden(&self, name: &str) -> String {
+    pub(crate) fn hidden(&self, name: &str) -> String {
         self.between(&format!("type=\"hidden\" name=\"{name}\" value=\""), "\"")
     }
 
-    fn between(&self, before: &str, after: &str) -> String {
+    pub(crate) fn between(&self, before: &str, after: &str) -> String {
         let found = self.body.split_once(before).and_then(|(_, rest)| rest.split_once(after));
         found.unwrap_or_else(|| panic!("no {before} in {self:?}")).0.to_owned()
     }
 }
 
 /// RFC 4648 §6.
-fn from_base32(text: &str) -> Vec<u8> {
+pub(crate) fn from_base32(text: &str) -> Vec<u8> {
     let (mut octets, mut bits, mut count) = (Vec::new(), 0_u32, 0);
     for letter in text.bytes().filter(u8::is_ascii_alphanumeric) {
         let five = if letter.is_ascii_digit() { letter - b'2' + 26 } else { letter - b'A' };
@@ -121,7 +121,7 @@ fn from_base32(text: &str) -> Vec<u8> {
 }
 
 /// The code that an authenticator shows so many steps from now.
-fn code(secret: &[u8], steps: i64) -> String {
+pub(crate) fn code(secret: &[u8], steps: i64) -> String {
     let now = i64::try_from(SystemClock.now().as_seconds()).unwrap();
     let totp = Builder::new().with_secret(secret.to_vec()).build().unwrap();
     totp.generate(u64::try_from(now + 30 * steps).unwrap()).to_string()

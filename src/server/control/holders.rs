@@ -299,7 +299,8 @@ pub(super) async fn handle(
         }
         Request::RevokeAppPassword { mailbox, name, reason } => {
             let mailbox = address(&mailbox)?;
-            let outcome = format!("\"{}\"", printable(&name));
+            // Its owner may have named it, and the journal is not sealed.
+            let outcome = "revoked".to_owned();
             let along = entry("mailbox app-password revoke", &mailbox, &reason, outcome)?;
             let id = office.accounts.revoke_app_password(&mailbox, &name, &along).await;
             let id = id.map_err(|error| error.to_string())?;

@@ -204,7 +204,8 @@ impl Desk for OfficeDesk {
         account: &Account,
         new: NewAppPassword,
     ) -> Result<Secret<String>, NoAppPassword> {
-        let outcome = format!("\"{}\" for {}", printable(&new.name), new.scope);
+        // The name is its owner's own word ("téléphone de ma fille"): the journal is not sealed.
+        let outcome = format!("for {}", new.scope);
         let along = self.by_owner(account, "mailbox app-password add", outcome);
         let made = self.0.accounts.add_app_password(&account.address, new, &along).await?;
         tracing::info!(door = "https", mailbox = ?account.address, "an app password was made");
@@ -216,8 +217,7 @@ impl Desk for OfficeDesk {
         account: &Account,
         name: &str,
     ) -> Result<(), NoAppPassword> {
-        let outcome = format!("\"{}\"", printable(name));
-        let along = self.by_owner(account, "mailbox app-password revoke", outcome);
+        let along = self.by_owner(account, "mailbox app-password revoke", "revoked".to_owned());
         let id = self.0.accounts.revoke_app_password(&account.address, name, &along).await?;
         // No login with it succeeds any more: whoever is in with it is the last one.
         let ended = self.0.logins.sessions().end_app_password(&id, name.trim());
@@ -728,11 +728,6 @@ impl OfficeDesk {
         self.0.journal.ride(&entry, &mut along);
         along
     }
-}
-
-fn printable(name: &str) -> String {
-    let most = limits::LOGIN_NAME_CHARACTERS_MAX;
-    name.trim().chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 /// Nobody knows now, so nobody comes in.
