@@ -39,7 +39,9 @@ async fn interimap_keeps_two_mailboxes_the_same_by_qresync() {
         assert_eq!(near, far, "{said}");
     }
     let before = super::on_the_server(&relay, USER).await.unwrap();
-    assert!(before["INBOX"].len() > ROUNDS / 2);
+    // In all folders: unlucky dice leave few in one of them.
+    let left: usize = before.values().map(Vec::len).sum();
+    assert!(left > ROUNDS / 2, "{left} letters are left of the whole run");
     // The first run after a change hears of its own changes once more; then there is silence.
     sync();
     let said = sync();
