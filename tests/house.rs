@@ -140,6 +140,7 @@ fn dangerous_things_have_one_place() {
         ("sled", "src/infra/replica"),
         ("sequoia_openpgp", "src/infra/keys"),
         ("redb", "src/infra/store"),
+        ("cryptoki", "src/infra/keys/master"),
         ("SystemTime::now", "src/infra/clock"),
         ("Zoned::now", "src/infra/clock"),
         ("jiff::Timestamp::now", "src/infra/clock"),
