@@ -260,11 +260,11 @@ async fn a_server_that_is_slow_silent_or_stops_halfway_costs_one_bounded_wait() 
             assert!(matches!(answer, Err(DirectoryError::Away { .. } | DirectoryError::Busy)));
         }
         let took = began.elapsed();
-        assert!(took < Duration::from_millis(2_500), "{manner:?}: {took:?}");
-        let (began, before) = (tokio::time::Instant::now(), taken.load(Ordering::SeqCst));
+        // One after the other they would take fifty waits of a second.
+        assert!(took < Duration::from_secs(30), "{manner:?}: {took:?}");
+        let before = taken.load(Ordering::SeqCst);
         assert!(is_away(&ask(&ldap, "hugo", "hugo's password").await));
-        assert!(began.elapsed() < Duration::from_millis(300), "{manner:?}: known to be away");
-        assert_eq!(taken.load(Ordering::SeqCst), before, "and left alone");
+        assert_eq!(taken.load(Ordering::SeqCst), before, "{manner:?}: known to be away");
     }
     let (address, _) = proxy(house.slapd.ldap, Manner::Honest).await;
     let honest = directory(Settings {

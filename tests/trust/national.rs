@@ -1,6 +1,5 @@
 //! A list of the size of the real one: 8,655 entries in June 2026.
 use std::sync::Arc;
-use std::time::Duration;
 
 use vaguemestre::domain::time::Timestamp;
 use vaguemestre::infra::clock::Clock;
@@ -39,13 +38,9 @@ fn a_national_list_is_taken_and_found_again_after_a_restart() {
         let settings = publisher.settings(data.path().to_owned());
         wait_for(TrustSpace::open(settings, store.clone(), &NobodyAsks, now)).unwrap()
     };
-    let start = SystemClock.now();
     assert_eq!(open(publisher.now).list().domains.len(), ENTRIES);
     std::fs::remove_file(publisher.file()).unwrap();
     assert_eq!(open(publisher.now).list().domains.len(), ENTRIES);
-    let elapsed = SystemClock.now().since(start);
-    // Not a measurement: this build is not optimised and shares the machine with other tests.
-    assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");
 }
 
 /// `cargo test --release --test all national -- --ignored --nocapture`
@@ -64,5 +59,5 @@ fn how_long_a_national_list_takes() {
     }
     let each = SystemClock.now().since(start) / TIMES;
     println!("{} octets, {ENTRIES} entries: verified and read in {each:?}", document.len());
-    assert!(cfg!(debug_assertions) || each < Duration::from_secs(1), "{each:?}");
+    assert!(cfg!(debug_assertions) || each < std::time::Duration::from_secs(1), "{each:?}");
 }
