@@ -26,6 +26,7 @@ use crate::flow::office::Office;
 use crate::flow::office::RefusalBudget;
 use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
+use crate::flow::published::Ends;
 use crate::flow::queue::Lanes;
 use crate::flow::rewrap::Rewrapping;
 use crate::flow::rewrap::SPOOL;
@@ -286,6 +287,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         tls: tls(&config)?,
         certificates: Book::new(),
         contacts: Contacts::default(),
+        ends: Ends::default(),
         own,
         revocation,
         dns: Arc::new(SystemDns::new(&config.dns.servers)),

@@ -29,6 +29,7 @@ use crate::flow::login::Logins;
 use crate::flow::mailbox::Mailboxes;
 use crate::flow::own::Own;
 use crate::flow::publish::Publishing;
+use crate::flow::published::Ends;
 use crate::flow::queue::Lanes;
 use crate::flow::rewrap::Rewrapping;
 use crate::flow::team::answered;
@@ -114,6 +115,8 @@ pub struct Office {
     pub contacts: Contacts,
     /// Certificates of OpenPGP that people here keep themselves.
     pub own: Own,
+    /// When the certificates of our mailboxes end.
+    pub ends: Ends,
     /// Whether certificates are revoked.
     pub revocation: Revocation,
     /// Where mail of other domains goes.

@@ -14,7 +14,6 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::status::Refusal;
-use crate::domain::time::Timestamp;
 use crate::flow::contacts;
 use crate::flow::custody::escrow;
 use crate::flow::office::Office;
@@ -34,6 +33,7 @@ use crate::infra::store::CommitError;
 pub use look::by_address;
 pub use look::by_key;
 pub use look::by_name;
+pub use renew::Ends;
 pub use renew::Forecast;
 pub use renew::daily;
 pub use renew::measure;
@@ -234,9 +234,4 @@ async fn change(
 /// A sentence, when it cannot be read.
 pub fn read(account: &Account) -> Result<PeerCertificate, String> {
     PeerCertificate::read(&account.certificate).map_err(|flaw| flaw.to_string())
-}
-
-/// When the certificate of an account ends.
-fn end_of(account: &Account, now: Timestamp) -> Option<Timestamp> {
-    read(account).ok()?.expires(now)
 }

@@ -36,7 +36,12 @@ const ACCOUNTS_AT_ONCE: usize = 50;
 
 /// Keys by key id.
 #[derive(Default)]
-pub(super) struct Index(Mutex<Keys>);
+pub(super) struct Index {
+    keys: Mutex<Keys>,
+    /// Held by whoever reads what is new. Others wait for it rather than read the same again:
+    /// after a start that is every mailbox.
+    reading: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Keys {
@@ -58,7 +63,7 @@ enum Whose {
 impl Index {
     pub(super) fn learn_contact(&self, office: &Office, contact: &Contact) {
         let whose = Whose::Contact(office.keys.address_key(&contact.address));
-        self.lock().learn(&contact.certificate, whose);
+        self.lock().learn(&contact.certificate.key_ids(), whose);
     }
 
     pub(super) fn forget_contact(&self, address: &[u8; 32]) {
@@ -74,7 +79,7 @@ impl Index {
     }
 
     fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,8 +93,8 @@ impl Keys {
         self.names.insert(name.into_boxed_str(), account.id);
     }
 
-    fn learn(&mut self, certificate: &PeerCertificate, whose: Whose) {
-        for id in certificate.key_ids().iter().filter_map(|id| number(id)) {
+    fn learn(&mut self, key_ids: &[String], whose: Whose) {
+        for id in key_ids.iter().filter_map(|id| number(id)) {
             let known = self.by_id.entry(id).or_default();
             if !known.contains(&whose) {
                 known.push(whose);
@@ -148,11 +153,12 @@ pub async fn known(office: &Arc<Office>) -> Result<Known, Refusal> {
 
 /// A mailbox has other keys than before.
 pub(crate) fn mailbox_changed(office: &Office, id: MailboxId, certificate: &PeerCertificate) {
-    office.contacts.index.lock().learn(certificate, Whose::Mailbox(id));
+    office.contacts.index.lock().learn(&certificate.key_ids(), Whose::Mailbox(id));
 }
 
 async fn catch_up(office: &Office) -> Result<(), Refusal> {
     let index = &office.contacts.index;
+    let _reading = index.reading.lock().await;
     if !index.lock().contacts_read {
         let mut after = None;
         loop {
@@ -178,15 +184,14 @@ async fn catch_up(office: &Office) -> Result<(), Refusal> {
             if account.kind != MailboxKind::Citizen {
                 index.lock().learn_name(account);
             }
+            let whose = Whose::Mailbox(account.id);
             // A copy that was not made by this program is told at the mailbox's own door.
-            if let Ok(certificate) = PeerCertificate::read(&account.certificate) {
-                index.lock().learn(&certificate, Whose::Mailbox(account.id));
-            }
+            index.lock().learn(&PeerCertificate::key_ids_in(&account.certificate), whose);
             if let Some(certificate) = own::kept(office, &account.id) {
-                index.lock().learn(&certificate, Whose::Mailbox(account.id));
+                index.lock().learn(&certificate.key_ids(), whose);
             }
             for certificate in published::revoked(office, &account.id).await? {
-                index.lock().learn(&certificate, Whose::Mailbox(account.id));
+                index.lock().learn(&certificate.key_ids(), whose);
             }
         }
         index.seen(more.max(accounts.last().map(|account| account.id)));

@@ -1,8 +1,16 @@
 //! What the clock does for certificates: extends ours before they end, and says what ends.
 use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use crate::domain::limits;
+use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
 use crate::flow::alerts;
@@ -11,6 +19,7 @@ use crate::flow::office::Office;
 use crate::flow::own;
 use crate::flow::published;
 use crate::flow::published::Act;
+use crate::infra::directory::Account;
 use crate::infra::store::Batch;
 use crate::infra::store::row;
 
@@ -19,6 +28,42 @@ const DAY_ROW: &[u8] = b"O/d";
 const FORMAT: u8 = 1;
 /// Accounts that are looked at before others get a turn.
 const ACCOUNTS_AT_ONCE: usize = 50;
+
+/// When certificates of our mailboxes end, as far as they were read: some tens of octets for each.
+/// Reading one checks its signatures, which is half a millisecond of work.
+#[derive(Default)]
+pub struct Ends(Mutex<HashMap<MailboxId, End>>);
+
+/// Of a certificate with this hash.
+#[derive(Clone, Copy)]
+struct End {
+    hash: u64,
+    at: Option<Timestamp>,
+}
+
+impl Ends {
+    /// Of one account, reading its certificate if it is not the one that was read before.
+    fn of(&self, account: &Account, now: Timestamp) -> Option<Timestamp> {
+        let mut hasher = DefaultHasher::new();
+        account.certificate.hash(&mut hasher);
+        let hash = hasher.finish();
+        let known = self.lock().get(&account.id).copied();
+        match known {
+            // What has ended meanwhile may leave another subkey as the last one.
+            Some(end) if end.hash == hash && end.at.is_none_or(|at| at > now) => end.at,
+            _ => {
+                let read = published::read(account).ok();
+                let at = read.and_then(|certificate| certificate.expires(now));
+                self.lock().insert(account.id, End { hash, at });
+                at
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<MailboxId, End>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// When the next certificate ends, of each sort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +127,13 @@ async fn walk(office: &Arc<Office>, extends: bool) -> Result<Forecast, String> {
     loop {
         let page = office.accounts.page(last, ACCOUNTS_AT_ONCE).await;
         let (accounts, more) = page.map_err(|error| error.to_string())?;
-        for account in accounts {
-            let mut end = published::end_of(&account, now);
+        // Not on a thread that serves sessions: after a start every one of them is read.
+        let reader = Arc::clone(office);
+        let read = tokio::task::spawn_blocking(move || {
+            let end = |account: Account| (reader.ends.of(&account, now), account);
+            accounts.into_iter().map(end).collect::<Vec<_>>()
+        });
+        for (mut end, account) in read.await.map_err(|error| error.to_string())? {
             // A patient's certificate leaves this house for nobody, so it needs no end.
             let has_end = settings.validity.is_some() && account.kind != MailboxKind::Citizen;
             let is_near = end.is_none_or(|end| end <= now.after(settings.renew_before));
@@ -91,7 +141,7 @@ async fn walk(office: &Arc<Office>, extends: bool) -> Result<Forecast, String> {
                 let act = Act { author: published::CLOCK, reason: "openpgp.renew_before_days" };
                 match published::extend(office, &account.address, act).await {
                     Ok(extended) => {
-                        end = published::end_of(&extended, now);
+                        end = office.ends.of(&extended, now);
                         found.extended += 1;
                     }
                     Err(error) => {
@@ -101,7 +151,6 @@ async fn walk(office: &Arc<Office>, extends: bool) -> Result<Forecast, String> {
             }
             found.mailboxes = nearest(found.mailboxes, end);
         }
-        tokio::task::yield_now().await;
         last = more;
         if last.is_none() {
             break;

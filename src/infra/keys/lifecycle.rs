@@ -13,6 +13,7 @@ use sequoia_openpgp::cert::CertRevocationBuilder;
 use sequoia_openpgp::cert::CipherSuite;
 use sequoia_openpgp::cert::KeyBuilder;
 use sequoia_openpgp::cert::SubkeyBuilder;
+use sequoia_openpgp::cert::raw::RawCert;
 use sequoia_openpgp::crypto::KeyPair;
 use sequoia_openpgp::packet::Packet;
 use sequoia_openpgp::packet::Signature;
@@ -384,6 +385,13 @@ impl PeerCertificate {
     /// a signature may name its maker by.
     pub fn key_ids(&self) -> Vec<String> {
         self.0.keys().map(|key| key.key().keyid().to_hex()).collect()
+    }
+
+    /// [`key_ids`](Self::key_ids) of a certificate that this relay made and kept, without reading
+    /// its signatures: all mailboxes are looked through when a relay starts. Empty if it is none.
+    pub fn key_ids_in(ours: &[u8]) -> Vec<String> {
+        let raw = RawCert::from_bytes(ours);
+        raw.map(|raw| raw.keys().map(|key| key.keyid().to_hex()).collect()).unwrap_or_default()
     }
 
     /// Fingerprints of the certificate and its subkeys.
