@@ -230,6 +230,10 @@ Examples:
         /// Hide it in the public directory (liste rouge). It receives all the same.
         #[arg(long)]
         red_list: bool,
+        /// None of our own: its person is another directory's (login.directories), or shows app
+        /// passwords, tokens or a certificate.
+        #[arg(long, conflicts_with_all = ["password_stdin", "generate"])]
+        no_password: bool,
         #[command(flatten)]
         password: PasswordSource,
         #[command(flatten)]
@@ -283,6 +287,10 @@ Examples:
         /// The address, or `-` to read it from the first line of standard input.
         #[arg(value_name = "ADDRESS")]
         address: String,
+        /// Take the password away: its person is another directory's (login.directories), or shows app
+        /// passwords, tokens or a certificate.
+        #[arg(long, conflicts_with_all = ["password_stdin", "generate"])]
+        no_password: bool,
         #[command(flatten)]
         password: PasswordSource,
         #[command(flatten)]

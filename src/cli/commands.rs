@@ -206,11 +206,14 @@ fn check_config(file: &Path, format: Format) -> Result<(), Failure> {
 
 async fn mailbox(command: Mailbox) -> Result<(), Failure> {
     match command {
-        Mailbox::Add { address, kind, name, red_list, password, config, format } => {
+        Mailbox::Add { address, kind, name, red_list, no_password, password, config, format } => {
             // The configuration first: nobody should type a password in vain.
             let file = load(&config.file)?;
             let address = address_of(&address)?;
-            let chosen = password::choose(password)?;
+            let chosen = match no_password {
+                true => password::none(),
+                false => password::choose(password)?,
+            };
             let shown = chosen.made.then(|| chosen.password.expose().clone());
             let request = Request::MailboxAdd {
                 address,
@@ -228,10 +231,13 @@ async fn mailbox(command: Mailbox) -> Result<(), Failure> {
         Mailbox::AppPassword(command) => holders::app_password(command).await,
         Mailbox::Factors(command) => holders::factors(command).await,
         Mailbox::Absence(absence) => team::ask_absence(absence).await,
-        Mailbox::Passwd { address, password, config, format } => {
+        Mailbox::Passwd { address, no_password, password, config, format } => {
             let file = load(&config.file)?;
             let address = address_of(&address)?;
-            let chosen = password::choose(password)?;
+            let chosen = match no_password {
+                true => password::none(),
+                false => password::choose(password)?,
+            };
             let shown = chosen.made.then(|| chosen.password.expose().clone());
             let request = Request::MailboxPassword { address, password: chosen.password };
             let response = reach(&file, request).await?;

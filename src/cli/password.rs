@@ -35,6 +35,11 @@ pub(super) struct Chosen {
     pub(super) made: bool,
 }
 
+/// No password: the empty one, which nobody can choose.
+pub(super) fn none() -> Chosen {
+    Chosen { password: Secret::new(String::new()), made: false }
+}
+
 /// Asks, reads or makes, as the options say.
 pub(super) fn choose(source: PasswordSource) -> anyhow::Result<Chosen> {
     if source.generate {

@@ -78,6 +78,8 @@ pub struct Logins {
     throttle: Throttle,
     /// Places for logins that are held.
     held: Semaphore,
+    /// Places for logins that wait in a lane.
+    in_lanes: Semaphore,
     /// Turns of those who come from nowhere usual.
     strangers: Arc<Semaphore>,
     metrics: Option<Arc<Metrics>>,
@@ -121,6 +123,7 @@ impl Logins {
             clock,
             throttle: Throttle::new(failures_per_minute),
             held: Semaphore::new(limits::LOGINS_HELD_MAX),
+            in_lanes: Semaphore::new(limits::LOGINS_IN_LANES_MAX),
             strangers: Arc::new(Semaphore::new(limits::STRANGERS_AT_ONCE)),
             metrics: None,
             settings,
@@ -161,6 +164,17 @@ impl Logins {
     ) -> Result<Login, Refusal> {
         let began = self.sessions.cuts();
         let tried = self.tried(visitor, name);
+        // Nobody guesses one of these: whatever happened in its network, it is heard at once.
+        match self.chain.app_password(name, password).await {
+            Ok(Some(admitted)) => {
+                if let Ok(login) = self.let_in(visitor, admitted, began) {
+                    self.welcome(visitor, tried, &login).await;
+                    return Ok(login);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => return Err(self.told(visitor, "app-password", unanswered(&error))),
+        }
         if tried.is_none_or(|tried| self.throttle.may_glance(tried)) {
             match self.chain.recently(name, password).await {
                 Ok(Some(admitted)) => {
@@ -178,6 +192,25 @@ impl Logins {
         self.settle(visitor, attempt, "password", verdict).await
     }
 
+    /// A token that was right before and has not ended, whatever happened in its network.
+    async fn known_token(
+        &self,
+        visitor: Visitor,
+        name: &str,
+        token: &Secret<String>,
+        began: Cuts,
+    ) -> Result<Option<Login>, Refusal> {
+        let admitted = match self.chain.recent_token(name, token).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(self.told(visitor, "token", unanswered(&error))),
+        };
+        let login = admitted.and_then(|admitted| self.let_in(visitor, admitted, began).ok());
+        if let Some(login) = &login {
+            self.welcome(visitor, self.tried(visitor, name), login).await;
+        }
+        Ok(login)
+    }
+
     /// Counts an attempt before it is looked at, so that attempts made at the same time count,
     /// and waits until it may be.
     async fn attempt(&self, visitor: Visitor, name: &str) -> Result<Attempt, Refusal> {
@@ -192,13 +225,22 @@ impl Logins {
             // What was usual before the last start.
             is_usual = self.chain.mailboxes().is_usual(name, tried.neighbourhood()).await;
         }
-        let Turn::In(wait, counted) = self.throttle.count(tried, is_usual, now) else {
-            return Err(turned_away());
+        let counted = match self.throttle.count(tried, is_usual, now) {
+            Turn::TurnedAway => return Err(turned_away()),
+            Turn::In(wait, counted) => {
+                if !wait.is_zero() {
+                    let Ok(_place) = self.held.try_acquire() else { return Err(turned_away()) };
+                    tokio::time::sleep(wait).await;
+                }
+                counted
+            }
+            Turn::Lane(counted) => {
+                let Ok(_place) = self.in_lanes.try_acquire() else { return Err(turned_away()) };
+                let Some(place) = self.throttle.queue_up(tried) else { return Err(turned_away()) };
+                place.turn().await;
+                counted
+            }
         };
-        if !wait.is_zero() {
-            let Ok(_place) = self.held.try_acquire() else { return Err(turned_away()) };
-            tokio::time::sleep(wait).await;
-        }
         let mut turn = None;
         if !is_usual {
             let next = Arc::clone(&self.strangers).acquire_owned();

@@ -110,6 +110,17 @@ pub enum Verdict {
     Known(Identified),
 }
 
+/// What a directory says, and what it calls the person itself, however the name was written.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What it says.
+    pub verdict: Verdict,
+    /// Its own name for whoever is meant, where one person has several login names: a number, an
+    /// address, another letter case. Also when what was shown is wrong. It is kept as a keyed hash
+    /// and told to nobody.
+    pub identity: Option<String>,
+}
+
 /// What an OpenID provider calls somebody, and the session that it gave them: its logout messages
 /// name them so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +129,15 @@ pub struct Voucher {
     pub subject: String,
     /// Its session (`sid`), when the token names it.
     pub sid: Option<String>,
+}
+
+/// Which directory outside knows the person of a mailbox, and under which login name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// Which one.
+    pub source: Source,
+    /// The login name.
+    pub name: String,
 }
 
 /// Somebody whom a directory knows.
@@ -198,7 +218,30 @@ pub trait Directory: Send + Sync {
         password: &Secret<String>,
     ) -> Result<Verdict, DirectoryError>;
 
-    /// The same, but only when this very login was found right a short while ago: cheap, so
+    /// [`Directory::password`], and whom the name means to the directory itself.
+    async fn answer(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Answered, DirectoryError> {
+        let verdict = self.password(name, password).await?;
+        Ok(Answered { verdict, identity: None })
+    }
+
+    /// Whether somebody of this name could log in here with the right password; nothing is shown.
+    /// [`Verdict::Refused`]: the name is known, and its person is kept out. A directory that
+    /// cannot tell knows nobody.
+    async fn standing(&self, _name: &str) -> Result<Verdict, DirectoryError> {
+        Ok(Verdict::Stranger)
+    }
+
+    /// A bearer token that was found right before and has not ended: cheap, so that it may be
+    /// asked before anything is throttled. `None` says nothing about the token.
+    async fn recent_token(&self, _token: &Secret<String>) -> Option<Identified> {
+        None
+    }
+
+    /// [`Directory::password`], but only when this very login was found right a short while ago: cheap, so
     /// that it may be asked before anything is throttled. `None` says nothing about the password.
     async fn recently_verified(
         &self,
@@ -250,6 +293,36 @@ pub trait Mailboxes: Send + Sync {
 
     /// Mailboxes of which a professional is the holder or a co-holder, by `8` + RPPS.
     async fn held_by(&self, national_id: &str) -> Result<Vec<Address>, DirectoryError>;
+
+    /// Whom this app password of a mailbox is good for; `None` when it is none of this mailbox's,
+    /// over, revoked, or the mailbox is closed. Cheap: an app password is too long to guess.
+    async fn app_password(
+        &self,
+        _mailbox: &Address,
+        _password: &Secret<String>,
+    ) -> Result<Option<Identified>, DirectoryError> {
+        Ok(None)
+    }
+
+    /// The mailbox that a login name means here, whether it exists or not; `None` when it can be
+    /// none.
+    fn meant(&self, name: &str) -> Option<Address> {
+        Address::parse(name).ok()
+    }
+
+    /// True when a password was set for the mailbox here: then it is a local account, whatever
+    /// another directory knows.
+    async fn has_password(&self, _mailbox: &Address) -> Result<bool, DirectoryError> {
+        Ok(true)
+    }
+
+    /// Under which name a directory outside vouched for the mailbox's person last, if one ever did.
+    async fn vouched(&self, _mailbox: &Address) -> Result<Option<Vouched>, DirectoryError> {
+        Ok(None)
+    }
+
+    /// Remembers that one does. Durable soon; it neither waits for that nor fails.
+    async fn vouch(&self, _mailbox: &Address, _vouched: &Vouched) {}
 
     /// Remembers that somebody came in. Durable soon; it neither waits for that nor fails.
     async fn arrived(&self, _arrival: &Arrival) {}

@@ -4,7 +4,7 @@ mod fairness;
 mod fetchers;
 mod interimap;
 mod mbsync;
-mod neomutt;
+pub(crate) mod neomutt;
 mod offlineimap;
 mod python;
 mod stress;

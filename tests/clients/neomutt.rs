@@ -121,12 +121,12 @@ fn configure(folder: &Path, relay: &Serving<'_>) {
 }
 
 /// The program in a terminal that tmux keeps. Ended when dropped.
-struct Terminal {
+pub(crate) struct Terminal {
     socket: String,
 }
 
 impl Terminal {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let terminal = Self { socket: folder.join("tmux").display().to_string() };
         let program =
             format!("neomutt -n -F {}/rc; echo it has ended; sleep 600", folder.display());
@@ -180,11 +180,11 @@ impl Terminal {
         panic!("{what}:\n{}", self.screen());
     }
 
-    fn until(&self, text: &str) {
+    pub(crate) fn until(&self, text: &str) {
         self.wait(&format!("{text:?} is not shown"), |screen| screen.contains(text));
     }
 
-    fn quit(self) {
+    pub(crate) fn quit(self) {
         self.keys(&["q"]);
         self.until("it has ended");
     }

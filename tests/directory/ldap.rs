@@ -1,6 +1,8 @@
 //! An LDAP directory: Debian's slapd, alone and behind the doors of a running relay.
+#[path = "apps.rs"]
+mod apps;
 #[path = "slapd.rs"]
-mod slapd;
+pub(crate) mod slapd;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

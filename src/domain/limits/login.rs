@@ -53,6 +53,8 @@ pub const RECOVERY_CODES: usize = 10;
 pub const RECOVERY_CODE_LETTERS: usize = 16;
 /// People whose password was right a short while ago and is remembered, as a keyed hash.
 pub const LOGINS_REMEMBERED_MAX: usize = 50_000;
+/// Ways to write their login name that are remembered of one of them.
+pub const LOGIN_SPELLINGS_REMEMBERED_MAX: usize = 16;
 /// Octets of a login name that is looked for in a directory.
 pub const LOGIN_NAME_OCTETS_MAX: usize = 320;
 /// Octets of a directory's answer to one question.
@@ -106,6 +108,16 @@ pub const LIVE_SESSION_GRACE: Duration = Duration::from_secs(1);
 pub const LOGIN_HELD_FOR: Duration = Duration::from_secs(5);
 /// Logins that are held at the same time; further ones are turned away.
 pub const LOGINS_HELD_MAX: usize = 2_000;
+/// One login of a lane is heard so often: a name that is guessed at from the very address where
+/// its mailbox is usually opened has 172,800 guesses a day against it, and a password of ten
+/// random letters stands that for thousands of years.
+pub const LOGIN_LANE_PACE: Duration = Duration::from_millis(500);
+/// Logins that wait in one lane: whoever is in it is heard within half a minute, and mail programs
+/// wait longer than that. More than one door lets in from one address
+/// ([`CONNECTIONS_PER_ADDRESS_MAX_DEFAULT`](super::CONNECTIONS_PER_ADDRESS_MAX_DEFAULT)).
+pub const LOGIN_LANE_PLACES: usize = 60;
+/// Logins that wait in all lanes together; strangers elsewhere have no place in any.
+pub const LOGINS_IN_LANES_MAX: usize = 2_000;
 /// Logins from where nobody of that name came from lately, that directories look at together.
 /// Those from usual networks pass them by: a storm of guesses makes nobody wait who is at work.
 pub const STRANGERS_AT_ONCE: usize = 16;

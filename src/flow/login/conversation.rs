@@ -213,6 +213,12 @@ impl Conversation<'_> {
         if token.expose().is_empty() {
             return self.token_refused(Refusal::AuthFailed);
         }
+        // One that was right before: nobody guesses it, and nobody waits with it.
+        match logins.known_token(self.visitor, name, token, self.began).await {
+            Ok(Some(login)) => return Turn::In(Box::new(login), None),
+            Ok(None) => {}
+            Err(refusal) => return Turn::Refused(refusal),
+        }
         let attempt = match logins.attempt(self.visitor, name).await {
             Ok(attempt) => attempt,
             Err(refusal) => return Turn::Refused(refusal),

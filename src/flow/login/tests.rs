@@ -60,6 +60,18 @@ impl Mailboxes for Book {
     async fn held_by(&self, _: &str) -> Result<Vec<Address>, DirectoryError> {
         Ok(Vec::new())
     }
+
+    async fn app_password(
+        &self,
+        mailbox: &Address,
+        password: &Secret<String>,
+    ) -> Result<Option<Identified>, DirectoryError> {
+        let is_right = mailbox.to_string() == HUGO && password.expose() == TELEPHONE;
+        Ok(is_right.then(|| Identified {
+            means: Means::AppPassword("telephone".to_owned()),
+            ..known(HUGO)
+        }))
+    }
 }
 
 #[async_trait]
@@ -108,6 +120,8 @@ struct Case {
 const HOSPITAL: &str = "192.0.2.1";
 const HUGO: &str = "hugo@hopital.mssante.test";
 const CLAIRE: &str = "claire@hopital.mssante.test";
+/// An app password of Hugo's.
+const TELEPHONE: &str = "abcd-efgh-jkmn-pqrs-tuvw";
 
 impl Case {
     fn new(limit: u32) -> Self {
@@ -187,6 +201,67 @@ async fn whoever_comes_from_where_they_usually_do_passes_whatever_strangers_did_
     let began = tokio::time::Instant::now();
     assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
     assert!(began.elapsed() <= limits::LOGIN_HELD_FOR);
+}
+
+/// Fifty connections, as many as a door lets in from one address, guess without a pause.
+fn flood(case: &Arc<Case>, name: &'static str) -> tokio::task::JoinSet<()> {
+    let mut guessing = tokio::task::JoinSet::new();
+    for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX_DEFAULT {
+        let case = Arc::clone(case);
+        guessing.spawn(async move {
+            loop {
+                let _ = case.from(HOSPITAL, name, "guess").await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+    guessing
+}
+
+/// The stranger sits behind the hospital's one address, beside the owner.
+#[tokio::test(start_paused = true)]
+async fn a_flood_beside_an_owner_costs_the_right_password_half_a_minute_at_most() {
+    let case = Arc::new(Case::new(3));
+    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
+    let mut guessing = flood(&case, HUGO);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let longest = limits::LOGIN_LANE_PACE * u32::try_from(limits::LOGIN_LANE_PLACES).unwrap();
+    for _ in 0..5 {
+        let began = tokio::time::Instant::now();
+        assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Ok(()));
+        assert!(began.elapsed() <= longest, "{:?}", began.elapsed());
+    }
+    // Guessing has a pace there.
+    let (before, began) = (case.book.hashed.load(Ordering::Relaxed), tokio::time::Instant::now());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let guesses = case.book.hashed.load(Ordering::Relaxed) - before;
+    let paced = began.elapsed().as_millis() / limits::LOGIN_LANE_PACE.as_millis();
+    assert!(u128::from(guesses) <= paced + 1, "{guesses} in {paced} turns");
+    // Nobody else at the address pays for it, not even who comes for the first time.
+    assert_eq!(case.from(HOSPITAL, "paul@hopital.mssante.test", "right").await, Ok(()));
+    // Elsewhere, where Hugo never was, the same flood gets nowhere at all.
+    let elsewhere = case.from("203.0.113.9", HUGO, "guess").await;
+    assert_eq!(elsewhere, Err(Refusal::AuthFailed));
+    guessing.shutdown().await;
+    assert!(case.logins.throttle.is_quiet(), "whoever left a lane left nothing behind");
+}
+
+/// Nobody guesses a hundred random bits.
+#[tokio::test(start_paused = true)]
+async fn an_app_password_is_heard_at_once_whatever_happened_in_its_network() {
+    let case = Arc::new(Case::new(1));
+    let mut guessing = flood(&case, HUGO);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(case.from(HOSPITAL, HUGO, "right").await, Err(Refusal::TooManyFromPeer));
+    let began = tokio::time::Instant::now();
+    assert_eq!(case.from(HOSPITAL, HUGO, TELEPHONE).await, Ok(()));
+    assert!(began.elapsed().is_zero(), "{:?}", began.elapsed());
+    assert_eq!(
+        case.from(HOSPITAL, CLAIRE, TELEPHONE).await,
+        Err(Refusal::AuthFailed),
+        "another mailbox's is a wrong password"
+    );
+    guessing.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,24 @@
 //! for minutes, and then a try is turned away unread. Nothing is counted for an account alone:
 //! otherwise a stranger could lock a clinician out. And what strangers did in the same network is
 //! not held against whoever comes from where they usually come from.
+//!
+//! One stranger is left: somebody behind the very address that a mailbox is usually opened from, a
+//! hospital's, who guesses at that mailbox. Nothing that is seen before the password is looked at
+//! tells the two apart, so they share a *lane*: a queue for this name from this address, in which
+//! each waits for their turn, one every `limits::LOGIN_LANE_PACE`, and nobody is passed over. Guessing
+//! has a pace there, and the right password a bound. What needs no throttle (an app password, a
+//! token that is known) never comes here.
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::Hash;
 use std::hash::RandomState;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::domain::limits;
@@ -33,8 +43,6 @@ const PAUSE: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(900);
 /// Half of the failures are forgotten when nobody failed for so long.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(900);
-/// Who comes from where they usually do is heard so often at least, whatever happened before.
-const USUAL_EVERY: Duration = Duration::from_secs(1);
 /// Tries that were turned away before the memory of right passwords is closed to them, too.
 /// It is quick to ask: without an end to it, a guess would cost nothing.
 const GLANCES_MAX: u32 = 100;
@@ -45,6 +53,7 @@ pub(super) struct Throttle {
     /// Names are kept as keyed hashes: a stranger chooses them, and their length.
     hasher: RandomState,
     counters: Mutex<Counters>,
+    lanes: Mutex<HashMap<(Network, u64), Arc<Lane>>>,
 }
 
 /// Somebody, as they are counted.
@@ -60,13 +69,31 @@ pub(super) struct Tried {
 pub(super) enum Turn {
     /// After so long; often zero. It is counted as a failure until it is given back.
     In(Duration, Counted),
+    /// After everybody who waits in the lane of this name and address. Counted as well.
+    Lane(Counted),
     /// Not for minutes. Nothing is counted.
     TurnedAway,
 }
 
-/// By how much a try made later ones wait.
+/// By how much a try made later ones wait: of this name and address, of the address, of its
+/// neighbourhood; `None` where it was not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted([Duration; 3]);
+pub(super) struct Counted([Option<Duration>; 3]);
+
+/// A place in a lane. Whoever drops it leaves.
+pub(super) struct Place<'t> {
+    throttle: &'t Throttle,
+    tried: (Network, u64),
+    lane: Arc<Lane>,
+}
+
+/// Who waits for a turn with one name at one address.
+#[derive(Default)]
+struct Lane {
+    /// Given in the order in which it was asked for.
+    turn: tokio::sync::Mutex<()>,
+    waiting: AtomicUsize,
+}
 
 #[derive(Default)]
 struct Counters {
@@ -89,7 +116,8 @@ struct Failures {
 impl Throttle {
     pub(super) fn new(failures_per_minute: u32) -> Self {
         let hasher = RandomState::new();
-        Self { failures_per_minute, hasher, counters: Mutex::default() }
+        let (counters, lanes) = (Mutex::default(), Mutex::default());
+        Self { failures_per_minute, hasher, counters, lanes }
     }
 
     /// `name` as of an address: what is one mailbox is one name.
@@ -114,24 +142,40 @@ impl Throttle {
         if !is_usual {
             ready = ready.max(address.ready).max(neighbourhood.ready);
         }
-        let mut wait = ready.since(now);
+        let wait = ready.since(now);
         if wait > limits::LOGIN_HELD_FOR {
-            if !is_usual || now.since(own.last) < USUAL_EVERY {
-                own.turned_away = own.turned_away.saturating_add(1);
+            own.turned_away = own.turned_away.saturating_add(1);
+            if !is_usual {
                 return Turn::TurnedAway;
             }
-            wait = limits::LOGIN_HELD_FOR;
+            // The lane has a pace of its own. What happens in it makes no pause longer, and is
+            // nobody else's at the same address to pay for.
+            own.count = own.count.saturating_add(1);
+            own.last = now;
+            return Turn::Lane(Counted([Some(Duration::ZERO), None, None]));
         }
         let free = self.failures_per_minute;
         let begins = now.after(wait);
         Turn::In(
             wait,
             Counted([
-                own.add(free, begins),
-                address.add(free.saturating_mul(NAMES_OF_AN_ADDRESS), begins),
-                neighbourhood.add(free.saturating_mul(NAMES_OF_A_NEIGHBOURHOOD), begins),
+                Some(own.add(free, begins)),
+                Some(address.add(free.saturating_mul(NAMES_OF_AN_ADDRESS), begins)),
+                Some(neighbourhood.add(free.saturating_mul(NAMES_OF_A_NEIGHBOURHOOD), begins)),
             ]),
         )
+    }
+
+    /// A place in the lane of this name and address; `None` when too many wait in it already.
+    pub(super) fn queue_up(&self, tried: Tried) -> Option<Place<'_>> {
+        let tried = (tried.address, tried.name);
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(tried).or_default();
+        if lane.waiting.load(Ordering::Relaxed) >= limits::LOGIN_LANE_PLACES {
+            return None;
+        }
+        lane.waiting.fetch_add(1, Ordering::Relaxed);
+        Some(Place { throttle: self, tried, lane: Arc::clone(lane) })
     }
 
     /// The try was no failure: the password was right, or nobody could tell.
@@ -144,7 +188,7 @@ impl Throttle {
             counters.neighbourhoods.get_mut(&tried.neighbourhood),
         ];
         for (failures, added) in found.into_iter().zip(counted.0) {
-            if let Some(failures) = failures {
+            if let (Some(failures), Some(added)) = (failures, added) {
                 failures.count = failures.count.saturating_sub(1);
                 failures.turned_away = 0;
                 let added = u64::try_from(added.as_millis()).unwrap_or(u64::MAX);
@@ -187,8 +231,31 @@ impl Throttle {
         known.into_iter().flatten().any(|failures| failures.ready > now)
     }
 
+    /// True when nobody waits in a lane.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn counters(&self) -> MutexGuard<'_, Counters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// Waits until those before are heard, and then as long as the pace says.
+    pub(super) async fn turn(self) {
+        let _turn = self.lane.turn.lock().await;
+        tokio::time::sleep(limits::LOGIN_LANE_PACE).await;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut lanes = self.throttle.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lane.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            lanes.remove(&self.tried);
+        }
     }
 }
 

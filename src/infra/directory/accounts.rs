@@ -5,6 +5,7 @@ pub mod holders; // which professional holds which mailbox
 mod life; // accounts that change or end together with the mailbox's state
 mod rows; // the stored form
 mod verified; // passwords that were right a short while ago
+mod vouched; // which mailbox's person a directory outside knows
 pub mod wraps; // their keys, when the master key changes
 
 use std::num::NonZeroU32;
@@ -42,11 +43,13 @@ use crate::infra::directory::Mailboxes;
 use crate::infra::directory::NewAccount;
 use crate::infra::directory::ScramKeys;
 use crate::infra::directory::Verdict;
+use crate::infra::directory::Vouched;
 use crate::infra::directory::accounts::arrivals::Arrivals;
 use crate::infra::directory::accounts::rows::Credential;
 use crate::infra::directory::accounts::rows::Scram;
 use crate::infra::directory::accounts::rows::Stored;
 use crate::infra::directory::accounts::verified::Verified;
+use crate::infra::directory::accounts::vouched::Vouchers;
 use crate::infra::directory::hashing::Hashing;
 use crate::infra::store;
 use crate::infra::store::Batch;
@@ -72,6 +75,7 @@ pub struct Accounts {
     hashing: Hashing,
     verified: Verified,
     arrivals: Arrivals,
+    vouchers: Vouchers,
     /// Hashed against when the name is unknown, so that both answers take as long.
     nobody: String,
 }
@@ -92,6 +96,7 @@ impl Accounts {
             hashing: Hashing::start()?,
             verified: Verified::new(VERIFIED_FOR)?,
             arrivals: Arrivals::default(),
+            vouchers: Vouchers::default(),
             nobody: hash_password(&Secret::new("nobody".to_owned()))?,
         })
     }
@@ -139,7 +144,7 @@ impl Accounts {
         };
         let credential = match new.password {
             Some(password) => self.credential(password, None).await?,
-            None => nobodys()?,
+            None => nobodys(new_salt()?)?,
         };
         let password = rows::seal(self.desk.as_ref(), &id, &credential);
         let mut stored = Stored { account, password, logins_known: true };
@@ -173,7 +178,8 @@ impl Accounts {
         }
     }
 
-    /// Sets another password. App passwords stay.
+    /// Sets another password: the mailbox's person is a local account from now on, unless a
+    /// directory outside knows them as well. App passwords stay.
     pub async fn set_password(
         &self,
         address: &Address,
@@ -183,6 +189,19 @@ impl Accounts {
         // The salt stays: the SCRAM keys of app passwords were made with it.
         let salt = rows::open(self.desk.as_ref(), &stored)?.scram.map(|scram| scram.salt);
         let credential = self.credential(password, salt).await?;
+        self.forget_voucher(&stored.account.id).await?;
+        self.change(address, |stored| {
+            stored.password = rows::seal(self.desk.as_ref(), &stored.account.id, &credential);
+        })
+        .await
+    }
+
+    /// Takes the password away: whoever the mailbox belongs to logs in by another directory, or
+    /// by app passwords, which stay.
+    pub async fn remove_password(&self, address: &Address) -> Result<(), DirectoryError> {
+        let (stored, _) = self.load(address).await?.ok_or(DirectoryError::Unknown)?;
+        let salt = rows::open(self.desk.as_ref(), &stored)?.scram.map(|scram| scram.salt);
+        let credential = nobodys(salt.map_or_else(new_salt, Ok)?)?;
         self.change(address, |stored| {
             stored.password = rows::seal(self.desk.as_ref(), &stored.account.id, &credential);
         })
@@ -236,16 +255,9 @@ impl Accounts {
         Ok(Some((rows::decode(self.desk.as_ref(), &key, &value)?, version)))
     }
 
-    /// The account of a login name. A name without `@` is one of the home domain.
+    /// The account of a login name.
     async fn named(&self, name: &str) -> Result<Option<Stored>, DirectoryError> {
-        let full;
-        let name = if name.contains('@') {
-            name
-        } else {
-            full = format!("{name}@{}", self.home);
-            &full
-        };
-        let Ok(address) = Address::parse(name) else { return Ok(None) };
+        let Some(address) = self.meant(name) else { return Ok(None) };
         Ok(self.load(&address).await?.map(|(stored, _)| stored))
     }
 
@@ -320,6 +332,48 @@ impl Mailboxes for Accounts {
         }
     }
 
+    async fn app_password(
+        &self,
+        mailbox: &Address,
+        password: &Secret<String>,
+    ) -> Result<Option<Identified>, DirectoryError> {
+        if !app_passwords::may_be_one(password) {
+            return Ok(None);
+        }
+        let Some((stored, _)) = self.load(mailbox).await? else { return Ok(None) };
+        if stored.account.suspended {
+            return Ok(None);
+        }
+        let found = Self::app_password(self, &stored.account, password).await?;
+        Ok(found.map(|(identified, _)| identified))
+    }
+
+    /// A name without `@` is one of the home domain.
+    fn meant(&self, name: &str) -> Option<Address> {
+        if name.contains('@') {
+            return Address::parse(name).ok();
+        }
+        Address::parse(&format!("{name}@{}", self.home)).ok()
+    }
+
+    async fn has_password(&self, mailbox: &Address) -> Result<bool, DirectoryError> {
+        let Some((stored, _)) = self.load(mailbox).await? else { return Ok(false) };
+        Ok(!rows::open(self.desk.as_ref(), &stored)?.is_nobodys())
+    }
+
+    async fn vouched(&self, mailbox: &Address) -> Result<Option<Vouched>, DirectoryError> {
+        match self.load(mailbox).await? {
+            Some((stored, _)) => self.voucher_of(&stored.account.id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn vouch(&self, mailbox: &Address, vouched: &Vouched) {
+        if let Ok(Some((stored, _))) = self.load(mailbox).await {
+            self.note_voucher(&stored.account.id, vouched).await;
+        }
+    }
+
     async fn arrived(&self, arrival: &Arrival) {
         self.remember_arrival(arrival).await;
     }
@@ -349,7 +403,7 @@ impl Directory for Accounts {
         let (credential, app) = match &found {
             Some(stored) => (
                 Some(rows::open(self.desk.as_ref(), stored)?),
-                self.app_password(&stored.account, password).await?,
+                Self::app_password(self, &stored.account, password).await?,
             ),
             None => (None, None),
         };
@@ -369,7 +423,10 @@ impl Directory for Accounts {
             return Ok(Verdict::Known(identified));
         }
         if !matches {
-            return Ok(Verdict::Refused);
+            // A mailbox without a password of ours is no account of ours: another directory may
+            // know its person.
+            let is_nobodys = credential.is_nobodys();
+            return Ok(if is_nobodys { Verdict::Stranger } else { Verdict::Refused });
         }
         if credential.scram.is_none() {
             self.learn_scram(&account.address, password, &credential.hash).await;
@@ -396,7 +453,7 @@ impl Directory for Accounts {
             self.verified.remember(own, now);
             return Ok(Some(by_password(account)));
         }
-        let Some((identified, digest)) = self.app_password(&account, password).await? else {
+        let Some((identified, digest)) = Self::app_password(self, &account, password).await? else {
             return Ok(None);
         };
         let app = self.verified.tag(APP, &account.id, password, &digest);
@@ -459,8 +516,9 @@ pub fn password_matches(password: &Secret<String>, hash: &str) -> bool {
 }
 
 /// What no password fits: random where the hash and the keys of one stand. It is checked like any
-/// other, so that nobody can tell, and takes no time to make.
-fn nobodys() -> Result<Credential, DirectoryError> {
+/// other, so that it takes as long, and takes no time to make. Its one salt tells it from a
+/// password's, whose hash and keys have one each.
+fn nobodys(salt: Vec<u8>) -> Result<Credential, DirectoryError> {
     let no_randomness = |_| DirectoryError::Keys("no randomness".to_owned());
     let mut random = Zeroizing::new([0; 96]);
     aws_lc_rs::rand::fill(random.as_mut()).map_err(no_randomness)?;
@@ -469,7 +527,6 @@ fn nobodys() -> Result<Credential, DirectoryError> {
         part.copy_from_slice(&random[at..at + 32]);
         part
     });
-    let salt = new_salt()?;
     let params = Argon2::default();
     let params = params.params();
     let (memory, rounds, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());

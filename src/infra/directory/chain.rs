@@ -1,4 +1,5 @@
 //! Directories in an order, and the mailbox to which their answer leads.
+mod apps; // app passwords, whoever knows the person
 mod flights; // the same question, asked once
 mod memory; // passwords that were right a short while ago
 mod proofs; // SCRAM, certificates
@@ -20,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::infra::clock::Clock;
 use crate::infra::clock::SystemClock;
 use crate::infra::directory::Account;
+use crate::infra::directory::Answered;
 use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Identified;
@@ -162,6 +164,9 @@ impl Chain {
         if password.expose().is_empty() {
             return Ok(None);
         }
+        if let Some(admitted) = self.app_password_at_length(name, password).await? {
+            return Ok(Some(admitted));
+        }
         let mut silent: Option<DirectoryError> = None;
         let mut answered = false;
         for (place, asked) in self.directories.iter().enumerate() {
@@ -211,22 +216,27 @@ impl Chain {
             self.count(asked, "remembered", began);
             return Ok(Verdict::Known(identified));
         }
-        let question = || directory.password(name, password);
+        let question = || directory.answer(name, password);
         // Local accounts bound their own work; a directory outside is spared the same question.
-        let verdict = match directory.source() {
+        let answer = match directory.source() {
             Source::Local => question().await,
             _ => asked.flights.join(&tag, question).await,
         };
+        let (verdict, identity) = match answer {
+            Ok(Answered { verdict, identity }) => (Ok(verdict), identity),
+            Err(error) => (Err(error), None),
+        };
+        let identity = identity.as_deref();
         self.note(asked, began, &verdict);
         match &verdict {
             // An app password is one of several, and can be revoked: its directory remembers it.
             Ok(Verdict::Known(known)) if known.means == Means::Password => {
                 if let Some(mark) = mark {
-                    memory.keep(&tag, mark, known, self.clock.now());
+                    memory.keep(&tag, identity, mark, known, self.clock.now());
                 }
             }
             Ok(Verdict::Known(_)) => {}
-            Ok(Verdict::Refused) => memory.drop_shown(&tag),
+            Ok(Verdict::Refused) => memory.drop_shown(&tag, identity),
             Ok(Verdict::Stranger) => memory.drop_person(&tag),
             Err(DirectoryError::Away { .. }) => {
                 if let Some(identified) = memory.in_grace(&tag, self.clock.now()) {
@@ -252,15 +262,19 @@ impl Chain {
         for asked in &self.directories {
             let (directory, began) = (asked.directory.as_ref(), self.clock.now());
             let source = directory.source();
-            let question = || directory.token(name, token);
+            let question = async || {
+                let verdict = directory.token(name, token).await?;
+                Ok(Answered { verdict, identity: None })
+            };
             // The name is not written in the token: it counts as much as the token does.
-            let verdict = match &self.memory {
+            let answer = match &self.memory {
                 Some(memory) => {
                     let tag = memory.tag(TOKEN, source, name, token.expose().as_bytes());
                     asked.flights.join(&tag, question).await
                 }
                 None => question().await,
             };
+            let verdict = answer.map(|answered| answered.verdict);
             // Directories that know no tokens say so at once: that is no answer worth counting.
             if !matches!(verdict, Ok(Verdict::Stranger)) {
                 self.note(asked, began, &verdict);
@@ -360,10 +374,41 @@ impl Chain {
         }
     }
 
+    /// A token that was right a short while ago, under this name; cheap. `None` says nothing about
+    /// the token.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recent_token(
+        &self,
+        name: &str,
+        token: &Secret<String>,
+    ) -> Result<Option<Admitted>, DirectoryError> {
+        for asked in &self.directories {
+            let directory = asked.directory.as_ref();
+            if let Some(identified) = directory.recent_token(token).await {
+                self.count(asked, "remembered", self.clock.now());
+                return self.opened(name, directory.source(), identified).await;
+            }
+        }
+        Ok(None)
+    }
+
     /// Which of a person's mailboxes is meant, if they have it and it is open.
     async fn opened(
         &self,
         name: &str,
+        source: Source,
+        identified: Identified,
+    ) -> Result<Option<Admitted>, DirectoryError> {
+        self.opened_as(name, name, source, identified).await
+    }
+
+    /// The same for whoever logs in as `name` and means the mailbox `meant`.
+    async fn opened_as(
+        &self,
+        name: &str,
+        meant: &str,
         source: Source,
         identified: Identified,
     ) -> Result<Option<Admitted>, DirectoryError> {
@@ -380,11 +425,17 @@ impl Chain {
         if let Some(national_id) = national_id {
             mailboxes.extend(self.mailboxes.held_by(&national_id).await?);
         }
-        let meant = match Address::parse(name) {
+        let meant = match Address::parse(meant) {
             Ok(meant) => mailboxes.into_iter().find(|address| *address == meant),
             Err(_) => mailboxes.into_iter().next(),
         };
         let Some(address) = meant else { return Ok(None) };
+        if matches!(means, Means::AppPassword(_)) && !self.is_vouched(name, &address).await? {
+            return Ok(None);
+        }
+        if source == Source::Ldap {
+            self.note_voucher(source, name, &address).await?;
+        }
         // Asked each time, remembered or not: a mailbox that was closed stays shut at once.
         let found = self.mailboxes.find(&address).await?.filter(|account| !account.suspended);
         Ok(found.map(|mut account| {

@@ -22,6 +22,7 @@ use crate::domain::login::Scope;
 use crate::domain::login::Source;
 use crate::domain::secret::Secret;
 use crate::infra::clock::Clock;
+use crate::infra::directory::Answered;
 use crate::infra::directory::Directory;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::Identified;
@@ -86,6 +87,17 @@ pub struct Ldap {
     clock: Arc<dyn Clock>,
 }
 
+/// What a question is about.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// Whether this is the person's password.
+    Password(&'a Secret<String>),
+    /// Whether somebody of the name may log in at all.
+    Standing,
+    /// Nothing: the same steps, for the time that they take.
+    Nothing,
+}
+
 /// Who was found under a name.
 enum Person {
     Nobody,
@@ -134,11 +146,18 @@ impl Ldap {
 
     /// Asks the servers in their order. One that is known to be away costs nothing, one that goes
     /// away now costs its time-out, and not more than two of them do.
-    async fn settle(
-        &self,
-        name: &str,
-        password: Option<&Secret<String>>,
-    ) -> Result<Verdict, DirectoryError> {
+    async fn settle(&self, name: &str, asked: Asked<'_>) -> Result<Answered, DirectoryError> {
+        self.at_a_server(|server| self.attempt(server, name, asked)).await
+    }
+
+    /// The first answer that a server gives.
+    async fn at_a_server<'s, T, F>(
+        &'s self,
+        question: impl Fn(&'s Server) -> F,
+    ) -> Result<T, DirectoryError>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
         let mut why = None;
         let mut waited = 0;
         for server in &self.servers {
@@ -154,8 +173,8 @@ impl Ldap {
                 why = why.or(Some(reason));
                 continue;
             }
-            match self.within(self.attempt(server, name, password)).await {
-                Ok(verdict) => return Ok(verdict),
+            match self.within(question(server)).await {
+                Ok(answer) => return Ok(answer),
                 Err(trouble) => why = Some(server.fell(&trouble, self.clock.now())),
             }
             waited += 1;
@@ -183,35 +202,46 @@ impl Ldap {
         &self,
         server: &Server,
         name: &str,
-        password: Option<&Secret<String>>,
-    ) -> Result<Verdict, Trouble> {
+        asked: Asked<'_>,
+    ) -> Result<Answered, Trouble> {
         let person = self.find(server, name).await?;
-        let (Person::One(entry), Some(password)) = (&person, password) else {
-            self.bind_as_nobody(server).await?;
-            return Ok(match person {
-                Person::Nobody => Verdict::Stranger,
-                Person::One(_) => Verdict::Refused,
-                Person::Several => {
-                    tracing::warn!(
-                        "ldap.filter finds more than one entry for a login name; it is refused"
-                    );
-                    Verdict::Refused
-                }
-            });
+        let entry = match &person {
+            Person::One(entry) => Some(entry),
+            Person::Nobody => None,
+            Person::Several => {
+                tracing::warn!(
+                    "ldap.filter finds more than one entry for a login name; it is refused"
+                );
+                None
+            }
         };
-        let mut own = server.fresh(&self.service, self.clock.now()).await?;
-        if own.bind(&entry.dn, password).await? != code::SUCCESS {
-            return Ok(Verdict::Refused);
-        }
-        drop(own);
+        // A name has several forms, and an entry has one name.
+        let identity = entry
+            .map(|entry| dn::parts(&entry.dn).map_or(entry.dn.clone(), |parts| parts.join(",")));
+        let answered = |verdict| Answered { verdict, identity: identity.clone() };
+        let may_come = match (entry, asked) {
+            (Some(entry), Asked::Password(password)) => {
+                let mut own = server.fresh(&self.service, self.clock.now()).await?;
+                own.bind(&entry.dn, password).await? == code::SUCCESS
+            }
+            (Some(entry), Asked::Standing) => !is_locked(entry),
+            _ => {
+                self.bind_as_nobody(server).await?;
+                false
+            }
+        };
+        let Some(entry) = entry.filter(|_| may_come) else {
+            let is_nobody = matches!(person, Person::Nobody);
+            return Ok(answered(if is_nobody { Verdict::Stranger } else { Verdict::Refused }));
+        };
         if !self.groups.is_empty() {
             let now = self.clock.now();
             if !self.groups.hold(server, &self.service, &entry.dn, now).await? {
                 tracing::info!("a person of the LDAP directory is in none of ldap.groups");
-                return Ok(Verdict::Refused);
+                return Ok(answered(Verdict::Refused));
             }
         }
-        Ok(Verdict::Known(self.identified(entry)))
+        Ok(answered(Verdict::Known(self.identified(entry))))
     }
 
     async fn find(&self, server: &Server, name: &str) -> Result<Person, Trouble> {
@@ -223,6 +253,7 @@ impl Ldap {
             .into_iter()
             .chain(&self.national_id_attribute)
             .cloned()
+            .chain(LOCKS.map(str::to_owned))
             .collect();
         let search = Search {
             base: self.base.clone(),
@@ -312,11 +343,23 @@ impl Directory for Ldap {
         name: &str,
         password: &Secret<String>,
     ) -> Result<Verdict, DirectoryError> {
+        Ok(self.answer(name, password).await?.verdict)
+    }
+
+    async fn answer(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Answered, DirectoryError> {
         // RFC 4513 §5.1.2: an unauthenticated bind succeeds, and shows nothing.
         if password.expose().is_empty() || name.is_empty() {
-            return Ok(Verdict::Refused);
+            return Ok(Answered { verdict: Verdict::Refused, identity: None });
         }
-        self.settle(name, Some(password)).await
+        self.settle(name, Asked::Password(password)).await
+    }
+
+    async fn standing(&self, name: &str) -> Result<Verdict, DirectoryError> {
+        Ok(self.settle(name, Asked::Standing).await?.verdict)
     }
 
     async fn mark(&self, _name: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
@@ -326,7 +369,7 @@ impl Directory for Ldap {
 
     async fn pretend(&self, name: &str) {
         // Whatever comes of it: the answer is given already.
-        let _ = self.settle(name, None).await;
+        let _ = self.settle(name, Asked::Nothing).await;
     }
 
     async fn probe(&self) -> Vec<String> {
@@ -362,6 +405,28 @@ impl Directory for Ldap {
             None => has_risen.then_some(Ok(())),
         }
     }
+}
+
+/// Attributes by which servers say that an entry may not log in, whatever its password: Active
+/// Directory, 389 Directory Server, OpenLDAP's policies, eDirectory.
+const LOCKS: [&str; 4] =
+    ["userAccountControl", "nsAccountLock", "pwdAccountLockedTime", "loginDisabled"];
+/// `ADS_UF_ACCOUNTDISABLE`.
+const ACCOUNT_DISABLED: u64 = 2;
+/// draft-behera-ldap-password-policy-10 §5.3.3: locked for good, by an administrator. Any other
+/// time means wrong passwords, and those may be a stranger's.
+const LOCKED_FOR_GOOD: &str = "000001010000Z";
+
+/// True when the entry says itself that it is disabled, to who asks without a password.
+fn is_locked(entry: &Entry) -> bool {
+    let says = |place: usize, wanted: &dyn Fn(&str) -> bool| {
+        entry.values(LOCKS[place]).iter().any(|value| wanted(value.trim()))
+    };
+    let is_true = |value: &str| value.eq_ignore_ascii_case("true");
+    says(0, &|value| value.parse().is_ok_and(|flags: u64| flags & ACCOUNT_DISABLED != 0))
+        || says(1, &is_true)
+        || says(2, &|value| value == LOCKED_FOR_GOOD)
+        || says(3, &is_true)
 }
 
 fn no_such_base(base: &str) -> Trouble {

@@ -215,6 +215,14 @@ impl Directory for Oidc {
         Ok(Verdict::Stranger)
     }
 
+    async fn recent_token(&self, token: &Secret<String>) -> Option<Identified> {
+        let settings = self.provider.settings();
+        if !settings.by_signature || settings.by_introspection {
+            return None;
+        }
+        self.verified.find(token.expose(), self.provider.keys_in_use(), self.clock.now())
+    }
+
     async fn token(&self, _name: &str, token: &Secret<String>) -> Result<Verdict, DirectoryError> {
         match self.identify(token.expose()).await? {
             Ok(identified) => Ok(Verdict::Known(identified)),

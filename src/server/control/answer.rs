@@ -47,8 +47,8 @@ use crate::server::control::wire::StatTable;
 pub async fn handle(office: &Arc<Office>, request: Request, caller: &Caller) -> Response {
     let answer = match request {
         Request::MailboxAdd { address, kind, display_name, password, listing } => {
-            let new =
-                NewAccount { address, kind, listing, display_name, password: Some(&password) };
+            let own = Some(&password).filter(|password| !password.expose().is_empty());
+            let new = NewAccount { address, kind, listing, display_name, password: own };
             add(office, new, &password, caller).await
         }
         Request::MailboxList => list(office).await,
@@ -98,7 +98,9 @@ async fn add(
 ) -> Result<Response, String> {
     let operator = &office.config.operator;
     fits(operator, &new.address, new.kind)?;
-    check_password(password)?;
+    if new.password.is_some() {
+        check_password(password)?;
+    }
     check_display_name(&new.display_name)?;
     let (shown, kind) = (mask::address(operator, &new.address), new.kind);
 
@@ -136,7 +138,10 @@ async fn finish(
     if !has_made.map_err(|error| format!("the folders of {shown} are missing: {error}"))? {
         return Err(taken());
     }
-    let set = office.accounts.set_password(address, password).await;
+    let set = match password.expose().is_empty() {
+        true => office.accounts.remove_password(address).await,
+        false => office.accounts.set_password(address, password).await,
+    };
     set.map_err(|error| format!("{shown}: {error}"))?;
     tracing::info!(mailbox = ?account.id, kind = kind.code(), "an unfinished mailbox is finished");
     Ok(Response::Done(format!("The mailbox {shown} ({}) is open.", kind.code())))
@@ -161,8 +166,14 @@ async fn set_password(
     address: &Address,
     password: &Secret<String>,
 ) -> Result<Response, String> {
-    check_password(password)?;
     let shown = mask::address(&office.config.operator, address);
+    if password.expose().is_empty() {
+        let removed = office.accounts.remove_password(address).await;
+        removed.map_err(|error| format!("{shown}: {error}"))?;
+        tracing::info!(address = ?address, "password taken away by an administrator");
+        return Ok(Response::Done(format!("{shown} has no password of its own.")));
+    }
+    check_password(password)?;
     office
         .accounts
         .set_password(address, password)

@@ -412,6 +412,11 @@ impl Accounts {
     }
 }
 
+/// False for what has not the form of those that we make.
+pub(super) fn may_be_one(password: &Secret<String>) -> bool {
+    letters::normal(password.expose(), limits::APP_PASSWORD_LETTERS).is_some()
+}
+
 fn key(mailbox: &MailboxId) -> Vec<u8> {
     [APP_PASSWORDS, mailbox.as_bytes()].concat()
 }

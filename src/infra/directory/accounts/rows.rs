@@ -5,6 +5,7 @@
 //! somebody could play the relay to a client. Sealed by the master key, a stolen store or backup
 //! allows no guessing at all. Version 1 is read for ever; a row becomes version 2 whenever it is
 //! written.
+use base64::Engine as _;
 use serde::Deserialize;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -52,6 +53,17 @@ pub(super) struct Credential {
     pub(super) hash: Zeroizing<String>,
     /// Absent until the password of a version 1 row was shown once more.
     pub(super) scram: Option<Scram>,
+}
+
+impl Credential {
+    /// True for what stands where no password was ever set: `accounts::nobodys`, whose hash has
+    /// the salt of its keys. Those of a password are two, of 128 random bits each.
+    pub(super) fn is_nobodys(&self) -> bool {
+        let Some(scram) = &self.scram else { return false };
+        let salt = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&scram.salt);
+        // $argon2id$v=…$m=…,t=…,p=…$salt$hash
+        self.hash.split('$').nth(4) == Some(salt.as_str())
+    }
 }
 
 /// Keys for SCRAM-SHA-256.

@@ -7,11 +7,11 @@ use std::sync::PoisonError;
 
 use tokio::sync::OnceCell;
 
+use crate::infra::directory::Answered;
 use crate::infra::directory::DirectoryError;
-use crate::infra::directory::Verdict;
 use crate::infra::directory::chain::Tag;
 
-type Answer = Result<Verdict, DirectoryError>;
+type Answer = Result<Answered, DirectoryError>;
 
 /// Questions without an answer yet. A mail program that comes back after the night opens eight
 /// connections in one moment, all with one password.

@@ -54,6 +54,9 @@ impl Chain {
         let Some(app) = app else {
             return self.mailbox_of(address, Means::Password, None).await;
         };
+        if !self.is_vouched(&address.to_string(), address).await? {
+            return Ok(None);
+        }
         let admitted = self.mailbox_of(address, app.means.clone(), app.until).await?;
         Ok(admitted.map(|admitted| Admitted { scope: app.scope, network: app.network, ..admitted }))
     }

@@ -10,6 +10,7 @@ use super::*;
 use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::infra::clock::ManualClock;
+use crate::infra::directory::Vouched;
 
 const HUGO: &str = "hugo@hopital.mssante.test";
 const CLAIRE: &str = "claire@hopital.mssante.test";
@@ -22,6 +23,10 @@ struct Book {
     away: AtomicBool,
     asked: AtomicUsize,
     pretended: AtomicUsize,
+    /// Nobody of the name is known any more.
+    forgotten: AtomicBool,
+    /// Other ways to write the person's name.
+    others: &'static [&'static str],
 }
 
 impl Book {
@@ -33,7 +38,28 @@ impl Book {
             away: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             pretended: AtomicUsize::new(0),
+            forgotten: AtomicBool::new(false),
+            others: &["hugo", "HUGO", "10001234567"],
         })
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        let is_one =
+            name == self.person || self.source == Source::Ldap && self.others.contains(&name);
+        is_one && !self.forgotten.load(Ordering::SeqCst)
+    }
+
+    fn known(&self) -> Identified {
+        Identified {
+            mailboxes: vec![Address::parse(self.person).unwrap()],
+            national_id: None,
+            display_name: Some("Hugo LE GALL".to_owned()),
+            means: Means::Password,
+            network: None,
+            scope: Scope::ALL,
+            until: None,
+            voucher: None,
+        }
     }
 
     fn asked(&self) -> usize {
@@ -58,22 +84,32 @@ impl Directory for Book {
             let reason = "no answer".to_owned();
             return Err(DirectoryError::Away { directory: self.source, reason });
         }
-        if name != self.person {
+        if !self.knows(name) {
             return Ok(Verdict::Stranger);
         }
         if password.expose() != *self.password.lock().unwrap() {
             return Ok(Verdict::Refused);
         }
-        Ok(Verdict::Known(Identified {
-            mailboxes: vec![Address::parse(name).unwrap()],
-            national_id: None,
-            display_name: Some("Hugo LE GALL".to_owned()),
-            means: Means::Password,
-            network: None,
-            scope: Scope::ALL,
-            until: None,
-            voucher: None,
-        }))
+        Ok(Verdict::Known(self.known()))
+    }
+
+    async fn answer(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+    ) -> Result<Answered, DirectoryError> {
+        let verdict = self.password(name, password).await?;
+        let identity = self.knows(name).then(|| self.person.to_owned());
+        Ok(Answered { verdict, identity })
+    }
+
+    async fn standing(&self, name: &str) -> Result<Verdict, DirectoryError> {
+        if self.away.load(Ordering::SeqCst) {
+            let reason = "no answer".to_owned();
+            return Err(DirectoryError::Away { directory: self.source, reason });
+        }
+        let is_known = self.source == Source::Ldap && self.knows(name);
+        Ok(if is_known { Verdict::Known(self.known()) } else { Verdict::Stranger })
     }
 
     async fn mark(&self, _: &str) -> Result<Option<[u8; 32]>, DirectoryError> {
@@ -88,7 +124,13 @@ impl Directory for Book {
 #[derive(Default)]
 struct Boxes {
     suspended: AtomicBool,
+    vouched: Mutex<Option<Vouched>>,
+    /// Which of the mailboxes have a password of their own.
+    own: Mutex<Vec<&'static str>>,
 }
+
+/// An app password of Hugo's mailbox, and of Claire's.
+const APP: &str = "abcd-efgh-jkmn-pqrs-tuvw";
 
 #[async_trait]
 impl Mailboxes for Boxes {
@@ -109,6 +151,37 @@ impl Mailboxes for Boxes {
     async fn held_by(&self, _: &str) -> Result<Vec<Address>, DirectoryError> {
         Ok(Vec::new())
     }
+
+    async fn app_password(
+        &self,
+        mailbox: &Address,
+        password: &Secret<String>,
+    ) -> Result<Option<Identified>, DirectoryError> {
+        Ok((password.expose() == APP).then(|| Identified {
+            mailboxes: vec![mailbox.clone()],
+            national_id: None,
+            display_name: None,
+            means: Means::AppPassword("telephone".to_owned()),
+            scope: Scope::ALL,
+            network: None,
+            until: None,
+            voucher: None,
+        }))
+    }
+
+    async fn has_password(&self, mailbox: &Address) -> Result<bool, DirectoryError> {
+        Ok(self.own.lock().unwrap().contains(&mailbox.to_string().as_str()))
+    }
+
+    async fn vouched(&self, mailbox: &Address) -> Result<Option<Vouched>, DirectoryError> {
+        let is_hugo = mailbox.to_string() == HUGO;
+        Ok(self.vouched.lock().unwrap().clone().filter(|_| is_hugo))
+    }
+
+    async fn vouch(&self, mailbox: &Address, vouched: &Vouched) {
+        assert_eq!(mailbox.to_string(), HUGO);
+        *self.vouched.lock().unwrap() = Some(vouched.clone());
+    }
 }
 
 /// LDAP, which knows Hugo, and local accounts, which know Claire.
@@ -125,6 +198,7 @@ impl Case {
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_795_388_399)));
         let (ldap, local) = (Book::of(Source::Ldap, HUGO), Book::of(Source::Local, CLAIRE));
         let boxes = Arc::new(Boxes::default());
+        boxes.own.lock().unwrap().push(CLAIRE);
         let mut order: Vec<Arc<dyn Directory>> =
             vec![Arc::clone(&ldap) as _, Arc::clone(&local) as _];
         if !is_ldap_first {
@@ -266,4 +340,68 @@ async fn a_directory_gives_a_person_their_name() {
     let admitted = case.chain.password(HUGO, &password).await.unwrap().unwrap();
     assert_eq!(admitted.account.display_name, "Hugo LE GALL");
     assert_eq!(admitted.source, Source::Ldap);
+}
+
+/// Whatever a person calls themselves: the password that LDAP takes is the one that serves.
+#[tokio::test(start_paused = true)]
+async fn an_old_password_under_another_spelling_serves_no_longer_than_the_new_one_is_shown() {
+    let case = Case::new(true);
+    let spellings = [HUGO, "hugo", "HUGO", "10001234567"];
+    for name in spellings {
+        assert!(case.login(name, "right").await.unwrap(), "{name}");
+    }
+    assert_eq!(case.chain.remembers(), 1, "one person");
+    *case.ldap.password.lock().unwrap() = "new";
+    assert!(case.login("hugo", "new").await.unwrap());
+    case.ldap_is_away(true);
+    for name in spellings {
+        assert!(case.login(name, "right").await.is_err(), "{name}: the old one");
+        assert!(case.login(name, "new").await.unwrap(), "{name}: the new one, in the grace");
+    }
+    // And one that LDAP refuses under one spelling is refused under all.
+    case.ldap_is_away(false);
+    *case.ldap.password.lock().unwrap() = "newest";
+    case.later(600);
+    assert!(!case.login("HUGO", "new").await.unwrap());
+    case.ldap_is_away(true);
+    for name in spellings {
+        assert!(case.login(name, "new").await.is_err(), "{name}");
+    }
+}
+
+/// In any order: the app password is the mailbox's, and its person is LDAP's.
+#[tokio::test(start_paused = true)]
+async fn an_app_password_works_until_the_directory_of_its_person_forgets_them() {
+    for is_ldap_first in [true, false] {
+        let case = Case::new(is_ldap_first);
+        for name in [HUGO, "hugo"] {
+            assert!(case.login(name, APP).await.unwrap(), "{name} {is_ldap_first}");
+        }
+        assert_eq!(case.ldap.asked(), 0, "it is never shown to a directory outside");
+        case.ldap_is_away(true);
+        case.later(3_599);
+        assert!(case.login(HUGO, APP).await.unwrap(), "within the grace");
+        case.later(1);
+        let answer = case.login(HUGO, APP).await;
+        assert!(matches!(answer, Err(DirectoryError::Away { .. })), "{answer:?}");
+        case.ldap_is_away(false);
+        assert!(case.login(HUGO, APP).await.unwrap());
+        case.ldap.forgotten.store(true, Ordering::SeqCst);
+        case.later(600);
+        assert!(!case.login(HUGO, APP).await.unwrap(), "when memory ends, {is_ldap_first}");
+        case.ldap_is_away(true);
+        assert!(case.login(HUGO, APP).await.is_err(), "and there is no grace for it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_password_of_a_local_account_needs_no_other_directory() {
+    for is_ldap_first in [true, false] {
+        let case = Case::new(is_ldap_first);
+        assert!(case.login(CLAIRE, APP).await.unwrap());
+        case.ldap_is_away(true);
+        case.later(100_000);
+        assert!(case.login(CLAIRE, APP).await.unwrap(), "{is_ldap_first}");
+        assert!(case.boxes.vouched.lock().unwrap().is_none());
+    }
 }
