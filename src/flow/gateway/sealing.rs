@@ -47,7 +47,7 @@ impl Plan {
                     true => together.push(place),
                     false => alone.push(vec![place]),
                 },
-                (Want::AsItCame | Want::Opened(_), _) => {}
+                (Want::AsItCame | Want::Signed | Want::Opened(_), _) => {}
             }
         }
         if !as_they_are.is_empty() {
@@ -78,6 +78,7 @@ impl Plan {
         let protection = Protection {
             subject: Some(self.subject.as_str()).filter(|shown| !shown.is_empty()),
             threads: self.threads,
+            keeps_bcc: false,
         };
         sealed(clear.letter, protection, certificates, self.signer.as_ref(), self.now)
     }
@@ -130,7 +131,7 @@ pub(super) fn sealed(
     Ok(Secret::new(pgpmime::enclose(&payload.outer, &armoured, &boundary)))
 }
 
-fn give(made: &mut Made, form: crate::flow::seal::Form, group: &[usize]) {
+pub(super) fn give(made: &mut Made, form: crate::flow::seal::Form, group: &[usize]) {
     made.forms.push(form);
     for place in group {
         if let Some(given) = made.given.get_mut(*place) {
