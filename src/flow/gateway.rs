@@ -50,6 +50,7 @@ use crate::proto::pgpmime::Protection;
 
 pub use filed::filed;
 pub use filed::for_owner;
+pub use reform::look_again;
 pub use reform::reform;
 pub use reseal::Resealed;
 pub use reseal::reseal;
@@ -190,7 +191,7 @@ impl Plan {
                 readers.push(home.certificate().clone());
             }
         }
-        let travels = |want: &Want| matches!(want, Want::AsItCame | Want::Signed);
+        let travels = |want: &Want| !matches!(want, Want::Own(..) | Want::Opened(_));
         let travels = self.recipients.iter().any(|(_, want)| travels(want));
         // A filter may send on what nobody here keeps in this form.
         if travels || readers.is_empty() {
@@ -301,6 +302,7 @@ fn form(
         size: content.len() as u64,
         return_path_octets: return_path_octets as u64,
         encrypted,
+        sealed_to: Vec::new(),
     })
 }
 

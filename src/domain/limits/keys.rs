@@ -109,3 +109,8 @@ pub const RESEALED_OCTETS_AT_ONCE: u64 = 8_388_608;
 pub const RESEALED_OCTETS_EACH: u64 = 8_192;
 /// Characters of a signer's name (S/MIME) that a verdict shows.
 pub const SIGNER_NAME_CHARACTERS_MAX: usize = 64;
+/// Contents that a session remembers to have opened, so that one that is read in pieces is counted
+/// once in the ledger of key uses.
+pub const AUDIT_CONTENTS_KNOWN_MAX: usize = 4_096;
+/// Mailboxes whose keys do not open that `keys master status` names.
+pub const FAILING_SHOWN_MAX: usize = 20;
