@@ -239,7 +239,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
     let (spool_certificate, spool_keys) = spool(&truth, &keys, now).await?;
     let organisation = organisation::open(&truth, &keys, &config.operator.name, now).await?;
     let escrow = Escrow::load(truth.as_ref(), &keys).await?;
-    let desk = Arc::new(Desk(Arc::clone(&keys)));
+    let desk = Arc::new(Desk(Arc::clone(&keys), config.openpgp.validity));
     let home = config.operator.domains.first().context("operator.domains is empty")?.clone();
     let factors = Factors::new(Arc::clone(&truth), Arc::clone(&desk) as _, Arc::clone(&clock));
     let accounts = Accounts::new(Arc::clone(&truth), desk, Arc::clone(&clock), home)?;
@@ -405,8 +405,9 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("storage.data_dir = {}", folder.display()))
 }
 
-/// Lends the keyring to the directory: rooms of one floor do not know each other.
-struct Desk(Arc<Keyring>);
+/// Lends the keyring to the directory: rooms of one floor do not know each other. With how long a
+/// new certificate is valid.
+struct Desk(Arc<Keyring>, Option<Duration>);
 
 impl KeyDesk for Desk {
     fn address_key(&self, address: &Address) -> [u8; 32] {
@@ -437,9 +438,15 @@ impl KeyDesk for Desk {
         &self,
         owner: &MailboxId,
         user_id: &str,
+        has_end: bool,
         now: Timestamp,
     ) -> Result<(Bytes, Bytes), String> {
-        let new = self.0.generate(owner, user_id, now).map_err(|error| error.to_string())?;
+        let mut new = self.0.generate(owner, user_id, now).map_err(|error| error.to_string())?;
+        if let Some(validity) = self.1.filter(|_| has_end) {
+            let until = Some(now.after(validity));
+            let ending = self.0.extend(owner, &new.wrapped, until, now);
+            new = ending.map_err(|error| error.to_string())?;
+        }
         Ok((new.certificate, new.wrapped))
     }
 }

@@ -8,8 +8,11 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use vaguemestre::domain::address::Address;
 use vaguemestre::domain::limits;
+use vaguemestre::domain::mailbox::Listing;
 use vaguemestre::domain::mailbox::MailboxId;
+use vaguemestre::domain::mailbox::MailboxKind;
 use vaguemestre::flow::approval;
 use vaguemestre::flow::approval::Deed;
 use vaguemestre::flow::approval::Person;
@@ -18,11 +21,13 @@ use vaguemestre::flow::custody::session;
 use vaguemestre::flow::custody::session::Progress;
 use vaguemestre::flow::custody::session::Purpose;
 use vaguemestre::flow::custody::shred;
+use vaguemestre::flow::life;
 use vaguemestre::flow::office::Office;
 use vaguemestre::flow::published;
 use vaguemestre::flow::published::Act;
 use vaguemestre::infra::audit::Wanted;
 use vaguemestre::infra::directory::Mailboxes;
+use vaguemestre::infra::directory::NewAccount;
 use vaguemestre::infra::keys::MailboxKeys;
 use vaguemestre::infra::keys::mail;
 use vaguemestre::infra::keys::mail::Certificates;
@@ -234,7 +239,9 @@ async fn who_reads_the_mailbox_of_somebody_else_stands_there_with_their_own_id()
     let mut imap = relay.imap(ELISE).await;
     imap.command(&format!("SELECT \"Other Users/{PAUL}/INBOX\"")).await.unwrap();
     let before = relay.json(&["audit", "list", "--mailbox", PAUL, "--door", "imap"]);
-    assert_eq!(before, serde_json::json!([]), "nothing was read yet");
+    let [before] = before.as_array().unwrap().as_slice() else { panic!("{before}") };
+    assert_eq!((&before["why"], &before["count"]), (&"list".into(), &0.into()), "nothing read yet");
+    assert_eq!(before["who"], format!("mailbox:{elise}"), "{before}");
     imap.command("FETCH 1 BODY.PEEK[]").await.unwrap();
     let read = relay.json(&["audit", "list", "--mailbox", PAUL, "--door", "imap"]);
     assert_eq!(read[0]["who"], format!("mailbox:{elise}"), "{read}");
@@ -471,7 +478,7 @@ async fn a_mailbox_whose_keys_are_damaged_comes_back_with_a_quorum_and_nothing_s
         })
         .collect();
 
-    let refused = session::begin(office, Purpose::Drill, "anne", "offline").await;
+    let refused = session::begin(office, Purpose::Drill(None), "anne", "offline").await;
     assert!(refused.unwrap_err().contains("must run"));
     office.escrow.serve();
     let mut batch = Batch::new();
@@ -491,8 +498,28 @@ async fn a_mailbox_whose_keys_are_damaged_comes_back_with_a_quorum_and_nothing_s
     let back = office.accounts.find(&account.address).await.unwrap().unwrap();
     office.keys.unlock(&back.id, &back.wrapped_keys).unwrap();
 
+    // A drill of some mailboxes looks at them, and at everything of the relay itself.
+    for name in ["un", "deux", "trois"] {
+        let new = NewAccount {
+            address: Address::parse(&format!("{name}@hopital.mssante.test")).unwrap(),
+            kind: MailboxKind::Personal,
+            listing: Listing::Public,
+            display_name: String::new(),
+            password: None,
+        };
+        life::make(office, new, true, "tester", "a test").await.unwrap();
+    }
+    escrow::cover(office).await.unwrap();
+    for (sample, keys) in [(Some(2), 5), (Some(1), 4), (None, 7)] {
+        session::begin(office, Purpose::Drill(sample), "anne", "a habit").await.unwrap();
+        session::give(office, &shares[1], "bruno").await.unwrap();
+        let drilled = session::give(office, &shares[0], "anne").await.unwrap();
+        let Progress::Drilled(drilled) = drilled else { panic!("{drilled:?}") };
+        assert_eq!((drilled.keys, drilled.good, drilled.all), (keys, keys, 7));
+    }
+
     // Shares are forgotten when their time is over.
-    session::begin(office, Purpose::Drill, "anne", "late").await.unwrap();
+    session::begin(office, Purpose::Drill(None), "anne", "late").await.unwrap();
     session::give(office, &shares[1], "bruno").await.unwrap();
     lab.pass(limits::ESCROW_SHARES_KEPT);
     let late = session::give(office, &shares[0], "anne").await.unwrap_err();

@@ -68,6 +68,8 @@ const STARTING_STEP: Duration = Duration::from_millis(100);
 
 /// The key that names what a start misses.
 const OLD_KEYS: &str = "storage.master_keys_old";
+/// The key of the one in force.
+const MASTER_KEY: &str = "storage.master_key";
 
 /// Why a command did not do its work.
 pub(super) enum Failure {
@@ -93,10 +95,16 @@ pub async fn run(arguments: Arguments) -> Outcome {
             tell_errors(&errors);
             Outcome::BadConfiguration
         }
-        Err(Failure::Other(error)) => {
-            output::tell(&format!("vaguemestre: {error:#}"));
-            Outcome::Failed
-        }
+        Err(Failure::Other(error)) => match refused_key(&error, "the configuration") {
+            Some(refused) => {
+                tell_errors(&[refused]);
+                Outcome::BadConfiguration
+            }
+            None => {
+                output::tell(&format!("vaguemestre: {error:#}"));
+                Outcome::Failed
+            }
+        },
     }
 }
 
@@ -145,7 +153,10 @@ async fn serve(file: &ConfigFile) -> Result<(), Failure> {
     let _log = log::install(format, &config.log.level);
     keep_in_memory(&config, Quiet::No)?;
     let file_name = file.file.display().to_string();
-    relay::serve(config).await.map_err(|error| refusal_of_keys(error, &file_name))
+    relay::serve(config).await.map_err(|error| match refused_key(&error, &file_name) {
+        Some(refused) => Failure::Configuration(vec![refused]),
+        None => error.into(),
+    })
 }
 
 /// Whether it is said that memory is not locked.
@@ -175,19 +186,18 @@ fn keep_in_memory(config: &Config, quiet: Quiet) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A master key that is missing, or another one, is an error of the configuration: whoever starts
-/// the program again and again must stop (`RestartPreventExitStatus=78`), all the more when each
-/// start tries a wrong PIN.
-fn refusal_of_keys(error: anyhow::Error, file: &str) -> Failure {
-    let reason = error.chain().find_map(|cause| match cause.downcast_ref() {
+/// A master key that is missing, or another one, is an error of the configuration, whichever command
+/// opens the store: whoever starts the program again and again must stop
+/// (`RestartPreventExitStatus=78`), all the more when each start tries a wrong PIN. What opens the
+/// store says so in the error's context; commands that make a key have another.
+fn refused_key(error: &anyhow::Error, file: &str) -> Option<ConfigError> {
+    let expected = error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(KeyError::Master(reason)) => Some(reason.clone()),
         _ => None,
-    });
-    let Some(expected) = reason else { return error.into() };
-    let is_old = error.chain().any(|cause| cause.to_string() == OLD_KEYS);
-    let key = if is_old { OLD_KEYS } else { "storage.master_key" };
-    let (key, file) = (key.to_owned(), file.to_owned());
-    Failure::Configuration(vec![ConfigError { key, file, expected }])
+    })?;
+    let said: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let key = [OLD_KEYS, MASTER_KEY].into_iter().find(|key| said.iter().any(|it| it == key))?;
+    Some(ConfigError { key: key.to_owned(), file: file.to_owned(), expected })
 }
 
 fn check_config(file: &Path, format: Format) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ pub(super) enum Dns {
     /// Print the records for every domain here, ready to paste into a zone.
     ///
     /// MX for other operators; SRV for mail programs, with the target "." for what is not offered;
-    /// names for Thunderbird, Outlook and MTA-STS. Follows from the configuration alone: whether
+    /// names for Thunderbird, Outlook, MTA-STS and the Web Key Directory. Follows from the configuration alone: whether
     /// the relay runs does not matter. Addresses (A, AAAA) of the host are yours to add.
     #[command(after_help = "\
 Examples:
@@ -102,8 +102,8 @@ fn zone(config: &Config, records: &[Record]) -> String {
     );
     if setup::needs_other_port(config) {
         text.push_str(
-            "; The pages are not on port 443: Thunderbird and MTA-STS ask on no other, so their\n\
-             ; names (autoconfig, autodiscover, mta-sts) are left out.\n",
+            "; The pages are not on port 443: Thunderbird, MTA-STS and OpenPGP programs ask on no\n\
+             ; other, so their names (autoconfig, autodiscover, mta-sts, openpgpkey) are left out.\n",
         );
     }
     if records.iter().any(|record| record.name.starts_with("_smtp._tls.")) {

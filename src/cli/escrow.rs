@@ -78,6 +78,9 @@ pub(super) enum Escrow {
     /// With the last one of the quorum every key is taken out of escrow and compared with the one
     /// in use. The relay must run: shares are kept in its memory only.
     Drill {
+        /// Only so many mailboxes, drawn by lot, beside the relay's own keys. Without it, all.
+        #[arg(long, value_name = "MAILBOXES", value_parser = clap::value_parser!(u32).range(1..))]
+        sample: Option<u32>,
         /// Why, for the journal.
         #[arg(long, value_name = "TEXT", default_value = "a drill of recovery")]
         reason: String,
@@ -159,8 +162,8 @@ pub(super) async fn run(command: Escrow) -> Result<(), Failure> {
                 other => show(&other, format),
             }
         }
-        Escrow::Drill { reason, config, format } => {
-            show(&ask(&config, Request::Drill { reason }).await?, format)
+        Escrow::Drill { sample, reason, config, format } => {
+            show(&ask(&config, Request::Drill { sample, reason }).await?, format)
         }
         Escrow::Give { share, config, format } => {
             let share = ShareText(read_share(&share)?.expose().clone());
@@ -282,11 +285,15 @@ fn show(answer: &Answer, format: Format) -> Result<(), Failure> {
             "{have} of {need} shares are here. The others must be given before {until}:\n  \
              gpg --decrypt share-FINGERPRINT.asc | vaguemestre escrow give --share -"
         ))?,
-        Answer::Drilled { keys, good, missing, wrong } => {
+        Answer::Drilled { keys, good, missing, wrong, all } => {
             if !format.json {
+                let drawn = match keys == all {
+                    true => String::new(),
+                    false => format!(" These were drawn from {all}."),
+                };
                 output::print_line(&format!(
                     "{good} of {keys} keys came out of escrow just as they are in use; {missing} \
-                     are not in escrow, {wrong} did not come back. Shares and keys are wiped."
+                     are not in escrow, {wrong} did not come back.{drawn} Shares and keys are wiped."
                 ))?;
             }
             if good != keys {

@@ -108,7 +108,8 @@ pub async fn to_operator(office: &Office, routed: Routed) -> Delivery {
     // whom it must be sealed.
     let is_sealed = routed.letter().encrypted;
     let mut addresses = routed.recipients().iter().map(|each| &each.recipient.address);
-    if addresses.any(|address| outbound::is_withheld(office, address, is_sealed)) {
+    let is_withheld = |address| outbound::is_withheld(office, address, is_sealed);
+    if routed.is_withheld() || addresses.any(is_withheld) {
         return not_tried(routed, EnhancedStatus(4, 7, 5), outbound::WITHHELD, header);
     }
     if office.trust.is_expired(office.clock.now()) {

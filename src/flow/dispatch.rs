@@ -238,8 +238,13 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
     let mut numbers: HashMap<task::Id, Vec<u16>> = HashMap::new();
     let (ordered, tried) = claimed.clone().split();
     for (claimed, is_tried) in [(ordered, false), (tried, true)] {
+        let Some(claimed) = claimed else { continue };
+        let (claimed, withheld) = match is_tried {
+            true => gateway::look_again(office, claimed).await,
+            false => (Some(claimed), Vec::new()),
+        };
         let Some(claimed) = claimed.map(Arc::new) else { continue };
-        for routed in route::plan(office, &claimed) {
+        for routed in route::plan(office, &claimed, &withheld) {
             let here = routed.recipients().iter().map(|each| each.number).collect();
             let (office, claimed) = (Arc::clone(office), Arc::clone(&claimed));
             let hop = async move {
@@ -266,6 +271,7 @@ async fn attempt(office: &Arc<Office>, claimed: &Claimed) -> Attempted {
 async fn one_hop(office: &Arc<Office>, claimed: &Claimed, routed: Routed) -> Vec<Heard> {
     if let [recipient] = routed.recipients()
         && routed.is_withheld()
+        && !routed.letter().encrypted
         && gateway::reform(office, claimed, routed.letter(), recipient).await
     {
         return Vec::new();

@@ -4,9 +4,12 @@
 //! What somebody gets is decided for each recipient, when all of them are known ([`Plan`]), and
 //! again before each attempt to deliver ([`outbound::is_withheld`]): a letter in clear text never
 //! leaves for somebody for whom encryption is required at that moment, whoever wrote it.
+mod filed; // what lies in the mailbox of somebody who keeps their own key
 mod inbound; // what came sealed or signed
 pub mod outbound; // who gets what, by whose decision
 mod reform; // a waiting letter gets another form
+mod reseal; // letters of before, put under their owner's seal
+mod signing; // a form that stays readable
 mod sealing; // forms for those who open with a key of their own
 
 use std::sync::Arc;
@@ -17,12 +20,10 @@ use crate::domain::envelope::BlobId;
 use crate::domain::folder::FolderId;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
-use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::contacts;
 use crate::flow::contacts::Known;
-use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::office::ClearMemory;
 use crate::flow::office::ClearPermit;
@@ -31,6 +32,7 @@ use crate::flow::own;
 use crate::flow::policy::Cleared;
 use crate::flow::seal::Form;
 use crate::infra::audit::Who;
+use crate::infra::config::gateway::Policy;
 use crate::infra::config::gateway::Signing;
 use crate::infra::directory::Account;
 use crate::infra::keys::Certificate;
@@ -46,7 +48,12 @@ use crate::proto::pgpmime;
 use crate::proto::pgpmime::Found;
 use crate::proto::pgpmime::Protection;
 
+pub use filed::filed;
+pub use filed::for_owner;
+pub use reform::look_again;
 pub use reform::reform;
+pub use reseal::Resealed;
+pub use reseal::reseal;
 
 /// What a letter takes of memory while a form of it is made, in sizes of the letter: what is to
 /// be sealed, the armoured message, the letter around it, and its ciphertext at rest.
@@ -78,6 +85,8 @@ pub struct Plan {
 enum Want {
     /// The letter as it came; it travels on.
     AsItCame,
+    /// As it came, and signed beside its text; it travels on.
+    Signed,
     /// Sealed to this certificate; it travels on.
     Sealed(PeerCertificate),
     /// Sealed to the certificate of somebody who keeps their own key, in a mailbox here.
@@ -122,6 +131,15 @@ impl Plan {
         homes: &[OpenMailbox],
     ) -> Result<Self, Refusal> {
         let gateway = &office.config.gateway;
+        let authenticated = cleared.authenticated();
+        let is_ours = authenticated.accepted().door() != Door::Mx;
+        let signer = match is_ours {
+            true => signer(office, authenticated.account()).await,
+            false => None,
+        };
+        // What somebody here wrote, and no report of the relay's own.
+        let signs_clear =
+            gateway.sign_clear && signer.is_some() && authenticated.account().is_some();
         let mut homes = homes.iter();
         let mut recipients = Vec::with_capacity(cleared.approved().len());
         for approved in cleared.approved() {
@@ -129,6 +147,11 @@ impl Plan {
             let want = match approved.home() {
                 None => match outbound::certificate(office, address).await? {
                     Some(certificate) => Want::Sealed(certificate),
+                    None if signs_clear
+                        && outbound::policy_of(office, address) == Policy::Prefer =>
+                    {
+                        Want::Signed
+                    }
                     None => Want::AsItCame,
                 },
                 Some(account) => {
@@ -144,12 +167,6 @@ impl Plan {
         let opens =
             gateway.inbound && recipients.iter().any(|(_, want)| matches!(want, Want::Opened(_)));
         let known = if opens { Some(contacts::known(office).await?) } else { None };
-        let authenticated = cleared.authenticated();
-        let is_ours = authenticated.accepted().door() != Door::Mx;
-        let signer = match is_ours {
-            true => signer(office, authenticated.account()).await,
-            false => None,
-        };
         Ok(Self {
             recipients,
             signer,
@@ -174,7 +191,8 @@ impl Plan {
                 readers.push(home.certificate().clone());
             }
         }
-        let travels = self.recipients.iter().any(|(_, want)| matches!(want, Want::AsItCame));
+        let travels = |want: &Want| !matches!(want, Want::Own(..) | Want::Opened(_));
+        let travels = self.recipients.iter().any(|(_, want)| travels(want));
         // A filter may send on what nobody here keeps in this form.
         if travels || readers.is_empty() {
             readers.push(self.spool.clone());
@@ -187,7 +205,8 @@ impl Plan {
     pub fn uses(&self, clear: Clear<'_>) -> Option<Vec<Use>> {
         let found = pgpmime::find(clear.letter, &clear.summary.structure);
         let mut uses = Vec::new();
-        if self.seals() {
+        let signs = self.signs() && found.is_none();
+        if self.seals() || signs {
             uses.extend(self.signer.as_ref().map(|signer| (signer.mailbox, "sign a letter")));
         }
         let is_sealed = matches!(found, Some(Found::Encrypted(_) | Found::Inline(_)));
@@ -198,7 +217,7 @@ impl Plan {
             _ => None,
         });
         uses.extend(opened);
-        (self.seals() || found.is_some()).then_some(uses)
+        (self.seals() || signs || found.is_some()).then_some(uses)
     }
 
     /// When [`Plan::uses`] says that there is nothing to make.
@@ -209,6 +228,11 @@ impl Plan {
     /// True when forms will be made, whatever the letter is.
     fn seals(&self) -> bool {
         self.recipients.iter().any(|(_, want)| matches!(want, Want::Sealed(_) | Want::Own(..)))
+    }
+
+    /// True when the letter leaves in clear for somebody, and signed.
+    fn signs(&self) -> bool {
+        self.recipients.iter().any(|(_, want)| matches!(want, Want::Signed))
     }
 
     /// Makes the forms. Takes milliseconds of CPU for each: it belongs on a thread of its own.
@@ -222,6 +246,9 @@ impl Plan {
         made.came_sealed = matches!(found, Some(Found::Encrypted(_) | Found::Inline(_)));
         if self.seals() {
             self.seal(clear, found.as_ref(), &mut made, room)?;
+        }
+        if self.signs() && found.is_none() {
+            self.sign(clear, &mut made, room)?;
         }
         if let (Some(found), Some(known)) = (&found, &self.known) {
             self.open(clear, found, known, &mut made, room)?;
@@ -275,6 +302,7 @@ fn form(
         size: content.len() as u64,
         return_path_octets: return_path_octets as u64,
         encrypted,
+        sealed_to: Vec::new(),
     })
 }
 
@@ -323,36 +351,13 @@ async fn signer(office: &Office, account: Option<&Account>) -> Option<Signer> {
     Some(Signer { mailbox: None, keys: office.organisation.1.clone() })
 }
 
-/// A message that the relay itself files for somebody: sealed to their own certificate, if they
-/// have one.
-///
-/// # Errors
-/// [`MailboxError::Temporary`] when it cannot be sealed now: it is not filed in clear instead.
-pub async fn for_owner(
-    office: &Arc<Office>,
-    account: &Account,
-    message: Secret<Vec<u8>>,
-) -> Result<Secret<Vec<u8>>, MailboxError> {
-    let certificate = own::of(office, &account.id).await.map_err(MailboxError::Temporary)?;
-    let Some(certificate) = certificate else { return Ok(message) };
-    let signer = signer(office, Some(account)).await;
-    let uses: Vec<Use> = signer.iter().map(|it| (it.mailbox, "sign a letter")).collect();
-    record(office, &uses).await.map_err(MailboxError::Temporary)?;
-    let (at, now) = (Arc::clone(office), office.clock.now());
-    let sealed = tokio::task::spawn_blocking(move || {
-        let protection = protection(&at);
-        sealing::sealed(message.expose(), protection, &[certificate], signer.as_ref(), now)
-    });
-    let sealed = sealed.await.map_err(|_| MailboxError::Temporary(Refusal::DependencyFailed))?;
-    sealed.map_err(MailboxError::Temporary)
-}
-
 /// What the configuration hides of a header section.
 fn protection(office: &Office) -> Protection<'_> {
     let gateway = &office.config.gateway;
     Protection {
         subject: Some(gateway.protected_subject.as_str()).filter(|shown| !shown.is_empty()),
         threads: gateway.threads,
+        keeps_bcc: false,
     }
 }
 

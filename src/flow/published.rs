@@ -155,7 +155,7 @@ fn stage_revoked(
 }
 
 /// What the certificate of a mailbox shows, as it was made.
-fn user_id(account: &Account) -> String {
+pub(super) fn user_id(account: &Account) -> String {
     match account.kind {
         MailboxKind::Citizen => format!("<{:?}@{}>", account.id, account.address.domain()),
         _ => format!("<{}>", account.address),

@@ -76,6 +76,7 @@ pub use look::naming;
 pub use recovery::migrate;
 pub use recovery::recover;
 pub use reform::reform;
+pub use reform::unseal;
 pub use rows::HoldKind;
 pub use rows::Order;
 pub use schedule::Schedule;
@@ -144,6 +145,10 @@ pub struct Letter {
     pub size: u64,
     /// The form is sealed to those who get it: only they can open what travels.
     pub encrypted: bool,
+    /// Marks of the keys, if the relay sealed the form.
+    pub sealed_to: Vec<[u8; 32]>,
+    /// The number of the form of which others are made.
+    source: Option<u8>,
     /// All its forms. The fields above tell of the first one, or of the one that was chosen with
     /// [`Letter::in_form`].
     forms: Vec<LetterForm>,
@@ -165,6 +170,7 @@ struct LetterForm {
     return_path_octets: u64,
     size: u64,
     encrypted: bool,
+    sealed_to: Vec<[u8; 32]>,
 }
 
 impl Letter {
@@ -178,8 +184,14 @@ impl Letter {
             self.return_path_octets = form.return_path_octets;
             self.size = form.size;
             self.encrypted = form.encrypted;
+            self.sealed_to = form.sealed_to;
         }
         self
+    }
+
+    /// The letter in the form of which others are made; `None`: it was not kept.
+    pub fn as_it_came(&self) -> Option<Self> {
+        self.source.map(|number| self.clone().in_form(number))
     }
 }
 
@@ -309,7 +321,7 @@ pub fn references<'d>(
         let held = if place == 0 { deposit.held() } else { 0 };
         held + deposit.references_to(&form.blob)
     });
-    here.sum::<u32>() + u32::from(elsewhere.iter().any(|each| each.form == place))
+    here.sum::<u32>() + u32::from(rows::travelling_forms(sealed, elsewhere).contains(&place))
 }
 
 fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Travelling], batch: &mut Batch) {
@@ -319,7 +331,7 @@ fn enqueue(office: &Office, sealed: &Sealed, elsewhere: &[Travelling], batch: &m
     let row = LetterRow::new(office, sealed, account, elsewhere);
     batch.require_absent(rows::letter_key(id));
     batch.put(rows::letter_key(id), row.encode());
-    let forms = rows::travelling_forms(elsewhere);
+    let forms = rows::travelling_forms(sealed, elsewhere);
     for (number, each) in elsewhere.iter().enumerate() {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let form = forms.iter().position(|place| *place == each.form).unwrap_or(0);
@@ -423,6 +435,12 @@ impl Claimed {
             (!recipients.is_empty()).then(|| Self { recipients, ..self.clone() })
         };
         (part(ordered), part(others))
+    }
+
+    /// Without some recipients; `None`: nobody is left.
+    pub fn without(mut self, numbers: &[u16]) -> Option<Self> {
+        self.recipients.retain(|each| !numbers.contains(&each.number));
+        (!self.recipients.is_empty()).then_some(self)
     }
 }
 

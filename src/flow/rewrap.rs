@@ -20,12 +20,20 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::sync::Notify;
 
+use crate::domain::address::Address;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
+use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
+use crate::flow::custody::escrow;
+use crate::flow::hands;
 use crate::flow::office::Office;
+use crate::flow::published;
+use crate::infra::directory::DirectoryError;
+use crate::infra::directory::Mailboxes;
 use crate::infra::directory::accounts::wraps;
 use crate::infra::directory::accounts::wraps::Rewrap;
+use crate::infra::journal::Entry;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::master::Cursor;
 use crate::infra::keys::master::State;
@@ -43,14 +51,15 @@ pub const SPOOL: MailboxId = MailboxId::from_bytes([0; 16]);
 /// Where they lie.
 pub const SPOOL_WRAPPED: &[u8] = b"K/spool/wrapped";
 
-/// Keys of the relay itself: where each lies, and its owner.
-pub const OWN_KEYS: [(&[u8], MailboxId); 2] = [
-    (SPOOL_WRAPPED, SPOOL),
-    (
-        b"K/organisation/wrapped",
-        MailboxId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
-    ),
-];
+/// So are the organisation's.
+pub const ORGANISATION: MailboxId =
+    MailboxId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+/// Where they lie.
+pub const ORGANISATION_WRAPPED: &[u8] = b"K/organisation/wrapped";
+
+/// Keys of the relay itself: where each lies, and its owner. Nowhere else do these names stand.
+pub const OWN_KEYS: [(&[u8], MailboxId); 2] =
+    [(SPOOL_WRAPPED, SPOOL), (ORGANISATION_WRAPPED, ORGANISATION)];
 
 /// Other wraps: the owner's 16 octets follow, then anything.
 pub const WRAPS: &[u8] = b"K/wraps/";
@@ -102,6 +111,8 @@ pub struct Status {
     pub versions: Vec<(Version, u64, bool)>,
     /// Rows that should hold a wrap and hold none.
     pub damaged: u64,
+    /// Mailboxes whose key does not open although its version is at hand, the first of them.
+    pub failing: Vec<MailboxId>,
     /// The walk, if there ever was one.
     pub walk: Option<Cursor>,
     /// Whether it goes on at this moment.
@@ -368,9 +379,95 @@ pub async fn status(office: &Office) -> Result<Status, StoreError> {
     Ok(Status {
         versions: versions.collect(),
         damaged: counted.get(&0).copied().unwrap_or_default(),
+        failing: failing(office).await?,
         walk: desk.versions.cursor().await?,
         running: desk.is_running(),
     })
+}
+
+/// Mailboxes whose key does not open, of those that a key at hand should open. Until they are
+/// recovered or given up, what they hang on is needed.
+async fn failing(office: &Office) -> Result<Vec<MailboxId>, StoreError> {
+    let (mut failing, mut after) = (Vec::new(), wraps::first());
+    loop {
+        let (store, count) = (office.store.as_ref(), limits::REWRAP_ROWS_AT_ONCE);
+        let mut nothing = Batch::new();
+        let step = wraps::step(store, &after, count, &mut nothing, |owner, wrapped| {
+            let version = Keyring::version_of(wrapped);
+            let is_at_hand = version.is_none_or(|version| office.keys.has_version(version));
+            match !is_at_hand || office.keys.opens(owner, wrapped) {
+                true => Rewrap::Keep,
+                false => Rewrap::Fails,
+            }
+        });
+        let walked = step.await?;
+        failing.extend(walked.failed);
+        failing.truncate(limits::FAILING_SHOWN_MAX);
+        match walked.last {
+            Some(last) if walked.more && failing.len() < limits::FAILING_SHOWN_MAX => after = last,
+            _ => return Ok(failing),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Gives up what lies in a mailbox whose key does not open: it gets another key, with which letters
+/// can come again, and nothing needs the master key of before for it. What lies there stays
+/// unreadable for ever.
+///
+/// # Errors
+/// A sentence: nothing was changed, and why.
+pub async fn give_up(
+    office: &Office,
+    address: &Address,
+    author: &str,
+    reason: &str,
+    despite_escrow: bool,
+) -> Result<(), String> {
+    let said = |error: DirectoryError| error.to_string();
+    let account = office.accounts.find(address).await.map_err(said)?.ok_or("no such mailbox")?;
+    let wrapped = &account.wrapped_keys;
+    if office.keys.opens(&account.id, wrapped) {
+        return Err("the key of this mailbox opens: nothing has to be given up".to_owned());
+    }
+    let missing = Keyring::version_of(wrapped).filter(|it| !office.keys.has_version(*it));
+    if let Some(version) = missing {
+        return Err(format!(
+            "its key is wrapped by version {version} of the master key, which is not here: put it \
+             into storage.master_keys_old first"
+        ));
+    }
+    if !despite_escrow && escrow::sealed(office, &account.id).await?.is_some() {
+        return Err("its keys are in escrow: `escrow recover --mailbox` brings them back; when \
+                    that fails, --despite-escrow gives them up"
+            .to_owned());
+    }
+    let now = office.clock.now();
+    let mut new = office.keys.generate(&account.id, &published::user_id(&account), now);
+    if let (Ok(keys), Some(validity)) = (&new, office.config.openpgp.validity)
+        && account.kind != MailboxKind::Citizen
+    {
+        new = office.keys.extend(&account.id, &keys.wrapped, Some(now.after(validity)), now);
+    }
+    let new = new.map_err(|error| error.to_string())?;
+    let mut batch = Batch::new();
+    let staged = office.accounts.stage(address, &mut batch, |account| {
+        account.certificate = new.certificate.clone();
+        account.wrapped_keys = new.wrapped.clone();
+    });
+    staged.await.map_err(said)?;
+    let entry = Entry {
+        at: now,
+        author: author.to_owned(),
+        action: "keys master give-up".to_owned(),
+        target: hands::masked(office, address),
+        reason: reason.to_owned(),
+        outcome: "another key; what lay there is unreadable for ever".to_owned(),
+    };
+    office.journal.ride(&entry, &mut batch);
+    office.store.commit(batch).await.map_err(|error| error.to_string())?;
+    office.rewrapping.ring();
+    Ok(())
 }
 
 /// Everything that is wrapped, by version. Reads every account's row.

@@ -26,8 +26,9 @@ pub struct Routed {
 }
 
 /// Groups the recipients of an attempt by where they go. Asked anew at each attempt: routes
-/// and lists change while a letter waits.
-pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
+/// and lists change while a letter waits. `withheld`: numbers of recipients whose form must not
+/// leave, whatever it is.
+pub fn plan(office: &Office, claimed: &Claimed, withheld: &[u16]) -> Vec<Routed> {
     let mut groups: Vec<Routed> = Vec::new();
     for recipient in claimed.recipients() {
         let domain = recipient.recipient.address.domain();
@@ -42,7 +43,8 @@ pub fn plan(office: &Office, claimed: &Claimed) -> Vec<Routed> {
         let letter = claimed.letter().clone().in_form(form);
         let address = &recipient.recipient.address;
         // Each of them alone: one may get another form, and another may not.
-        let is_withheld = outbound::is_withheld(office, address, letter.encrypted);
+        let is_withheld = withheld.contains(&recipient.number)
+            || outbound::is_withheld(office, address, letter.encrypted);
         let like = |group: &&mut Routed| {
             group.next == next && group.form == form && !group.is_withheld && !is_withheld
         };
@@ -94,8 +96,8 @@ impl Routed {
         &self.recipients
     }
 
-    /// True when encryption is required for the recipient, and this form has none: it must not
-    /// leave so.
+    /// True when encryption is required for the recipient, and this form has none, or one that must
+    /// not be used any more: it must not leave so.
     pub fn is_withheld(&self) -> bool {
         self.is_withheld
     }

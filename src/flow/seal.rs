@@ -127,6 +127,9 @@ pub struct Form {
     pub return_path_octets: u64,
     /// It is sealed to those who get it: what is under the seal at rest is sealed once more.
     pub encrypted: bool,
+    /// If the relay sealed it for people outside: marks of the keys (see
+    /// `PeerCertificate::encryption_mark`).
+    pub sealed_to: Vec<[u8; 32]>,
 }
 
 /// Room in memory and a key for every recipient; then the content may come.
@@ -337,6 +340,7 @@ pub async fn finish(mut sealing: Sealing) -> Result<Sealed, Refusal> {
         size,
         return_path_octets: header.return_path_octets as u64,
         encrypted: made.came_sealed,
+        sealed_to: Vec::new(),
     };
     Ok(Sealed {
         cleared: sealing.cleared,

@@ -94,6 +94,8 @@ pub fn dns_records(config: &Config) -> Vec<Record> {
             takes_mail: listen.mx.is_some(),
             pages_port: listen.https.map(|address| address.port()),
             autoconfig: config.setup.autoconfig && people(&domain),
+            // No patient is ever published.
+            key_directory: config.openpgp.wkd && people(&domain),
             policy: policy(config),
             reports_to: reports
                 .map_or_else(|| format!("postmaster@{domain}"), |address| address.to_string()),

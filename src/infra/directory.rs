@@ -350,11 +350,13 @@ pub trait KeyDesk: Send + Sync {
     fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>>;
     /// A keyed digest that means nothing to whoever has the store and not the master key.
     fn digest(&self, context: &[u8], clear: &[u8]) -> [u8; 32];
-    /// Public certificate and wrapped secret keys of a new mailbox.
+    /// Public certificate and wrapped secret keys of a new mailbox. `has_end`: others look the
+    /// certificate up, so it ends when the configuration says so.
     fn mailbox_keys(
         &self,
         owner: &MailboxId,
         user_id: &str,
+        has_end: bool,
         now: Timestamp,
     ) -> Result<(Bytes, Bytes), String>;
 }

@@ -256,6 +256,11 @@ impl Keyring {
         Ok(Some(self.wrap(owner, clear.expose())))
     }
 
+    /// Whether this wrap opens for this owner.
+    pub fn opens(&self, owner: &MailboxId, wrapped: &[u8]) -> bool {
+        self.unwrap(owner, wrapped).is_ok()
+    }
+
     fn wrap_key(&self, number: u32) -> Option<&BoxKey> {
         self.wraps.iter().find(|(there, _)| *there == number).map(|(_, key)| key)
     }

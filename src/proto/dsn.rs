@@ -347,7 +347,7 @@ fn with_crlf(text: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 2045 §6.7. `text` has CRLF line ends; so has the result.
-fn quoted_printable(text: &[u8]) -> String {
+pub(super) fn quoted_printable(text: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len() + text.len() / 4);
     let mut column = 0;
     let mut octets = text.iter().copied().peekable();

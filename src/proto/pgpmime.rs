@@ -5,6 +5,7 @@
 //! encrypted one are never joined with it (EFAIL).
 mod opened; // an opened content in the place of the sealed one
 mod read; // what is sealed or signed, and how
+mod sign; // a letter that is signed beside its text
 mod write; // a letter under a seal
 
 pub use opened::VERDICT;
@@ -14,6 +15,10 @@ pub use opened::without_verdicts;
 pub use read::Found;
 pub use read::Signed;
 pub use read::find;
+pub use read::looks_encrypted;
+pub use sign::Signable;
+pub use sign::signable;
+pub use sign::with_signature;
 pub use write::Payload;
 pub use write::Protection;
 pub use write::enclose;

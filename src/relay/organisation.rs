@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
+use crate::flow::rewrap::ORGANISATION as OWNER;
+use crate::flow::rewrap::ORGANISATION_WRAPPED as WRAPPED;
 use crate::infra::keys::Keyring;
 use crate::infra::keys::MailboxKeys;
 use crate::infra::keys::peers::PeerCertificate;
 use crate::infra::store::Batch;
 use crate::infra::store::Store;
 
-/// Its keys are wrapped for an owner that no mailbox can be.
-pub(super) const OWNER: MailboxId =
-    MailboxId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 const CERTIFICATE: &[u8] = b"K/organisation/certificate";
-const WRAPPED: &[u8] = b"K/organisation/wrapped";
 
 /// The key, made at the first start. Its user id is the operator's name.
 pub(super) async fn open(

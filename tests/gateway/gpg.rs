@@ -67,6 +67,25 @@ impl Gpg {
         String::from_utf8(out).unwrap()
     }
 
+    /// What gpg says of a signature beside these octets.
+    pub(crate) fn verify(&self, signed: &[u8], signature: &str) -> String {
+        let files = tempfile::tempdir().unwrap();
+        let (text, beside) = (files.path().join("signed"), files.path().join("signature.asc"));
+        std::fs::write(&text, signed).unwrap();
+        std::fs::write(&beside, signature).unwrap();
+        let paths = [beside.to_str().unwrap(), text.to_str().unwrap()];
+        self.run(&[&["--status-fd", "2", "--verify"], paths.as_slice()].concat(), b"").2
+    }
+
+    /// Revokes its key, by what gpg laid aside when it made it.
+    pub(crate) fn revoke(&self) {
+        let folder = std::fs::read_dir(self.0.path().join("openpgp-revocs.d")).unwrap();
+        for file in folder.map(|file| file.unwrap().path()) {
+            let text = std::fs::read_to_string(file).unwrap();
+            self.import(&text.replace(":-----BEGIN", "-----BEGIN"));
+        }
+    }
+
     fn run(&self, arguments: &[&str], input: &[u8]) -> (bool, Vec<u8>, String) {
         let mut child = Command::new("gpg")
             .args(["--batch", "--no-tty", "--pinentry-mode", "loopback", "--homedir"])

@@ -182,3 +182,84 @@ async fn what_its_sender_sealed_to_the_recipient_travels_as_it_is() {
     let (opened, _) = gpg.open(gpg::armour(&arrived).as_bytes());
     assert!(opened.contains("TW9uc2lldXIgVW50ZWw="), "{opened}");
 }
+
+/// `keys import`, as an administrator does it while the relay runs.
+fn take_in(relay: &Serving<'_>, gpg: &Gpg) {
+    let file = relay.folder.join("peer.asc");
+    fs::write(&file, gpg.certificate(PEER)).unwrap();
+    relay.said(&["keys", "import", file.to_str().unwrap(), "--for", PEER, "--reason", "test"]);
+}
+
+/// Waits until what is said of the queue holds this text.
+async fn wait_for_queue(relay: &Serving<'_>, text: &str) {
+    for _ in 0..300 {
+        if relay.json(&["queue", "list"]).to_string().contains(text) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{text}: {}\n{}", relay.json(&["queue", "list"]), relay.log());
+}
+
+#[tokio::test]
+async fn a_letter_that_waits_is_not_sent_to_a_key_that_was_revoked_meanwhile() {
+    let space = Space::of(&[OURS, THEIRS]);
+    let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");
+    let policy = "[openpgp]\noutbound = \"require\"\n";
+    let mut relay =
+        space.relay(0).route(THEIRS, postfix.mx).with(QUICK).with(policy).start(&[DOCTOR]);
+    relay.kill();
+    let (first, second) = (Gpg::of(PEER), Gpg::of(PEER));
+    import(&relay, PEER, &first.certificate(PEER)).await;
+    relay.begin();
+    relay.said(&["queue", "hold", "--domain", THEIRS, "--reason", "their host is down"]);
+    let id = letters::message_id();
+    let mut submission = relay.submission(DOCTOR).await;
+    submission.send(DOCTOR, &[PEER], letter(DOCTOR, PEER, &id).as_bytes()).await.unwrap();
+    first.revoke();
+    take_in(&relay, &first);
+    relay.said(&["queue", "release", "--domain", THEIRS, "--reason", "it is up"]);
+    wait_for_queue(&relay, "openpgp.policies").await;
+    assert!(postfix.letters().is_empty(), "it left for a key that is revoked");
+    relay.said(&["keys", "contact", "forget", PEER, "--reason", "has another"]);
+    take_in(&relay, &second);
+    let arrived = postfix.wait_for(&id).await;
+    is_hidden(&arrived);
+    let (opened, _) = second.open(gpg::armour(&arrived).as_bytes());
+    assert!(opened.contains("Le résultat est négatif."), "{opened}");
+    assert_eq!(postfix.letters().len(), 1, "once");
+}
+
+#[tokio::test]
+async fn a_letter_that_leaves_readable_is_signed_beside_its_text_when_that_is_asked_for() {
+    let space = Space::of(&[OURS, THEIRS]);
+    let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");
+    let asked = "[openpgp]\nsign_clear = true\n";
+    let mut relay =
+        space.relay(0).route(THEIRS, postfix.mx).with(QUICK).with(asked).start(&[DOCTOR]);
+    relay.kill();
+    let gpg = Gpg::of(PEER);
+    gpg.import(&published(&relay, DOCTOR).await);
+    relay.begin();
+    let id = letters::message_id();
+    let sent = letter(DOCTOR, PEER, &id)
+        .replace("MIME-Version", "Bcc: cache@chu-postfix.mssante.test\r\nMIME-Version")
+        .replace("Le résultat", "From here \r\nLe résultat");
+    let mut submission = relay.submission(DOCTOR).await;
+    submission.send(DOCTOR, &[PEER], sent.as_bytes()).await.unwrap();
+    let arrived = postfix.wait_for(&id).await;
+    assert!(arrived.contains("multipart/signed; micalg=pgp-sha512"), "{arrived}");
+    assert!(!arrived.contains("Bcc") && arrived.is_ascii(), "{arrived}");
+    // As RFC 3156 says: what stands between the boundaries, with CRLF, without the last line end.
+    let lines = arrived.replace("\r\n", "\n").replace('\n', "\r\n");
+    let boundary = lines.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
+    let parts: Vec<&str> = lines.split(&format!("--{boundary}")).collect();
+    let signed = parts[1].strip_prefix("\r\n").unwrap().strip_suffix("\r\n").unwrap();
+    let from = parts[2].find("-----BEGIN").unwrap();
+    let told = gpg.verify(signed.as_bytes(), &parts[2][from..]);
+    assert!(told.contains("GOODSIG"), "{told}\n{lines}");
+    assert!(signed.contains("=46rom here=20\r\nLe r=C3=A9sultat"), "{signed}");
+    assert!(signed.contains("Subject: Serologie de M. Untel\r\n"), "{signed}");
+    let told = gpg.verify(signed.replace("Untel", "Autre").as_bytes(), &parts[2][from..]);
+    assert!(told.contains("BADSIG"), "{told}");
+}

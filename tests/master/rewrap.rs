@@ -158,6 +158,20 @@ async fn a_key_that_does_not_open_stops_no_other_and_keeps_its_version_needed() 
     let output = serving.command(&["keys", "master", "rewrap"]);
     let said = crate::support::running::said(&output);
     assert!(!output.status.success() && said.contains("Keep the older master keys"), "{said}");
+
+    // An administrator hears which one it is, and can end it.
+    let address = account.address.to_string();
+    let said = serving.said(&["keys", "master", "status"]);
+    assert!(said.contains(&format!("The key of {address} does not open")), "{said}");
+    let refused = serving.command(&["keys", "master", "give-up", LUNE, "--reason", "by mistake"]);
+    let said = crate::support::running::said(&refused);
+    assert!(!refused.status.success(), "{said}");
+    serving.said(&["keys", "master", "give-up", &address, "--reason", "no backup has it"]);
+    let said = serving.said(&["keys", "master", "rewrap"]);
+    assert!(said.contains("Everything is wrapped by version 2"), "{said}");
+    assert_eq!(versions(&serving)[0].1, "retired");
+    let journal = serving.said(&["admin", "journal"]);
+    assert!(journal.contains("keys master give-up"), "{journal}");
 }
 
 /// A stopped relay with some mailboxes, whose master key has just been changed.

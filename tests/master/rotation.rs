@@ -34,6 +34,13 @@ async fn a_master_key_is_changed_and_the_old_one_is_not_needed_afterwards() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("storage.master_key") && said.contains("master.key"), "{said}");
     assert!(said.contains("storage.master_keys_old"), "{said}");
+    // Every command that opens the store says so, and ends so.
+    for command in [["queue", "list"], ["mailbox", "list"], ["admin", "journal"]] {
+        let refused = relay.command(&command);
+        let said = crate::support::running::said(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        assert!(said.contains("storage.master_key"), "{said}");
+    }
 
     use_keys(&relay, &text(&second), &[&text(&first)]);
     relay.begin();

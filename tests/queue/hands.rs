@@ -195,7 +195,7 @@ async fn a_reroute_decides_where_a_domain_or_a_letter_goes() {
     act(office, Change::Reroute(Some("mx3.test:25".to_owned())), Target::Letter(id)).await.unwrap();
     let mut schedule = schedule(office).await;
     let work = next(&mut schedule, office).await.unwrap();
-    let plan = route::plan(office, &work.claimed);
+    let plan = route::plan(office, &work.claimed, &[]);
     assert_eq!(*plan[0].next(), fixed("mx3.test:25"), "the letter's own route counts first");
     act(office, Change::Reroute(None), domain(A)).await.unwrap();
     assert_eq!(route::next_hop(office, &name), before);

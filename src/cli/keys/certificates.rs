@@ -151,6 +151,18 @@ pub(in crate::cli) enum OwnCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// Put the letters of before under the own certificate's seal as well.
+    ///
+    /// Each letter gets a new number (UID) and keeps its dates and marks; programs fetch it anew.
+    /// It can be interrupted and begun again at any time. Whoever loses the key loses all of them.
+    #[command(after_help = REACH)]
+    Reseal {
+        /// Whose.
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Take the registration back. Letters sealed to the own certificate stay so.
     #[command(after_help = REACH)]
     Remove {
@@ -207,6 +219,9 @@ pub(super) async fn run(command: Certificates) -> Result<(), Failure> {
     if let Certificates::Import { file, address, why } = command {
         return import(&file, address.as_deref(), why).await;
     }
+    if let Certificates::Own(OwnCommand::Reseal { address, why }) = command {
+        return reseal(&address, why).await;
+    }
     let (request, options) = request(command)?;
     show(&ask(request, &options).await?, options.format)
 }
@@ -243,6 +258,31 @@ async fn import(file: &Path, address: Option<&str>, why: Why) -> Result<(), Fail
     show(&keys::Answer::Done(said.join("\n")), options.format)
 }
 
+/// Step by step: the relay remembers nothing between them.
+async fn reseal(address: &str, why: Why) -> Result<(), Failure> {
+    let address = commands::address_of(address)?.to_string();
+    let Why { reason, options } = why;
+    let mut all = keys::Resealed { looked: 0, sealed: 0, unreadable: 0, next: None };
+    loop {
+        let (address, reason) = (address.clone(), reason.clone());
+        let step = keys::Request::Reseal { address, from: all.next, reason };
+        let done = match ask(step, &options).await? {
+            keys::Answer::Resealed(done) => done,
+            other => return show(&other, options.format),
+        };
+        all.looked += done.looked;
+        all.sealed += done.sealed;
+        all.unreadable += done.unreadable;
+        all.next = done.next;
+        if all.next.is_none() {
+            return show(&keys::Answer::Resealed(all), options.format);
+        }
+        if !options.format.json {
+            output::print_line(&format!("{} letters looked at, {} sealed", all.looked, all.sealed))?;
+        }
+    }
+}
+
 fn request(command: Certificates) -> Result<(keys::Request, Options), Failure> {
     let whole = |address: &str| -> Result<String, Failure> {
         Ok(commands::address_of(address)?.to_string())
@@ -263,8 +303,8 @@ fn request(command: Certificates) -> Result<(keys::Request, Options), Failure> {
         Certificates::Look(One { address, options }) => {
             (keys::Request::Look { address: whole(&address)? }, options)
         }
-        Certificates::Import { .. } => {
-            return Err(anyhow::anyhow!("an import is several questions").into());
+        Certificates::Import { .. } | Certificates::Own(OwnCommand::Reseal { .. }) => {
+            return Err(anyhow::anyhow!("this is several questions").into());
         }
         Certificates::Contact(ContactCommand::Accept { address, fingerprint, keep, why }) => {
             let (address, accept, reason) = (whole(&address)?, !keep, why.reason);
@@ -329,6 +369,18 @@ fn show(answer: &keys::Answer, format: Format) -> Result<(), Failure> {
         }
         keys::Answer::Armour(text) if format.json => {
             output::print_json(&serde_json::json!({ "certificate": text }))?;
+        }
+        keys::Answer::Resealed(all) if format.json => output::print_json(all)?,
+        keys::Answer::Resealed(all) => {
+            let left = match all.unreadable {
+                0 => String::new(),
+                some => format!(" {some} do not open and stay as they are."),
+            };
+            output::print_line(&format!(
+                "{} of {} letters are under the own certificate's seal now; the others were \
+                 before.{left}",
+                all.sealed, all.looked
+            ))?;
         }
         keys::Answer::Done(text) => output::print_line(text)?,
         keys::Answer::Armour(text) => output::print(text)?,

@@ -83,6 +83,25 @@ Example:
         #[command(flatten)]
         format: Format,
     },
+    /// Give up what lies in a mailbox whose key is damaged: nothing of it can be read, ever.
+    ///
+    /// Try `escrow recover --mailbox`, or a backup, first. The mailbox gets another key, so that
+    /// letters can come again, and no older master key is needed for it any more. Refused for a
+    /// mailbox whose key opens. Restart the relay afterwards.
+    #[command(after_help = REACH)]
+    GiveUp {
+        /// The mailbox, or `-` to read it from standard input.
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Also when its keys are in escrow, and did not come back from there.
+        #[arg(long)]
+        despite_escrow: bool,
+        /// Why, for the journal.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
 }
 
 /// Does it.
@@ -97,6 +116,16 @@ pub(in crate::cli) async fn run(command: Master) -> Result<(), Failure> {
         Master::New { file } => new(&file),
         Master::InitToken { uri } => init_token(&uri).await,
         Master::Rewrap { config, format } => rewrap(&config, format).await,
+        Master::GiveUp { address, despite_escrow, reason, config } => {
+            let address = commands::address_of(&address)?.to_string();
+            let request = master::Request::GiveUp { address, reason, despite_escrow };
+            match ask(&config, request).await? {
+                master::Answer::GivenUp {} => Ok(output::print_line(
+                    "Given up: the mailbox has another key. What lay there is unreadable for ever.",
+                )?),
+                other => unexpected(other),
+            }
+        }
     }
 }
 
@@ -243,6 +272,12 @@ fn show(status: &master::Status, format: Format) -> Result<(), Failure> {
     }
     if status.damaged > 0 {
         output::print_line(&format!("{} rows hold no wrapped key: damaged.", status.damaged))?;
+    }
+    for mailbox in &status.failing {
+        output::print_line(&format!(
+            "The key of {mailbox} does not open, and keeps the older versions needed: bring it \
+             back (escrow recover --mailbox, or a backup), or keys master give-up."
+        ))?;
     }
     for line in status.versions.iter().filter(|line| line.state == "retired" && line.at_hand) {
         output::print_line(&format!(

@@ -102,3 +102,15 @@ pub const SMIME_CERTIFICATES_MAX: usize = 16;
 pub const OPENPGP_MESSAGE_SIGNATURES_MAX: usize = 8;
 /// Parts of one packet: GnuPG and others write 8 KiB at a time, and 512 octets are the least.
 pub const OPENPGP_PACKET_PARTS_MAX: usize = 131_072;
+/// Letters that one step of `keys own reseal` works on, in octets: a step is over in seconds, and
+/// its answer comes before whoever asked gives up.
+pub const RESEALED_OCTETS_AT_ONCE: u64 = 8_388_608;
+/// What each letter counts for besides its own octets: a row to read, and maybe a commit.
+pub const RESEALED_OCTETS_EACH: u64 = 8_192;
+/// Characters of a signer's name (S/MIME) that a verdict shows.
+pub const SIGNER_NAME_CHARACTERS_MAX: usize = 64;
+/// Contents that a session remembers to have opened, so that one that is read in pieces is counted
+/// once in the ledger of key uses.
+pub const AUDIT_CONTENTS_KNOWN_MAX: usize = 4_096;
+/// Mailboxes whose keys do not open that `keys master status` names.
+pub const FAILING_SHOWN_MAX: usize = 20;

@@ -22,6 +22,7 @@ use crate::flow::custody::rows::RecoveredRow;
 use crate::flow::custody::rows::SetupRow;
 use crate::flow::custody::session::Session;
 use crate::flow::office::Office;
+use crate::flow::rewrap::OWN_KEYS;
 use crate::infra::audit::Who;
 use crate::infra::journal::Entry;
 use crate::infra::keys::Certificate;
@@ -35,15 +36,6 @@ use crate::infra::store::Batch;
 use crate::infra::store::CommitError;
 use crate::infra::store::Store;
 use crate::infra::store::StoreError;
-
-/// The relay's own keys: whose they are by name, and in which row they lie.
-pub const OWN: [(MailboxId, &[u8]); 2] = [
-    (MailboxId::from_bytes([0; 16]), b"K/spool/wrapped"),
-    (
-        MailboxId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
-        b"K/organisation/wrapped",
-    ),
-];
 
 /// The escrow in memory.
 #[derive(Default)]
@@ -296,7 +288,7 @@ pub async fn cover(office: &Office) -> Result<Covered, String> {
     })
     .await?;
     commit(office, batch).await?;
-    for (owner, key) in OWN {
+    for (key, owner) in OWN_KEYS {
         if let Some(row) = office.store.get(key).await.map_err(|error| error.to_string())? {
             cover_one(office, &setup, &owner, &row.value, None, &mut covered).await?;
         }
@@ -394,7 +386,7 @@ async fn take_out(office: &Office) -> Result<(), String> {
         let mut batch = Batch::new();
         for (key, _) in &page.rows {
             let Some(owner) = rows::owner_of(key) else { continue };
-            let is_own = owner == escrow::MASTER || OWN.iter().any(|(own, _)| *own == owner);
+            let is_own = owner == escrow::MASTER || OWN_KEYS.iter().any(|(_, own)| *own == owner);
             if !is_own && !office.accounts.is_there(&owner).await.map_err(|e| e.to_string())? {
                 batch.delete(key.to_vec());
             }
@@ -447,7 +439,7 @@ pub async fn count(office: &Office) -> Result<Covered, String> {
     let mut covered = Covered::default();
     let mut after = None;
     let mut owners = vec![escrow::MASTER];
-    for (owner, key) in OWN {
+    for (key, owner) in OWN_KEYS {
         if office.store.get(key).await.map_err(|error| error.to_string())?.is_some() {
             owners.push(owner);
         }
@@ -529,7 +521,7 @@ pub(super) async fn drilled(office: &Office, id: &EscrowId, entry: &Entry) -> Re
 }
 
 /// Keys of an owner as they lie in escrow.
-pub(super) async fn sealed(office: &Office, owner: &MailboxId) -> Result<Option<Vec<u8>>, String> {
+pub async fn sealed(office: &Office, owner: &MailboxId) -> Result<Option<Vec<u8>>, String> {
     sealed_in(office.store.as_ref(), owner).await
 }
 

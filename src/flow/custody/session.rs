@@ -10,11 +10,12 @@ use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
 use crate::flow::custody::escrow;
-use crate::flow::custody::escrow::OWN;
 use crate::flow::custody::escrow::Setup;
 use crate::flow::hands::masked;
 use crate::flow::office::Office;
+use crate::flow::rewrap::OWN_KEYS;
 use crate::infra::audit::Who;
+use crate::infra::directory::Account;
 use crate::infra::directory::Mailboxes;
 use crate::infra::journal::Entry;
 use crate::infra::keys::escrow as keys;
@@ -27,8 +28,8 @@ use crate::infra::store::Batch;
 /// What the shares are collected for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To prove that recovery works.
-    Drill,
+    /// To prove that recovery works: for all mailboxes, or for so many, drawn by lot.
+    Drill(Option<u32>),
     /// To bring the keys of this mailbox back.
     Mailbox(Address),
 }
@@ -72,6 +73,8 @@ pub struct Drilled {
     pub missing: u64,
     /// Those that did not open, or are other keys.
     pub wrong: u64,
+    /// All keys that there are; more than were looked at, when only some were drawn.
+    pub all: u64,
 }
 
 impl Drilled {
@@ -182,11 +185,11 @@ pub async fn give(office: &Arc<Office>, share: &str, giver: &str) -> Result<Prog
     let Session { setup, purpose, author, reason, .. } = session;
     let who = Who::Administrator(format!("{author} and {giver}"));
     match &purpose {
-        Purpose::Drill => {
+        Purpose::Drill(sample) => {
             let why = format!("escrow drill {with}");
             let used = office.audit().used(None, &who, "control", &why).await;
             used.map_err(|error| error.to_string())?;
-            let drilled = drill(office, &key).await?;
+            let drilled = drill(office, &key, *sample).await?;
             drop(key);
             let entry = Entry {
                 at: office.clock.now(),
@@ -195,8 +198,8 @@ pub async fn give(office: &Arc<Office>, share: &str, giver: &str) -> Result<Prog
                 target: format!("escrow {}", setup.id),
                 reason,
                 outcome: format!(
-                    "{} of {} keys came back, {with}; last given by {giver}",
-                    drilled.good, drilled.keys
+                    "{} of {} keys came back, of {} that there are, {with}; last given by {giver}",
+                    drilled.good, drilled.keys, drilled.all
                 ),
             };
             match drilled.is_good() {
@@ -231,11 +234,16 @@ pub async fn give(office: &Arc<Office>, share: &str, giver: &str) -> Result<Prog
 }
 
 /// Opens everything that is in escrow and compares it with what is in use.
-async fn drill(office: &Office, key: &EscrowKey) -> Result<Drilled, String> {
+/// The relay's own keys and the master key always; of the mailboxes all, or some drawn by lot.
+async fn drill(
+    office: &Office,
+    key: &EscrowKey,
+    sample: Option<u32>,
+) -> Result<Drilled, String> {
     let mut drilled = Drilled::default();
     let master = open(office, key, &keys::MASTER).await?;
     drilled.count(master, |opened| Ok(office.keys.is_master_in_escrow(opened)));
-    for (owner, row) in OWN {
+    for (row, owner) in OWN_KEYS {
         let row = office.store.get(row).await.map_err(|error| error.to_string())?;
         if let Some(row) = row {
             let found = open(office, key, &owner).await?;
@@ -244,23 +252,51 @@ async fn drill(office: &Office, key: &EscrowKey) -> Result<Drilled, String> {
             });
         }
     }
+    drilled.all = drilled.keys;
+    let mut drawn: Vec<Account> = Vec::new();
     let mut after = None;
     loop {
         let page = office.accounts.page(after, limits::SCAN_ROWS_MAX.min(200)).await;
         let (accounts, next) = page.map_err(|error| error.to_string())?;
-        for account in &accounts {
-            let found = open(office, key, &account.id).await?;
-            drilled.count(found, |opened| {
-                let (id, wrapped) = (&account.id, &account.wrapped_keys);
-                office.keys.is_in_escrow(id, wrapped, opened).map_err(|error| error.to_string())
-            });
-            tokio::task::yield_now().await;
+        for account in accounts {
+            drilled.all += 1;
+            match sample {
+                None => drill_one(office, key, &account, &mut drilled).await?,
+                // Each has the same chance, however many come behind it.
+                Some(most) if drawn.len() < most as usize => drawn.push(account),
+                Some(_) => {
+                    let place = usize::try_from(office.lanes.chance() % drilled.all);
+                    if let Some(one) = place.ok().and_then(|place| drawn.get_mut(place)) {
+                        *one = account;
+                    }
+                }
+            }
         }
+        tokio::task::yield_now().await;
         match next {
             Some(next) => after = Some(next),
-            None => return Ok(drilled),
+            None => break,
         }
     }
+    for account in &drawn {
+        drill_one(office, key, account, &mut drilled).await?;
+    }
+    Ok(drilled)
+}
+
+async fn drill_one(
+    office: &Office,
+    key: &EscrowKey,
+    account: &Account,
+    drilled: &mut Drilled,
+) -> Result<(), String> {
+    let found = open(office, key, &account.id).await?;
+    drilled.count(found, |opened| {
+        let (id, wrapped) = (&account.id, &account.wrapped_keys);
+        office.keys.is_in_escrow(id, wrapped, opened).map_err(|error| error.to_string())
+    });
+    tokio::task::yield_now().await;
+    Ok(())
 }
 
 /// What lies in escrow for an owner.

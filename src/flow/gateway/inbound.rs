@@ -5,6 +5,7 @@
 //! content replaces the whole body. What does not open is delivered as it came, with our word on
 //! why.
 use crate::domain::address::Address;
+use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::flow::contacts::Known;
 use crate::flow::gateway::Clear;
@@ -24,9 +25,6 @@ use crate::proto::mime::summary;
 use crate::proto::pgpmime;
 use crate::proto::pgpmime::Found;
 use crate::proto::pgpmime::Signed;
-
-/// Characters of a signer's name that are shown.
-const NAME_MAX: usize = 64;
 
 impl Plan {
     /// Makes forms for mailboxes whose keys we hold.
@@ -223,7 +221,7 @@ fn is_from(clear: Clear<'_>, addresses: &[Address]) -> bool {
 /// on with words of ours.
 fn name(subject: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:@_".contains(c);
-    subject.chars().take(NAME_MAX).map(|c| if is_plain(c) { c } else { '?' }).collect()
+    subject.chars().take(limits::SIGNER_NAME_CHARACTERS_MAX).map(|c| if is_plain(c) { c } else { '?' }).collect()
 }
 
 fn reason(flaw: OpenFlaw) -> &'static str {
@@ -245,6 +243,6 @@ mod tests {
         let lie = "Dr X\"; from=match;\r\nX-Vaguemestre-OpenPGP: a \\ \u{e9}\u{202e}";
         let shown = name(lie);
         assert_eq!(shown, "Dr X?? from?match???X-Vaguemestre-OpenPGP: a ? ??");
-        assert_eq!(name(&"a".repeat(500)).len(), NAME_MAX);
+        assert_eq!(name(&"a".repeat(500)).len(), limits::SIGNER_NAME_CHARACTERS_MAX);
     }
 }

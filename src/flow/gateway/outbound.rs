@@ -62,3 +62,34 @@ pub fn is_withheld(office: &Office, address: &Address, is_encrypted: bool) -> bo
         && !office.hosts(address.domain())
         && policy_of(office, address) == Policy::Require
 }
+
+/// What is to become of a form that the relay sealed, now that it is to leave.
+pub enum Standing {
+    /// It leaves.
+    Good,
+    /// It was sealed to a key that is no longer the one; to this one it must be.
+    Other(PeerCertificate),
+    /// No key is known any more that may be used.
+    Nothing,
+    /// Nobody can say now.
+    Unknown,
+}
+
+/// Whether a form with these marks is still sealed to the certificate of its recipient that may be
+/// used: since it was made, that may have ended, been revoked, or given way to another.
+pub async fn standing(office: &Arc<Office>, address: &Address, marks: &[[u8; 32]]) -> Standing {
+    // What was sealed under a policy of before is no worse than in clear.
+    if policy_of(office, address) == Policy::Never {
+        return Standing::Good;
+    }
+    match contacts::find(office, address).await.map(|found| found.and_then(|it| it.certificate)) {
+        Ok(Some(certificate)) => {
+            match marks.contains(&certificate.encryption_mark(office.clock.now())) {
+                true => Standing::Good,
+                false => Standing::Other(certificate),
+            }
+        }
+        Ok(None) => Standing::Nothing,
+        Err(_) => Standing::Unknown,
+    }
+}

@@ -47,7 +47,7 @@ impl Plan {
                     true => together.push(place),
                     false => alone.push(vec![place]),
                 },
-                (Want::AsItCame | Want::Opened(_), _) => {}
+                (Want::AsItCame | Want::Signed | Want::Opened(_), _) => {}
             }
         }
         if !as_they_are.is_empty() {
@@ -63,7 +63,12 @@ impl Plan {
                 group.iter().filter_map(|place| self.certificate(*place)).collect();
             let sealed = self.sealed(clear, &certificates)?;
             let readers = self.at_rest(&group);
-            let form = self.form(&readers, sealed.expose(), clear.return_path_octets, true)?;
+            let mut form = self.form(&readers, sealed.expose(), clear.return_path_octets, true)?;
+            let outside = |place: &&usize| {
+                matches!(self.recipients.get(**place), Some((_, Want::Sealed(_))))
+            };
+            let outside = group.iter().filter(outside).filter_map(|at| self.certificate(*at));
+            form.sealed_to = outside.map(|it| it.encryption_mark(self.now)).collect();
             give(made, form, &group);
         }
         Ok(())
@@ -78,6 +83,7 @@ impl Plan {
         let protection = Protection {
             subject: Some(self.subject.as_str()).filter(|shown| !shown.is_empty()),
             threads: self.threads,
+            keeps_bcc: false,
         };
         sealed(clear.letter, protection, certificates, self.signer.as_ref(), self.now)
     }
@@ -130,7 +136,7 @@ pub(super) fn sealed(
     Ok(Secret::new(pgpmime::enclose(&payload.outer, &armoured, &boundary)))
 }
 
-fn give(made: &mut Made, form: crate::flow::seal::Form, group: &[usize]) {
+pub(super) fn give(made: &mut Made, form: crate::flow::seal::Form, group: &[usize]) {
     made.forms.push(form);
     for place in group {
         if let Some(given) = made.given.get_mut(*place) {

@@ -17,6 +17,7 @@ use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::NewMessage;
 use crate::flow::mailbox::OpenMailbox;
 use crate::flow::mailbox::ids;
+use crate::flow::mailbox::index::News;
 use crate::flow::mailbox::messages;
 use crate::flow::mailbox::messages::Parting;
 use crate::flow::mailbox::rows::Head;
@@ -202,6 +203,63 @@ impl OpenMailbox {
                 }
             }
         }
+        Err(MailboxError::Temporary(Refusal::Busy))
+    }
+
+    /// Puts another content in the place of a message: a new number, because what a number stands
+    /// for never changes (RFC 9051 §2.3.1.1), with the dates and marks of the old one, and what its
+    /// readers have seen. The old content goes in the same commit and is held by no rule. No right
+    /// is asked for: the flow has decided. `None`: the message is not there any more.
+    pub async fn put_in_place(
+        &self,
+        folder: FolderId,
+        old: &Entry,
+        mut staged: Staged,
+    ) -> Result<Option<Uid>, MailboxError> {
+        let _gate = self.slot.gate.lock().await;
+        let there = self.plain_entry(folder, old.uid).await?;
+        let Some(there) = there.filter(|there| there.blob == old.blob) else { return Ok(None) };
+        staged.entry = Entry {
+            internal_date: there.internal_date,
+            saved: there.saved,
+            flags: there.flags.clone(),
+            ..staged.entry.clone()
+        };
+        // See `append_all`: from here on its file may be in a commit that is on its way.
+        let Some(content) = staged.blob.take() else { return Ok(None) };
+        for _ in 0..ATTEMPTS_MAX {
+            let Parting { rows, released } = self.release(std::slice::from_ref(&there)).await?;
+            let outcome = self
+                .attempt(|head, batch| {
+                    batch.extend(rows);
+                    self.take_away(folder, [&there], head, batch)?;
+                    content.ride(batch, 1);
+                    let entry = staged.entry.clone();
+                    self.put_message(folder, entry, &staged.sealed_summary, head, batch)
+                })
+                .await;
+            match outcome {
+                Err(CommitError::Conflict) => {}
+                Err(error) => {
+                    self.shelf.blobs.discard(content).await;
+                    return Err(error.into());
+                }
+                Ok(Err(error)) => {
+                    self.shelf.blobs.discard(content).await;
+                    return Err(error);
+                }
+                Ok(Ok(uid)) => {
+                    for each in released {
+                        self.shelf.blobs.shred(each).await;
+                    }
+                    self.carry_marks(folder, folder, &[(there.uid, uid)]).await;
+                    let now = self.shelf.clock.now();
+                    self.shelf.index.keeper.noticed(&self.slot, now, News::Changed);
+                    return Ok(Some(uid));
+                }
+            }
+        }
+        self.shelf.blobs.discard(content).await;
         Err(MailboxError::Temporary(Refusal::Busy))
     }
 

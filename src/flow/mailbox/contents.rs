@@ -87,6 +87,7 @@ impl OpenMailbox {
     /// What is in a folder, for whoever opened the mailbox.
     pub async fn contents(&self, folder: FolderId) -> Result<Arc<Contents>, MailboxError> {
         self.must_have(folder, Right::Read).await?;
+        self.sitting.lists().await?;
         let contents = self.plain_contents(folder).await?;
         self.contents_as_seen(folder, contents).await
     }

@@ -36,6 +36,7 @@ const STANDARD: [(&str, Option<SpecialUse>); 5] = [
 impl OpenMailbox {
     /// All folders that whoever opened the mailbox may know of, INBOX first, then by name.
     pub async fn folders(&self) -> Result<Vec<Folder>, MailboxError> {
+        self.sitting.lists().await?;
         let visible = self.visible(self.all_folders().await?).await?;
         if self.own_seen_of().is_none() {
             return Ok(visible);
@@ -79,6 +80,7 @@ impl OpenMailbox {
     /// One folder.
     pub async fn folder(&self, id: FolderId) -> Result<Folder, MailboxError> {
         self.must_see(id).await?;
+        self.sitting.lists().await?;
         let head = self.durable_head().await?;
         let counters = head.folder(id).ok_or(MailboxError::NoSuchFolder)?;
         let row = self.shelf.store.get(&rows::folder_key(&self.slot.id, id)).await?;

@@ -102,7 +102,7 @@ impl OpenMailbox {
 
     /// A content, still sealed. `MailboxError::Unreadable` concerns this message alone.
     pub async fn sealed_letter(&self, entry: &Entry) -> Result<SealedLetter, MailboxError> {
-        self.sitting.opens(1).await?;
+        self.sitting.opens_content(entry.blob).await?;
         let ciphertext = self.shelf.blobs.read(entry.blob).await?;
         let (sealed_key, keys) = (entry.sealed_key.clone(), self.slot.keys.clone());
         Ok(SealedLetter { ciphertext, sealed_key, keys })
@@ -114,6 +114,7 @@ impl OpenMailbox {
         folder: FolderId,
         entries: &[Entry],
     ) -> Result<SealedSummaries, MailboxError> {
+        self.sitting.lists().await?;
         let sealed = self.sealed_summaries(folder, entries).await?;
         Ok(SealedSummaries { sealed, keys: self.slot.keys.clone() })
     }
@@ -128,6 +129,7 @@ impl OpenMailbox {
         &self,
         contents: &[BlobId],
     ) -> Result<HashMap<BlobId, Signature>, MailboxError> {
+        self.sitting.searches().await?;
         leaves::read(self, contents).await
     }
 

@@ -46,6 +46,7 @@ impl OpenMailbox {
         limit: usize,
     ) -> Result<Vec<Entry>, MailboxError> {
         self.must_have(folder, Right::Read).await?;
+        self.sitting.lists().await?;
         let mut entries = self.plain_entries(folder, uids, limit).await?;
         self.as_seen(folder, &mut entries).await?;
         Ok(entries)
@@ -81,6 +82,7 @@ impl OpenMailbox {
     /// One row.
     pub async fn entry(&self, folder: FolderId, uid: Uid) -> Result<Option<Entry>, MailboxError> {
         self.must_have(folder, Right::Read).await?;
+        self.sitting.lists().await?;
         let Some(mut entry) = self.plain_entry(folder, uid).await? else { return Ok(None) };
         self.as_seen(folder, std::slice::from_mut(&mut entry)).await?;
         Ok(Some(entry))
@@ -104,7 +106,7 @@ impl OpenMailbox {
     /// What it takes to open the message, for whoever reads it in pieces. That it is opened is in
     /// the ledger first.
     pub async fn sealed<'e>(&'e self, entry: &'e Entry) -> Result<Sealed<'e>, MailboxError> {
-        self.sitting.opens(1).await?;
+        self.sitting.opens_content(entry.blob).await?;
         Ok(Sealed {
             blobs: &self.shelf.blobs,
             keys: &self.slot.keys,

@@ -90,8 +90,7 @@ impl Mailboxes {
     ) -> Result<OpenMailbox, MailboxError> {
         let mailbox = self.open(owner).await?;
         let who = Who::Mailbox(reader.slot.id);
-        let door = reader.sitting.door();
-        let sitting = self.shelf.audit.sitting(owner.id, who, door, "read as its reader");
+        let sitting = reader.sitting.beside(owner.id, who, "read as its reader");
         let reader = Reader { id: reader.slot.id, address: reader.slot.owner.clone() };
         Ok(OpenMailbox { reader: Some(Arc::new(reader)), sitting, ..mailbox })
     }

@@ -18,6 +18,27 @@ use crate::infra::store::blobs::StagedBlob;
 /// How often it is tried again when other recipients of the letter were faster.
 const ATTEMPTS_MAX: usize = 10;
 
+/// What a recipient gets from now on.
+enum Other<'a> {
+    /// A form that the letter did not have.
+    New(&'a Form, &'a StagedBlob),
+    /// One that it has: as it came.
+    AsItCame,
+}
+
+/// Gives a leased recipient the letter as it came, when that was kept; it waits again and is due
+/// now.
+///
+/// # Errors
+/// [`Refusal::Busy`] when the lease is lost, or it was not kept; then nothing has changed.
+pub async fn unseal(
+    office: &Office,
+    id: QueueId,
+    recipient: &ClaimedRecipient,
+) -> Result<(), Refusal> {
+    change(office, id, recipient, &Other::AsItCame).await
+}
+
 /// Adds a form to a letter and gives it to a leased recipient, who waits again and is due now; it
 /// was no attempt. Durable when this returns.
 ///
@@ -32,16 +53,28 @@ pub async fn reform(
 ) -> Result<(), Refusal> {
     let staged = office.blobs.stage(form.blob, form.ciphertext.clone()).await;
     let staged = staged.map_err(|error| refusal_of(&error))?;
+    let outcome = change(office, id, recipient, &Other::New(form, &staged)).await;
+    if outcome.is_err() {
+        office.blobs.discard(staged).await;
+    }
+    outcome
+}
+
+async fn change(
+    office: &Office,
+    id: QueueId,
+    recipient: &ClaimedRecipient,
+    other: &Other<'_>,
+) -> Result<(), Refusal> {
     let mut outcome = Err(Refusal::Busy);
     for _ in 0..ATTEMPTS_MAX {
-        outcome = attempt(office, id, recipient, form, &staged).await;
+        outcome = attempt(office, id, recipient, other).await;
         if outcome != Err(Refusal::Busy) {
             break;
         }
     }
-    match outcome {
-        Ok(()) => office.lanes.ring(&rows::lane_name(&recipient.row)),
-        Err(_) => office.blobs.discard(staged).await,
+    if outcome.is_ok() {
+        office.lanes.ring(&rows::lane_name(&recipient.row));
     }
     outcome
 }
@@ -50,26 +83,32 @@ async fn attempt(
     office: &Office,
     id: QueueId,
     recipient: &ClaimedRecipient,
-    form: &Form,
-    staged: &StagedBlob,
+    other: &Other<'_>,
 ) -> Result<(), Refusal> {
     let key = rows::letter_key(id);
     let stored = office.store.get(&key).await.map_err(|error| refusal_of(&error))?;
     let stored = stored.ok_or(Refusal::StoreFailed)?;
     let mut letter = LetterRow::read(&stored.value).ok_or(Refusal::StoreFailed)?;
-    if letter.forms.len() >= limits::FORMS_MAX {
+    if matches!(other, Other::New(..)) && letter.forms.len() >= limits::FORMS_MAX {
         return Err(Refusal::TooManyRecipients);
     }
     let mut row = recipient.row.clone();
     row.state = State::Waiting;
     row.due = office.clock.now().as_millis();
     row.attempts = row.attempts.saturating_sub(1);
-    row.form = u8::try_from(letter.forms.len()).map_err(|_| Refusal::TooManyRecipients)?;
-    letter.forms.push(FormRow::new(office, form));
     let mut batch = Batch::new();
     batch.require_at(key.clone(), stored.version);
+    match other {
+        Other::New(form, staged) => {
+            // What it was made of may be asked for again.
+            letter.source = letter.source.or(Some(row.form));
+            row.form = u8::try_from(letter.forms.len()).map_err(|_| Refusal::TooManyRecipients)?;
+            letter.forms.push(FormRow::new(office, form));
+            staged.ride(&mut batch, 1);
+        }
+        Other::AsItCame => row.form = letter.source.ok_or(Refusal::DependencyFailed)?,
+    }
     batch.put(key, letter.encode());
-    staged.ride(&mut batch, 1);
     rows::change(&mut batch, (&recipient.row, recipient.version), &row, id, recipient.number);
     match office.store.commit(batch).await {
         Ok(()) => Ok(()),

@@ -51,8 +51,10 @@ pub(super) const PAUSED: &[u8] = b"Q/p/";
 pub(super) const REROUTED: &[u8] = b"Q/o/";
 pub(super) const LETTERS: &[u8] = b"Q/m/";
 const FORMAT: u8 = 1;
-/// Layout of letters' rows; 1 is what relays wrote when a letter had one form.
-const LETTER_FORMAT: u8 = 2;
+/// Layout of letters' rows; 1 is what relays wrote when a letter had one form, 2 before they wrote
+/// to which keys a form is sealed.
+const LETTER_FORMAT: u8 = 3;
+const UNMARKED_LETTER_FORMAT: u8 = 2;
 /// Layout of recipients' rows; 1 is what relays wrote before there were lanes, 2 before there were
 /// forms.
 const RECIPIENT_FORMAT: u8 = 3;
@@ -70,6 +72,8 @@ pub(super) struct LetterRow {
     pub(super) waiting: u32,
     /// At least one; each holds one reference to its content until the letter ends.
     pub(super) forms: Vec<FormRow>,
+    /// The number of the form of which others are made, when it is kept.
+    pub(super) source: Option<u8>,
     /// Reverse path and ENVID.
     sealed_sender: Vec<u8>,
     eight_bit: bool,
@@ -88,6 +92,35 @@ pub(super) struct FormRow {
     pub(super) sealed_key: Vec<u8>,
     pub(super) return_path_octets: u64,
     pub(super) encrypted: bool,
+    /// Marks of the keys, if the relay sealed it.
+    pub(super) sealed_to: Vec<[u8; 32]>,
+}
+
+/// [`FormRow`] before marks.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct UnmarkedFormRow {
+    blob: [u8; 16],
+    size: u64,
+    sealed_key: Vec<u8>,
+    return_path_octets: u64,
+    encrypted: bool,
+}
+
+/// [`LetterRow`] before marks.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct UnmarkedLetterRow {
+    accepted_at: u64,
+    waiting: u32,
+    forms: Vec<UnmarkedFormRow>,
+    sealed_sender: Vec<u8>,
+    eight_bit: bool,
+    smtputf8: bool,
+    return_full: Option<bool>,
+    domain: String,
+    mailbox_kind: Option<String>,
+    automatic: bool,
 }
 
 /// [`LetterRow`] as it was before forms.
@@ -251,7 +284,9 @@ impl LetterRow {
             None => &office.config.operator.hostname,
         };
         let context = sender_context(sealed.queue_id());
-        let forms = travelling_forms(elsewhere).into_iter().filter_map(|place| {
+        let travelling = travelling_forms(sealed, elsewhere);
+        let is_kept = travelling.first() == Some(&0);
+        let forms = travelling.into_iter().filter_map(|place| {
             let form = sealed.forms().get(place)?;
             Some(FormRow::new(office, form))
         });
@@ -259,6 +294,7 @@ impl LetterRow {
             accepted_at: sealed.accepted_at().as_millis(),
             waiting: u32::try_from(elsewhere.len()).unwrap_or(u32::MAX),
             forms: forms.collect(),
+            source: is_kept.then_some(0),
             sealed_sender: office.spool_keys.seal_index(&context, &encode(&sender)),
             eight_bit: parameters.eight_bit,
             smtputf8: parameters.smtputf8,
@@ -274,6 +310,9 @@ impl LetterRow {
         if let Some(row) = row::decode::<Self>(LETTER_FORMAT, value) {
             return (!row.forms.is_empty()).then_some(row);
         }
+        if let Some(row) = row::decode::<UnmarkedLetterRow>(UNMARKED_LETTER_FORMAT, value) {
+            return row.marked();
+        }
         let old: OldLetterRow = row::decode(FORMAT, value)?;
         let form = FormRow {
             blob: old.blob,
@@ -281,11 +320,13 @@ impl LetterRow {
             sealed_key: old.sealed_key,
             return_path_octets: old.return_path_octets,
             encrypted: false,
+            sealed_to: Vec::new(),
         };
         Some(Self {
             accepted_at: old.accepted_at,
             waiting: old.waiting,
             forms: vec![form],
+            source: None,
             sealed_sender: old.sealed_sender,
             eight_bit: old.eight_bit,
             smtputf8: old.smtputf8,
@@ -333,6 +374,8 @@ impl LetterRow {
             return_path_octets: first.return_path_octets,
             size: first.size,
             encrypted: first.encrypted,
+            sealed_to: first.sealed_to,
+            source: self.source,
             forms,
             accepted_at: Timestamp::from_millis(self.accepted_at),
             domain: self.domain,
@@ -342,9 +385,42 @@ impl LetterRow {
     }
 }
 
-/// The places of the forms that travel, each once, in the order of their numbers in the rows.
-pub(super) fn travelling_forms(elsewhere: &[Travelling]) -> Vec<usize> {
+impl UnmarkedLetterRow {
+    fn marked(self) -> Option<LetterRow> {
+        let forms = self.forms.into_iter().map(|form| FormRow {
+            blob: form.blob,
+            size: form.size,
+            sealed_key: form.sealed_key,
+            return_path_octets: form.return_path_octets,
+            encrypted: form.encrypted,
+            sealed_to: Vec::new(),
+        });
+        let row = LetterRow {
+            accepted_at: self.accepted_at,
+            waiting: self.waiting,
+            forms: forms.collect(),
+            source: None,
+            sealed_sender: self.sealed_sender,
+            eight_bit: self.eight_bit,
+            smtputf8: self.smtputf8,
+            return_full: self.return_full,
+            domain: self.domain,
+            mailbox_kind: self.mailbox_kind,
+            automatic: self.automatic,
+        };
+        (!row.forms.is_empty()).then_some(row)
+    }
+}
+
+/// The places of the forms that travel, each once, in the order of their numbers in the rows. With
+/// one that the relay sealed, the letter as it came is kept: a key may be revoked while it waits.
+pub(super) fn travelling_forms(sealed: &Sealed, elsewhere: &[Travelling]) -> Vec<usize> {
     let mut places: Vec<usize> = elsewhere.iter().map(|each| each.form).collect();
+    let is_ours =
+        |place: &usize| sealed.forms().get(*place).is_some_and(|it| !it.sealed_to.is_empty());
+    if places.iter().any(is_ours) {
+        places.push(0);
+    }
     places.sort_unstable();
     places.dedup();
     places
@@ -358,6 +434,7 @@ impl FormRow {
             sealed_key: office.spool_keys.wrap(&form.content_key),
             return_path_octets: form.return_path_octets,
             encrypted: form.encrypted,
+            sealed_to: form.sealed_to.clone(),
         }
     }
 
@@ -368,6 +445,7 @@ impl FormRow {
             return_path_octets: self.return_path_octets,
             size: self.size,
             encrypted: self.encrypted,
+            sealed_to: self.sealed_to.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::envelope::BlobId;
 use crate::infra::clock::ManualClock;
 use crate::infra::store::simulated::SimulatedStore;
 
@@ -130,6 +131,35 @@ async fn a_session_is_recorded_before_its_first_content_and_counted_at_its_end()
     let all = world.audit.last(&Wanted::default(), 10).await.unwrap();
     let told: Vec<(&str, u64)> = all.iter().rev().map(|one| (&*one.why, one.count)).collect();
     assert_eq!(told, [("read", 1), ("read: all since entry 1", 5), ("after", 1)]);
+}
+
+#[tokio::test]
+async fn listings_and_searches_of_a_session_are_one_entry_each_and_a_content_counts_once() {
+    let world = world();
+    let sitting = world.audit.sitting(BOX, Who::Mailbox(BOX), "imap", "read");
+    let content = BlobId::from_bytes([7; 16]);
+    for _ in 0..3 {
+        sitting.lists().await.unwrap();
+        sitting.searches().await.unwrap();
+        // A large letter is fetched piece by piece.
+        sitting.opens_content(content).await.unwrap();
+    }
+    sitting.opens_content(BlobId::from_bytes([8; 16])).await.unwrap();
+    // The same session in another's mailbox, however often it is opened there.
+    let other = MailboxId::from_bytes([9; 16]);
+    for _ in 0..3 {
+        let beside = sitting.beside(other, Who::Mailbox(BOX), "read as its reader");
+        beside.lists().await.unwrap();
+    }
+    // What the relay does letter by letter stands in the letters' timelines.
+    world.audit.sitting(BOX, Who::Relay, "relay", "its own work").lists().await.unwrap();
+    drop(sitting);
+    world.audit.used(None, &Who::Relay, "relay", "after").await.unwrap();
+    let all = world.audit.last(&Wanted::default(), 10).await.unwrap();
+    let told: Vec<(&str, u64)> = all.iter().rev().map(|one| (&*one.why, one.count)).collect();
+    let expected =
+        [("list", 0), ("search", 0), ("read", 1), ("list", 0), ("read: all since entry 3", 2), ("after", 1)];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub struct Gateway {
     pub policies: Vec<(Whom, Policy)>,
     /// `openpgp.sign`: who signs what is encrypted.
     pub sign: Signing,
+    /// `openpgp.sign_clear`: the same signs what leaves readable under the policy `prefer`.
+    pub sign_clear: bool,
     /// `openpgp.protected_subject`: stands outside instead of the subject; empty: that stays.
     pub protected_subject: String,
     /// `openpgp.threads`: In-Reply-To and References stay outside.
@@ -104,6 +106,7 @@ impl Reader {
             "organisation" => Some(Signing::Organisation),
             _ => None,
         });
+        let sign_clear = self.truth("openpgp.sign_clear", false);
         let is_line = |text: &str| {
             let fits = text.len() <= 200 && text.bytes().all(|octet| (32..127).contains(&octet));
             fits.then(|| text.to_owned())
@@ -117,6 +120,7 @@ impl Reader {
             outbound: outbound?,
             policies: policies?,
             sign: sign?,
+            sign_clear: sign_clear?,
             protected_subject: protected_subject?,
             threads: threads?,
             inbound: inbound?,

@@ -294,6 +294,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     default("openpgp.protected_subject", "a text in ASCII, up to 200 characters, e.g. \"[...]\""),
     default("openpgp.sign", "\"no\", \"sender\" or \"organisation\""),
+    default("openpgp.sign_clear", TRUTH),
     default("openpgp.smime_anchors", "a list of readable PEM files with CA certificates"),
     default("openpgp.threads", TRUTH),
     default("life.inactive_days", "a whole number of days from 1 to 366"),

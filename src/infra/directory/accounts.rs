@@ -129,8 +129,9 @@ impl Accounts {
             // A name changes; and what is left of an ended mailbox names nobody.
             _ => format!("<{}>", new.address),
         };
-        let (certificate, wrapped_keys) =
-            self.desk.mailbox_keys(&id, &user_id, now).map_err(DirectoryError::Keys)?;
+        let has_end = new.kind != MailboxKind::Citizen;
+        let keys = self.desk.mailbox_keys(&id, &user_id, has_end, now);
+        let (certificate, wrapped_keys) = keys.map_err(DirectoryError::Keys)?;
         let account = Account {
             id,
             address: new.address,

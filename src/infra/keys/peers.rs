@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use aws_lc_rs::digest;
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::amalgamation::ValidAmalgamation;
@@ -207,6 +208,19 @@ impl PeerCertificate {
         valid.alive().map_err(|_| CertificateFlaw::NotAlive)?;
         let mut usable = valid.keys().supported().alive().revoked(false).for_transport_encryption();
         usable.next().map(|_| ()).ok_or(CertificateFlaw::NoEncryption)
+    }
+
+    /// A digest of what is sealed to at this moment: the certificate, and its keys that encrypt. When
+    /// one of them is revoked, ends, or another one comes, it is another.
+    pub fn encryption_mark(&self, now: Timestamp) -> [u8; 32] {
+        let policy = StandardPolicy::new();
+        let keys = self.0.keys().with_policy(&policy, system_time(now));
+        let keys = keys.supported().alive().revoked(false).for_transport_encryption();
+        let mut keys: Vec<String> = keys.map(|it| it.key().fingerprint().to_hex()).collect();
+        keys.sort_unstable();
+        let text = format!("{}:{}", self.fingerprint(), keys.join(","));
+        let mark = digest::digest(&digest::SHA256, text.as_bytes());
+        mark.as_ref().try_into().expect("SHA-256 has 32 octets")
     }
 
     /// The library says that there is no valid self-signature, not why: a policy of the year 2000

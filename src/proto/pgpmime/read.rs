@@ -55,11 +55,18 @@ pub fn find<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
 /// Two parts and no more: the control part, and the message.
 fn encrypted<'l>(letter: &'l [u8], root: &Part) -> Option<Found<'l>> {
     let [control, message] = root.children.as_slice() else { return None };
-    let is_one = protocol(root).is_some_and(|name| name == "application/pgp-encrypted")
+    let is_one = looks_encrypted(root) && says_version_1(&decoded(letter, control)?);
+    is_one.then(|| decoded(letter, message).map(Found::Encrypted)).flatten()
+}
+
+/// Whether a structure is that of an encrypted letter (RFC 3156 §4); what its parts hold is not
+/// looked at.
+pub fn looks_encrypted(root: &Part) -> bool {
+    let [control, message] = root.children.as_slice() else { return false };
+    (root.kind.as_str(), root.subtype.as_str()) == ("multipart", "encrypted")
+        && protocol(root).is_some_and(|name| name == "application/pgp-encrypted")
         && is(control, "application", "pgp-encrypted")
         && is(message, "application", "octet-stream")
-        && says_version_1(&decoded(letter, control)?);
-    is_one.then(|| decoded(letter, message).map(Found::Encrypted)).flatten()
 }
 
 fn signed<'l>(letter: &'l [u8], root: &Part) -> Option<Signed<'l>> {

@@ -19,7 +19,8 @@ MIME-Version: 1.0\r\n\
 Content-Type: multipart/mixed; boundary=\"b\";\r\n\
 \r\n\
 --b\r\n\r\nBonjour\r\n--b--\r\n";
-const PROTECTION: Protection<'_> = Protection { subject: Some("[...]"), threads: true };
+const PROTECTION: Protection<'_> =
+    Protection { subject: Some("[...]"), threads: true, keeps_bcc: false };
 const ARMOUR: &str = "-----BEGIN PGP MESSAGE-----\n\nwcDMA+abc\n=abcd\n-----END PGP MESSAGE-----\n";
 
 fn text(octets: &[u8]) -> String {
@@ -56,11 +57,18 @@ fn outside_stays_what_those_need_who_carry_the_letter_and_no_more() {
 
 #[test]
 fn the_conversation_and_the_subject_stay_outside_or_not_as_it_is_asked() {
-    let open = Protection { subject: None, threads: false };
+    let open = Protection { subject: None, threads: false, keeps_bcc: false };
     let payload = payload(LETTER.as_bytes(), open);
     let outer = text(&payload.outer);
     assert!(outer.contains("Monsieur X"), "{outer}");
     assert!(!outer.contains("References"), "{outer}");
+}
+
+#[test]
+fn what_an_author_keeps_still_says_under_the_seal_to_whom_it_goes() {
+    let kept = payload(LETTER.as_bytes(), Protection { keeps_bcc: true, ..PROTECTION });
+    assert!(text(kept.inner.expose()).contains("\nBcc: secret@b.test\r\n"));
+    assert!(!text(&kept.outer).contains("Bcc") && !text(kept.inner.expose()).contains("HP-Outer: Bcc"));
 }
 
 #[test]

@@ -56,6 +56,9 @@ pub struct Protection<'a> {
     pub subject: Option<&'a str>,
     /// In-Reply-To and References stay outside, so that conversations are found.
     pub threads: bool,
+    /// Bcc goes inside: what an author keeps for themselves still says to whom it goes. In what
+    /// leaves, Bcc goes nowhere.
+    pub keeps_bcc: bool,
 }
 
 /// A letter, taken apart.
@@ -66,7 +69,7 @@ pub struct Payload {
     pub outer: Vec<u8>,
 }
 
-/// Takes a letter apart. Field order is kept on both sides; Bcc goes nowhere.
+/// Takes a letter apart. Field order is kept on both sides.
 pub fn payload(letter: &[u8], protection: Protection<'_>) -> Payload {
     let mut outer = Vec::new();
     // Sized for all that can come: a `Vec` that grows leaves clear text behind.
@@ -102,7 +105,8 @@ pub fn payload(letter: &[u8], protection: Protection<'_>) -> Payload {
             }
             outer.extend_from_slice(&shown);
         }
-        if !NOT_INSIDE.contains(&name.as_slice()) && !name.starts_with(b"arc-") {
+        let is_kept = protection.keeps_bcc && name == b"bcc";
+        if is_kept || !NOT_INSIDE.contains(&name.as_slice()) && !name.starts_with(b"arc-") {
             inner.extend_from_slice(&whole_lines(field.raw));
         }
     }

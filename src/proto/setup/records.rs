@@ -9,6 +9,7 @@ use crate::proto::setup::Offer;
 use crate::proto::setup::Protocol;
 use crate::proto::setup::Security;
 use crate::proto::setup::mta_sts::Policy;
+use crate::proto::wkd;
 
 /// The port that a browser and Thunderbird take when nobody says otherwise.
 const HTTPS: u16 = 443;
@@ -91,6 +92,8 @@ pub struct Facts {
     pub pages_port: Option<u16>,
     /// Programs set themselves up by what we serve.
     pub autoconfig: bool,
+    /// Certificates of OpenPGP are published (Web Key Directory).
+    pub key_directory: bool,
     /// The policy, if one is published.
     pub policy: Option<Policy>,
     /// Who gets reports of failed TLS, as an address.
@@ -152,6 +155,12 @@ pub fn records(offer: &Offer, domain: &Domain, facts: &Facts) -> Vec<Record> {
             records.push(record(format!("{name}.{domain}"), Data::Cname(host.clone()), purpose));
         }
     }
+    if pages.is_some() && facts.key_directory {
+        // The advanced form; the direct one needs the domain's own name to lead here.
+        let name = wkd::host(wkd::Method::Advanced, domain);
+        let purpose = "where certificates of OpenPGP are (Web Key Directory)";
+        records.push(record(name, Data::Cname(host.clone()), purpose));
+    }
     if let (Some(policy), Some(_)) = (&facts.policy, pages) {
         let name = format!("mta-sts.{domain}");
         records.push(record(name, Data::Cname(host), "where the policy of MTA-STS is"));
@@ -188,6 +197,7 @@ mod tests {
             takes_mail: true,
             pages_port: Some(443),
             autoconfig: true,
+            key_directory: true,
             policy: None,
             reports_to: "postmaster@hopital.mssante.fr".to_owned(),
         }
@@ -211,10 +221,13 @@ mod tests {
             "_ldaps._tcp.hopital.mssante.fr. 3600 IN SRV 0 1 636 mx.hopital.mssante.fr.",
             "_autodiscover._tcp.hopital.mssante.fr. 3600 IN SRV 0 1 443 mx.hopital.mssante.fr.",
             "autoconfig.hopital.mssante.fr. 3600 IN CNAME mx.hopital.mssante.fr.",
+            "openpgpkey.hopital.mssante.fr. 3600 IN CNAME mx.hopital.mssante.fr.",
         ] {
             assert!(lines.iter().any(|known| known == line), "{line} is not in\n{lines:#?}");
         }
         assert!(!lines.iter().any(|line| line.contains("sts") || line.contains("_ldap._tcp")));
+        let unpublished = super::tests::lines(&Facts { key_directory: false, ..facts() });
+        assert!(!unpublished.iter().any(|line| line.contains("openpgpkey")));
     }
 
     #[test]

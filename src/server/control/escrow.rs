@@ -39,6 +39,8 @@ pub enum Request {
     Status {},
     /// Begin a drill.
     Drill {
+        /// So many mailboxes, drawn by lot; all of them when absent.
+        sample: Option<u32>,
         /// Why.
         reason: String,
     },
@@ -108,6 +110,8 @@ pub enum Answer {
         missing: u64,
         /// Those that did not come back.
         wrong: u64,
+        /// All keys that there are.
+        all: u64,
     },
 }
 
@@ -192,9 +196,9 @@ pub async fn handle(
                 holders,
             })))
         }
-        Request::Drill { reason } => {
+        Request::Drill { sample, reason } => {
             let reason = given(&reason)?;
-            let begun = session::begin(office, Purpose::Drill, &caller.author, &reason).await?;
+            let begun = session::begin(office, Purpose::Drill(sample), &caller.author, &reason).await?;
             Ok(progress(begun))
         }
         Request::Recover { mailbox, reason } => {
@@ -231,6 +235,7 @@ fn progress(progress: Progress) -> Answer {
             good: drilled.good,
             missing: drilled.missing,
             wrong: drilled.wrong,
+            all: drilled.all,
         },
         Progress::Restored(shown) => Answer::Done(format!("The keys of {shown} are back.")),
     }

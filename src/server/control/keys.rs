@@ -13,6 +13,7 @@ use crate::flow::contacts::Choice;
 use crate::flow::contacts::Contact;
 use crate::flow::contacts::Imported;
 use crate::flow::office::Office;
+use crate::flow::gateway;
 use crate::flow::own;
 use crate::flow::published;
 use crate::infra::directory::Account;
@@ -95,6 +96,15 @@ pub enum Request {
         /// Why, for the journal.
         reason: String,
     },
+    /// Puts letters of before under the seal of an own certificate: one step.
+    Reseal {
+        /// Whose.
+        address: String,
+        /// Where the step before ended: a folder's number, and a message's.
+        from: Option<(u32, u32)>,
+        /// Why, for the journal.
+        reason: String,
+    },
     /// New subkeys for a mailbox.
     Rotate {
         /// Whose.
@@ -130,6 +140,21 @@ pub enum Answer {
     List(Vec<Row>),
     /// An armoured certificate.
     Armour(String),
+    /// A step of [`Request::Reseal`].
+    Resealed(Resealed),
+}
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resealed {
+    /// Messages that were looked at.
+    pub looked: u64,
+    /// Those that are under the owner's seal now, and were not.
+    pub sealed: u64,
+    /// Those that do not open, and stay as they are.
+    pub unreadable: u64,
+    /// Where the next step begins; absent at the end.
+    pub next: Option<(u32, u32)>,
 }
 
 /// One certificate.
@@ -198,6 +223,13 @@ pub async fn handle(
                  the own certificate stay as they are."
                     .to_owned(),
             ))
+        }
+        Request::Reseal { address, from, reason } => {
+            let reason = why(&reason)?;
+            let account = account(office, &parse(&address)?).await?;
+            let done = gateway::reseal(office, &account, &caller.author, &reason, from).await?;
+            let gateway::Resealed { looked, sealed, unreadable, next } = done;
+            Ok(Answer::Resealed(Resealed { looked, sealed, unreadable, next }))
         }
         Request::Rotate { address, reason } => {
             let (address, reason) = (parse(&address)?, why(&reason)?);
@@ -314,7 +346,8 @@ async fn set_own(
 ) -> Result<String, String> {
     let registered = own::set(office, account, certificate, vouched(caller, reason)).await?;
     Ok(format!(
-        "{} is registered: new letters are sealed to it, and the relay cannot open them.",
+        "{} is registered: new letters are sealed to it, and the relay cannot open them. Those of \
+         before: vaguemestre keys own reseal ADDRESS",
         registered.certificate.fingerprint()
     ))
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::domain::address::Address;
+use crate::flow::hands;
 use crate::flow::office::Office;
 use crate::flow::rewrap;
 use crate::flow::rewrap::Outcome;
@@ -23,6 +25,15 @@ pub enum Request {
     Progress {},
     /// Begin it, or go on.
     Rewrap {},
+    /// Give up what lies in a mailbox whose key does not open.
+    GiveUp {
+        /// Whose.
+        address: String,
+        /// Why, for the journal.
+        reason: String,
+        /// Also when its keys are in escrow.
+        despite_escrow: bool,
+    },
 }
 
 /// What is answered.
@@ -38,6 +49,8 @@ pub enum Answer {
         /// The last walk; nothing when there never was a change of keys.
         walk: Option<Walk>,
     },
+    /// To `GiveUp`.
+    GivenUp {},
 }
 
 /// Versions, and how far wrapping anew is.
@@ -47,6 +60,9 @@ pub struct Status {
     pub versions: Vec<VersionLine>,
     /// Wraps that are none: damaged rows.
     pub damaged: u64,
+    /// Mailboxes whose keys do not open, the first of them: address, or number when even that
+    /// cannot be read.
+    pub failing: Vec<String>,
     /// The last walk.
     pub rewrap: Option<Walk>,
 }
@@ -98,7 +114,22 @@ pub async fn handle(
     match request {
         Request::Status {} => {
             let status = rewrap::status(office).await.map_err(|error| error.to_string())?;
-            Ok(Answer::Status(shown(&status)))
+            let mut shown = shown(&status);
+            for id in &status.failing {
+                let found = office.accounts.numbered(id).await.ok().flatten();
+                let address = found.map(|account| hands::masked(office, &account.address));
+                shown.failing.push(address.unwrap_or_else(|| format!("{id:?}")));
+            }
+            Ok(Answer::Status(shown))
+        }
+        Request::GiveUp { address, reason, despite_escrow } => {
+            let address = Address::parse(&address).map_err(|error| error.to_string())?;
+            let reason = reason.trim();
+            if reason.is_empty() {
+                return Err("a reason is needed: --reason".to_owned());
+            }
+            rewrap::give_up(office, &address, &caller.author, reason, despite_escrow).await?;
+            Ok(Answer::GivenUp {})
         }
         Request::Progress {} => progress(office).await,
         Request::Rewrap {} => {
@@ -160,6 +191,7 @@ fn shown(status: &rewrap::Status) -> Status {
     Status {
         versions: versions.collect(),
         damaged: status.damaged,
+        failing: Vec::new(),
         rewrap: status.walk.as_ref().map(|cursor| walk(cursor, status.running)),
     }
 }

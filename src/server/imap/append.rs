@@ -177,8 +177,15 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
             Ok(()) => {
                 let content = with_whole_line_ends(message);
                 let flags = select::permitted_flags(&coming.start.flags, filing.place.rights);
-                let new = NewMessage { content, flags, internal_date: coming.start.date };
-                filing.place.shelf.stage(new).await.map_err(Halt::from)
+                let internal_date = coming.start.date;
+                let shelf = &filing.place.shelf;
+                match self.desk.filed(shelf, content).await {
+                    Ok(content) => {
+                        let new = NewMessage { content, flags, internal_date };
+                        shelf.stage(new).await.map_err(Halt::from)
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
         };
         match staged {

@@ -15,8 +15,10 @@ use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::rights::Rights;
+use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::flow::gateway;
 use crate::flow::login::Logins;
 use crate::flow::mailbox::Changes;
 use crate::flow::mailbox::Contents;
@@ -89,6 +91,16 @@ pub(super) trait Desk: Send + Sync {
 
     /// Octets that an APPEND may have.
     fn message_octets_max(&self) -> u64;
+
+    /// A message as it is to lie in this mailbox: under the seal of whose it is, if they keep
+    /// their own key.
+    fn filed(
+        &self,
+        _shelf: &Self::Shelf,
+        message: Secret<Vec<u8>>,
+    ) -> impl Future<Output = Result<Secret<Vec<u8>>, MailboxError>> + Send {
+        std::future::ready(Ok(message))
+    }
 
     /// How long things may take.
     fn times(&self) -> Times;
@@ -344,6 +356,14 @@ impl Desk for Arc<Office> {
 
     fn message_octets_max(&self) -> u64 {
         self.config.limits.message_octets
+    }
+
+    async fn filed(
+        &self,
+        shelf: &OpenMailbox,
+        message: Secret<Vec<u8>>,
+    ) -> Result<Secret<Vec<u8>>, MailboxError> {
+        gateway::filed(self, &shelf.id(), message).await
     }
 
     fn times(&self) -> Times {

@@ -27,6 +27,7 @@ impl OpenMailbox {
         folder: FolderId,
         entry: &Entry,
     ) -> Result<Arc<Summary>, MailboxError> {
+        self.sitting.lists().await?;
         let sealed = self.sealed_summary(folder, entry.uid).await?;
         Ok(Arc::new(self.open_summary(entry, &sealed)))
     }
@@ -38,6 +39,7 @@ impl OpenMailbox {
         folder: FolderId,
         entries: &[Entry],
     ) -> Result<Vec<Arc<Summary>>, MailboxError> {
+        self.sitting.lists().await?;
         let mut summaries = Vec::with_capacity(entries.len());
         for some in entries.chunks(SUMMARIES_AT_ONCE) {
             let sealed = self.sealed_summaries(folder, some).await?;

@@ -51,6 +51,7 @@ impl KeyDesk for NoKeys {
         &self,
         _owner: &MailboxId,
         _user_id: &str,
+        _has_end: bool,
         _now: Timestamp,
     ) -> Result<(Bytes, Bytes), String> {
         Ok((Bytes::new(), Bytes::new()))
