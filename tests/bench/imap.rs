@@ -24,9 +24,9 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
-use dovecot::Dovecot;
 use loads::Figure;
 use server::Server;
+use support::dovecot::Dovecot;
 use support::running::Running;
 
 /// Mailboxes of each server.
@@ -83,8 +83,9 @@ async fn main() {
     }
     if has("--dovecot") || has("--only-dovecot") {
         for crypt in [false, true] {
-            let dovecot = Dovecot::start(ACCOUNTS, crypt);
-            columns.push(measure(&dovecot.server(), &size, &wants).await);
+            let name = if crypt { "Dovecot, mail_crypt" } else { "Dovecot" };
+            let peer = Dovecot::start(ACCOUNTS, crypt);
+            columns.push(measure(&dovecot::server(&peer, ACCOUNTS, name), &size, &wants).await);
         }
     }
     print(&columns);
