@@ -21,9 +21,7 @@ async fn a_session_that_waits_is_a_small_task() {
     let waiting = size_of_val(&session.idle());
     let obeying = size_of_val(&session.obey(idle));
     let whole = size_of_val(&session.run());
-    println!("session {state}, IDLE {waiting}, the command {obeying}, the task {whole} octets");
-    assert!(
-        state + obeying + whole <= 1,
-        "IDLE {waiting}, {obeying} in its command, {whole}, {state}"
-    );
+    let told = format!("session {state}, IDLE {waiting} of {obeying}, around it {whole}");
+    println!("{told}");
+    assert!(state <= 832 && obeying <= 1_792 && whole <= 384, "{told}");
 }

@@ -86,12 +86,7 @@ async fn parts_are_fetched_decoded() {
         &format!("* 1 FETCH (BINARY[3] NIL)\n{unknown}"),
     )
     .await;
-    check(
-        &mut client,
-        "a FETCH 1 BINARY.SIZE[3]",
-        &format!("* 1 FETCH (UID 1)\n{unknown}"),
-    )
-    .await;
+    check(&mut client, "a FETCH 1 BINARY.SIZE[3]", &format!("* 1 FETCH (UID 1)\n{unknown}")).await;
     check(
         &mut client,
         "a FETCH 1 (BINARY.SIZE[9] RFC822.SIZE BINARY.SIZE[2])",
