@@ -2,4 +2,5 @@
 mod agreement;
 mod differential;
 mod doors;
+mod dovecot;
 mod large;

@@ -57,6 +57,41 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Minutes east of UTC: where a clock stood, not which rules it followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Zone(i16);
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Self = Self(0);
+
+    /// `None` for what `+hhmm` cannot say.
+    pub fn from_minutes(minutes: i16) -> Option<Self> {
+        (minutes.unsigned_abs() < 100 * 60).then_some(Self(minutes))
+    }
+
+    /// Minutes east of UTC.
+    pub const fn minutes(self) -> i16 {
+        self.0
+    }
+}
+
+/// A moment, and the zone in which somebody wrote it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZonedTime {
+    /// The moment.
+    pub at: Timestamp,
+    /// In which zone it is shown.
+    pub zone: Zone,
+}
+
+impl From<Timestamp> for ZonedTime {
+    /// Shown in UTC.
+    fn from(at: Timestamp) -> Self {
+        Self { at, zone: Zone::UTC }
+    }
+}
+
 /// A calendar day in Europe/Paris, the unit of every published statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day {

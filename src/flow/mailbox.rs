@@ -38,6 +38,8 @@ use crate::domain::mailbox::MailboxId;
 use crate::domain::secret::Secret;
 use crate::domain::status::Refusal;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
+use crate::domain::time::ZonedTime;
 use crate::flow::mailbox::contents::Shown;
 use crate::flow::mailbox::readers::Reader;
 use crate::flow::mailbox::rows::Head;
@@ -184,6 +186,8 @@ pub struct Entry {
     pub uid: Uid,
     /// When it arrived here (INTERNALDATE).
     pub internal_date: Timestamp,
+    /// The zone in which whoever filed it named that moment.
+    pub zone: Zone,
     /// When it came into this folder (RFC 8514 §2).
     pub saved: Timestamp,
     /// The conversation that it belongs to.
@@ -220,7 +224,7 @@ pub struct NewMessage {
     /// Its marks.
     pub flags: Flags,
     /// INTERNALDATE; now when `None`.
-    pub internal_date: Option<Timestamp>,
+    pub internal_date: Option<ZonedTime>,
 }
 
 impl Mailboxes {

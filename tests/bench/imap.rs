@@ -2,8 +2,8 @@
 //! tables; with `--dovecot` the same load runs against a plain Dovecot, and against one with
 //! mail_crypt, each configured and started here, and ratios are printed.
 //!
-//! `cargo bench --bench imap` takes a few seconds for each figure; `-- full` takes its time,
-//! `big` selects a mailbox of a million messages as well. Names of figures (`fetch append list
+//! `cargo bench --bench imap` takes a few seconds for each figure; `-- full` takes its time.
+//! `-- million` measures one mailbox of 1,000,000 messages instead (`rows=20000` of so many). Names of figures (`fetch append list
 //! select store idle memory search`) choose some. The load generator runs beside the server on the same
 //! machine; compare figures of one run only.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
@@ -19,14 +19,16 @@ mod client;
 mod dovecot;
 #[path = "imap/loads.rs"]
 mod loads;
+#[path = "imap/million.rs"]
+mod million;
 #[path = "imap/server.rs"]
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
-use dovecot::Dovecot;
 use loads::Figure;
 use server::Server;
+use support::dovecot::Dovecot;
 use support::running::Running;
 
 /// Mailboxes of each server.
@@ -50,7 +52,7 @@ struct Size {
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    let mut size = if has("full") {
+    let size = if has("full") {
         Size {
             seconds: 10,
             bodies: [5_000, 1_000, 100],
@@ -71,8 +73,14 @@ async fn main() {
             connections: 1_000,
         }
     };
-    if has("big") {
-        size.selected.push(1_000_000);
+    if has("million") {
+        let rows = arguments.iter().find_map(|argument| argument.strip_prefix("rows="));
+        let rows = rows.map_or(1_000_000, |rows| rows.parse().expect("rows=NUMBER"));
+        let mut running = Running::new(&["--accounts", &ACCOUNTS.to_string()]);
+        let (figures, method) = million::measure(&mut running, ACCOUNTS, rows).await;
+        println!("{method}\n");
+        print(&[Column { server: "Vaguemestre".to_owned(), figures }]);
+        return;
     }
     let chosen: Vec<&str> = FIGURES.into_iter().filter(|name| has(name)).collect();
     let wants = |name: &str| chosen.is_empty() || chosen.contains(&name);
@@ -83,8 +91,9 @@ async fn main() {
     }
     if has("--dovecot") || has("--only-dovecot") {
         for crypt in [false, true] {
-            let dovecot = Dovecot::start(ACCOUNTS, crypt);
-            columns.push(measure(&dovecot.server(), &size, &wants).await);
+            let name = if crypt { "Dovecot, mail_crypt" } else { "Dovecot" };
+            let peer = Dovecot::start(ACCOUNTS, crypt);
+            columns.push(measure(&dovecot::server(&peer, ACCOUNTS, name), &size, &wants).await);
         }
     }
     print(&columns);

@@ -340,7 +340,8 @@ fn parse(octets: &[u8]) -> anyhow::Result<Response> {
     let mut words = Vec::new();
     while reader.at < line.len() {
         words.push(reader.value().with_context(|| format!("unreadable: {raw}"))?);
-        if reader.at < line.len() {
+        // Threads stand side by side (RFC 5256 §5).
+        if reader.at < line.len() && reader.peek() != Some(b'(') {
             reader.eat(b' ').with_context(|| format!("unreadable: {raw}"))?;
             // RFC 3501 §9: no response ends with a space, but an empty SEARCH of some servers.
             if reader.at == line.len() {

@@ -93,9 +93,11 @@ impl OpenMailbox {
         let blob = BlobId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         let keys = &self.slot.keys;
         let now = self.shelf.clock.now();
+        let date = message.internal_date.unwrap_or_else(|| now.into());
         let entry = Entry {
             uid: Uid(0),
-            internal_date: message.internal_date.unwrap_or(now),
+            internal_date: date.at,
+            zone: date.zone,
             saved: now,
             thread: ids::thread(keys, &summary, &blob),
             size,

@@ -11,6 +11,7 @@ use crate::domain::folder::Uid;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::flow::mailbox::Mailboxes;
@@ -99,6 +100,7 @@ impl Deposit {
         let entry = Entry {
             uid: Uid(0),
             internal_date: letter.internal_date,
+            zone: Zone::UTC,
             saved: mailbox.shelf.clock.now(),
             thread: ids::thread(keys, letter.summary, &letter.blob),
             size: letter.size,

@@ -88,11 +88,22 @@ impl OpenMailbox {
         self.folder_as_seen(folder(counters, name.unwrap_or_else(|| placeholder(id.0)))).await
     }
 
-    /// Creates a folder (and does not create missing parents).
+    /// Creates a folder (and does not create missing parents). It is subscribed, for nobody would
+    /// look for it otherwise: a filter or a page made it.
     pub async fn create_folder(
         &self,
         name: &str,
         special_use: Option<SpecialUse>,
+    ) -> Result<Folder, MailboxError> {
+        self.create_folder_as(name, special_use, true).await
+    }
+
+    /// The same, subscribed or not.
+    pub async fn create_folder_as(
+        &self,
+        name: &str,
+        special_use: Option<SpecialUse>,
+        subscribed: bool,
     ) -> Result<Folder, MailboxError> {
         let _gate = self.slot.gate.lock().await;
         let name = checked_name(name)?;
@@ -112,7 +123,7 @@ impl OpenMailbox {
                 let name = FolderName {
                     name: name.clone(),
                     special_use: special_use.map(rows::special_use_number),
-                    subscribed: true,
+                    subscribed,
                 };
                 self.put_name(id, &name, batch);
                 if let Some(inherited) = &inherited {

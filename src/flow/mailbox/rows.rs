@@ -34,6 +34,7 @@ use crate::domain::folder::ThreadId;
 use crate::domain::folder::Uid;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::Named;
 use crate::infra::keys::MailboxKeys;
@@ -206,6 +207,7 @@ impl MessageRow {
         Entry {
             uid,
             internal_date: Timestamp::from_millis(self.internal_date),
+            zone: Zone::UTC,
             saved: Timestamp::from_millis(self.saved),
             thread: ThreadId(self.thread),
             size: self.size,
@@ -225,12 +227,25 @@ impl MessageRow {
     }
 }
 
-/// A message's row. The name by which it is found stands behind it: rows without one are as they
-/// always were.
+/// A message's row. The name by which it is found stands behind it, and then the zone of its date
+/// when that is not UTC: rows without either are as they always were.
 pub(super) fn encode_message(keys: &MailboxKeys, entry: &Entry) -> Vec<u8> {
     let mut row = encode(&MessageRow::new(keys, entry));
     row.extend(entry.named.iter().flatten());
+    if entry.zone != Zone::UTC {
+        row.extend(entry.zone.minutes().to_be_bytes());
+    }
     row
+}
+
+/// What stands behind a row.
+fn behind(rest: &[u8]) -> (Option<Named>, Zone) {
+    let (named, zone) = match rest.split_first_chunk() {
+        Some((named, zone)) => (Some(*named), zone),
+        None => (None, rest),
+    };
+    let minutes = zone.try_into().map(i16::from_be_bytes).unwrap_or_default();
+    (named, Zone::from_minutes(minutes).unwrap_or_default())
 }
 
 /// The message of a row. A damaged row becomes a message without content, so that people see
@@ -245,12 +260,14 @@ pub(super) fn decode_message(
     let whole = value.strip_prefix(&[FORMAT]).and_then(|row| postcard::take_from_bytes(row).ok());
     if let Some((row, rest)) = whole {
         let row: MessageRow = row;
-        return Entry { named: rest.try_into().ok(), ..row.into_entry(keys, uid) };
+        let (named, zone) = behind(rest);
+        return Entry { named, zone, ..row.into_entry(keys, uid) };
     }
     tracing::error!(folder = folder.0, uid = uid.0, "a message row is damaged");
     Entry {
         uid,
         internal_date: Timestamp::from_millis(0),
+        zone: Zone::UTC,
         saved: Timestamp::from_millis(0),
         thread: ThreadId([0; 8]),
         size: 0,

@@ -4,7 +4,7 @@ use crate::domain::folder::Flags;
 use crate::domain::folder::SpecialUse;
 use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
-use crate::domain::time::Timestamp;
+use crate::domain::time::ZonedTime;
 use crate::proto::imap::cursor;
 use crate::proto::imap::fetch::FetchItem;
 use crate::proto::imap::name::MailboxName;
@@ -472,7 +472,7 @@ pub struct AppendStart {
     /// Its marks.
     pub flags: Flags,
     /// Its internal date.
-    pub date: Option<Timestamp>,
+    pub date: Option<ZonedTime>,
 }
 
 /// APPEND, at its end: its messages were handed over as they came.
@@ -503,7 +503,7 @@ pub struct AppendMessage {
     /// Its marks.
     pub flags: Flags,
     /// Its internal date.
-    pub date: Option<Timestamp>,
+    pub date: Option<ZonedTime>,
     /// How it is sent.
     pub form: MessageForm,
     /// How long it is.

@@ -1,6 +1,8 @@
 //! Dates of commands and responses (RFC 3501 §9), and the day of a Date field.
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
+use crate::domain::time::ZonedTime;
 use crate::proto::imap::cursor::Bad;
 use crate::proto::imap::cursor::Cursor;
 
@@ -23,7 +25,7 @@ pub fn date(cursor: &mut Cursor<'_>) -> Result<Day, Bad> {
 }
 
 /// `date-time`: `" 1-Feb-2026 09:30:00 +0100"`, quotes included.
-pub fn date_time(cursor: &mut Cursor<'_>) -> Result<Timestamp, Bad> {
+pub fn date_time(cursor: &mut Cursor<'_>) -> Result<ZonedTime, Bad> {
     cursor.expect(b'"', NOT_A_DATE_TIME.0)?;
     let text = cursor.take_while(|octet| octet != b'"');
     cursor.expect(b'"', NOT_A_DATE_TIME.0)?;
@@ -35,11 +37,14 @@ pub fn print_date(day: Day) -> String {
     format!("{}-{}-{:04}", day.day, month_name(day.month), day.year)
 }
 
-/// A moment as INTERNALDATE shows it, without quotes; always in UTC, whatever zone APPEND named.
-pub fn print_date_time(moment: Timestamp) -> String {
-    let moment = in_utc(moment);
+/// A moment as INTERNALDATE shows it, without quotes, in the zone that APPEND named.
+pub fn print_date_time(moment: ZonedTime) -> String {
+    let minutes = moment.zone.minutes();
+    let sign = if minutes < 0 { '-' } else { '+' };
+    let (hours, minutes) = (minutes.unsigned_abs() / 60, minutes.unsigned_abs() % 60);
+    let moment = on_its_clock(moment);
     format!(
-        "{:2}-{}-{:04} {:02}:{:02}:{:02} +0000",
+        "{:2}-{}-{:04} {:02}:{:02}:{:02} {sign}{hours:02}{minutes:02}",
         moment.day(),
         month_name(moment.month()),
         moment.year(),
@@ -51,8 +56,8 @@ pub fn print_date_time(moment: Timestamp) -> String {
 
 /// The day that [`print_date_time`] shows. RFC 3501 §6.4.4: BEFORE, ON and SINCE disregard
 /// time and zone, so they must agree with what the client was shown.
-pub fn day_of(moment: Timestamp) -> Day {
-    let date = in_utc(moment).date();
+pub fn day_of(moment: ZonedTime) -> Day {
+    let date = on_its_clock(moment).date();
     Day { year: date.year(), month: date.month(), day: date.day() }
 }
 
@@ -74,7 +79,7 @@ pub fn day_of_header(field: &[u8]) -> Option<Day> {
     valid(year, month, day)
 }
 
-fn moment(text: &str) -> Option<Timestamp> {
+fn moment(text: &str) -> Option<ZonedTime> {
     // `date-day-fixed` has a leading space for days below ten.
     let (date, rest) = text.strip_prefix(' ').unwrap_or(text).split_once(' ')?;
     let (time, zone) = rest.split_once(' ')?;
@@ -92,11 +97,13 @@ fn moment(text: &str) -> Option<Timestamp> {
         return None;
     }
     let number = |digits: &[u8]| i64::from(digits[0] - b'0') * 10 + i64::from(digits[1] - b'0');
-    let offset = sign * (number(&digits[..2]) * 3600 + number(&digits[2..]) * 60);
+    let minutes = sign * (number(&digits[..2]) * 60 + number(&digits[2..]));
     let utc = date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    let seconds = utc.timestamp().as_second() - offset;
+    let seconds = utc.timestamp().as_second() - minutes * 60;
     // Programs that move mailboxes bring letters of 1601 and 1904; a refusal would lose them.
-    Some(Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0)))
+    let at = Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0));
+    let zone = i16::try_from(minutes).ok().and_then(Zone::from_minutes).unwrap_or_default();
+    Some(ZonedTime { at, zone })
 }
 
 fn day_month_year(text: &str) -> Option<Day> {
@@ -133,9 +140,11 @@ fn month_name(number: i8) -> &'static str {
     usize::try_from(number - 1).ok().and_then(|index| MONTHS.get(index)).copied().unwrap_or("Jan")
 }
 
-fn in_utc(moment: Timestamp) -> jiff::Zoned {
-    let milliseconds = i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(milliseconds)
+/// What a clock in that zone shows.
+fn on_its_clock(moment: ZonedTime) -> jiff::Zoned {
+    let milliseconds = i64::try_from(moment.at.as_millis()).unwrap_or(i64::MAX);
+    let shown = milliseconds.saturating_add(i64::from(moment.zone.minutes()) * 60_000);
+    jiff::Timestamp::from_millisecond(shown)
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
         .to_zoned(jiff::tz::TimeZone::UTC)
 }
@@ -146,16 +155,19 @@ mod tests {
     use crate::proto::imap::cursor::Piece;
 
     #[test]
-    fn a_date_time_is_read_with_its_zone_and_shown_in_utc() {
+    fn a_date_time_is_read_and_shown_in_its_zone() {
         let check = |text: &str, expected: Option<&str>| {
             let pieces = [Piece::Text(format!("\"{text}\"").into_bytes())];
             let shown = date_time(&mut Cursor::new(&pieces)).ok().map(print_date_time);
             assert_eq!(shown.as_deref(), expected, "{text}");
         };
-        check(" 1-Feb-2026 00:30:00 +0100", Some("31-Jan-2026 23:30:00 +0000"));
-        check("17-Jul-1996 02:44:25 -0700", Some("17-Jul-1996 09:44:25 +0000"));
+        check(" 1-Feb-2026 00:30:00 +0100", Some(" 1-Feb-2026 00:30:00 +0100"));
+        check("17-Jul-1996 02:44:25 -0700", Some("17-Jul-1996 02:44:25 -0700"));
         check("01-Jan-1970 00:00:00 +0000", Some(" 1-Jan-1970 00:00:00 +0000"));
         check("1-Jan-1969 00:00:00 +0000", Some(" 1-Jan-1970 00:00:00 +0000"));
+        check("1-Jan-1969 00:00:00 -0330", Some("31-Dec-1969 20:30:00 -0330"));
+        // A zone that nobody can show: the moment is kept.
+        check("17-Jul-1996 02:44:25 +9999", Some("12-Jul-1996 22:05:25 +0000"));
         check("30-Feb-2026 00:00:00 +0000", None);
         check("1-Feb-2026 24:00:00 +0000", None);
         check("1-Feb-2026 00:00:00", None);

@@ -46,15 +46,17 @@ fn flag(cursor: &mut Cursor<'_>, flags: &mut Flags) -> Result<(), Bad> {
         }
         return Ok(());
     }
+    // RFC 3501 §2.3.2, RFC 9051 §2.3.2: flags that begin with a backslash are those of the standard.
     match cursor.atom()?.to_ascii_lowercase().as_str() {
         "seen" => flags.seen = true,
         "answered" => flags.answered = true,
         "flagged" => flags.flagged = true,
         "deleted" => flags.deleted = true,
         "draft" => flags.draft = true,
-        // `\Recent` and flag extensions cannot be set by a client (RFC 3501 §2.3.2, §7.2.6).
-        // Programs that copy mailboxes send them all the same; they change nothing.
-        _ => {}
+        // It cannot be set by a client (RFC 3501 §2.3.2), but programs that copy mailboxes send back
+        // what other servers told them; it changes nothing.
+        "recent" => {}
+        _ => return Err(Bad::form("unknown system flag")),
     }
     Ok(())
 }
@@ -77,5 +79,14 @@ mod tests {
         check("()", "()");
         check("\\Flagged $Forwarded $forwarded NonJunk", "(\\Flagged $Forwarded NonJunk)");
         check("(\\Recent \\Draft)", "(\\Draft)");
+    }
+
+    #[test]
+    fn system_flags_that_nobody_knows_are_refused() {
+        for text in ["\\Foo", "(\\Seen \\Junk)", "(\\*)", "\\", "(\\Seen\\Draft)"] {
+            let pieces = [Piece::Text(text.as_bytes().to_vec())];
+            let mut cursor = Cursor::new(&pieces);
+            assert!(store_flags(&mut cursor).and_then(|_| cursor.end()).is_err(), "{text}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::UidSet;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
+use crate::domain::time::ZonedTime;
 use crate::proto::imap::casemap::fold;
 use crate::proto::imap::date;
 use crate::proto::imap::folded;
@@ -57,6 +59,8 @@ pub struct Facts<'a> {
     pub flags: &'a Flags,
     /// When it arrived.
     pub internal_date: Timestamp,
+    /// The zone in which that is shown.
+    pub zone: Zone,
     /// When it came into its folder.
     pub saved: Timestamp,
     /// Its octets.
@@ -286,10 +290,13 @@ fn matches(node: &Node, facts: &Facts<'_>) -> Option<bool> {
         }
         Node::Flag(flag, is_set) => Some(has_flag(facts.flags, *flag) == *is_set),
         Node::Keyword(keyword, is_set) => Some(facts.flags.has_keyword(keyword) == *is_set),
-        Node::Internal(when, day) => Some(is_when(date::day_of(facts.internal_date), *when, *day)),
+        Node::Internal(when, day) => {
+            let arrived = ZonedTime { at: facts.internal_date, zone: facts.zone };
+            Some(is_when(date::day_of(arrived), *when, *day))
+        }
         Node::InternalUntil(moment) => Some(facts.internal_date <= *moment),
         Node::InternalFrom(moment) => Some(facts.internal_date >= *moment),
-        Node::Saved(when, day) => Some(is_when(date::day_of(facts.saved), *when, *day)),
+        Node::Saved(when, day) => Some(is_when(date::day_of(facts.saved.into()), *when, *day)),
         Node::Larger(octets) => Some(facts.size > u64::from(*octets)),
         Node::Smaller(octets) => Some(facts.size < u64::from(*octets)),
         Node::ModSeq(modseq) => Some(facts.modseq.0 >= *modseq),
@@ -426,6 +433,7 @@ mod tests {
             uid: 30,
             flags,
             internal_date: Timestamp::from_seconds(1_795_388_399), // 2026-11-22T22:59:59Z
+            zone: Zone::UTC,
             saved: Timestamp::from_seconds(1_795_388_399 + 1),     // the next day in UTC it is not
             size: 1_000,
             modseq: ModSeq(7),

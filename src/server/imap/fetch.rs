@@ -9,6 +9,7 @@ use crate::domain::folder::ModSeq;
 use crate::domain::folder::UidSet;
 use crate::domain::limits;
 use crate::domain::rights::Right;
+use crate::domain::time::ZonedTime;
 use crate::flow::mailbox::Entry;
 use crate::flow::mailbox::MailboxError;
 use crate::proto::imap::binary::NoBinary;
@@ -87,6 +88,10 @@ pub(super) async fn fetch<D: Desk, S: Stream>(
     if total.unknown_encoding {
         // RFC 3516 §4.3
         return Ok(Answer::no("UNKNOWN-CTE", "A part has an encoding that cannot be undone"));
+    }
+    if total.without_part {
+        // RFC 3501 §6.4.5: "can't fetch that data"; all else was told.
+        return Ok(Answer::no("NONEXISTENT", "A message has no such part"));
     }
     let done = Answer::ok("Done");
     // RFC 5530 §3: another session has expunged some, and this one was not told yet. Who asks by
@@ -193,12 +198,15 @@ fn asks_summary(item: &FetchItem) -> bool {
 struct Sent {
     without_body: bool,
     unknown_encoding: bool,
+    /// The size of a part was asked that is not there.
+    without_part: bool,
 }
 
 impl Sent {
     fn add(&mut self, other: Self) {
         self.without_body |= other.without_body;
         self.unknown_encoding |= other.unknown_encoding;
+        self.without_part |= other.without_part;
     }
 }
 
@@ -227,19 +235,38 @@ impl<D: Desk> Message<'_, D> {
             tells_flags && line.dialect.condstore && !self.items.contains(&FetchItem::ModSeq);
         let extra =
             [tells_flags.then_some(FetchItem::Flags), tells_modseq.then_some(FetchItem::ModSeq)];
-        let mut sent = Sent { without_body: opened.is_err(), unknown_encoding: false };
+        let mut sent = Sent { without_body: opened.is_err(), ..Sent::default() };
 
         if tells_flags || self.items.contains(&FetchItem::Flags) {
             view.introduce(line.out(), &self.entry.flags);
         }
         write::text(line.out(), format_args!("* {sequence} FETCH ("));
-        for (index, item) in self.items.iter().chain(extra.iter().flatten()).enumerate() {
-            if index > 0 {
+        let mut is_first = true;
+        for item in self.items.iter().chain(extra.iter().flatten()) {
+            let mut size = None;
+            if let FetchItem::BinarySize(part) = item {
+                let (octets, without) =
+                    self.decoded_octets(summary.as_deref(), &mut opened, part).await;
+                sent.add(without);
+                // RFC 3516 §7: a size is a number, and what is not there has none.
+                let Some(octets) = octets else { continue };
+                size = Some(octets);
+            }
+            if !std::mem::take(&mut is_first) {
                 line.out().push(b' ');
             }
             item.print_label(line.out());
             line.out().push(b' ');
-            sent.add(self.write_value(line, item, summary.as_deref(), &mut opened).await?);
+            match size {
+                Some(octets) => write::text(line.out(), format_args!("{octets}")),
+                None => {
+                    sent.add(self.write_value(line, item, summary.as_deref(), &mut opened).await?);
+                }
+            }
+        }
+        if is_first {
+            // RFC 3501 §9: no list of items is empty.
+            write::text(line.out(), format_args!("UID {}", self.entry.uid.0));
         }
         line.out().extend_from_slice(b")\r\n");
         line.relieve().await?;
@@ -294,17 +321,6 @@ impl<D: Desk> Message<'_, D> {
                 let partial = binary.partial;
                 return self.write_binary(line, (&binary.part, partial), summary, opened).await;
             }
-            FetchItem::BinarySize(part) => {
-                let (decoded, sent) = self.decode(summary, opened, part, None).await;
-                let octets = match decoded {
-                    Some(Decoded::Octets(octets)) => octets.len() as u64,
-                    Some(Decoded::Pieces(measured)) => measured.octets,
-                    None => 0,
-                };
-                write::text(line.out(), format_args!("{octets}"));
-                tokio::task::yield_now().await;
-                return Ok(sent);
-            }
             _ => {}
         }
         if let Some(body) = item.section() {
@@ -316,7 +332,8 @@ impl<D: Desk> Message<'_, D> {
                 out.extend_from_slice(flags::print(&self.entry.flags).as_bytes());
             }
             (FetchItem::InternalDate, _) => {
-                let date = date::print_date_time(self.entry.internal_date);
+                let (at, zone) = (self.entry.internal_date, self.entry.zone);
+                let date = date::print_date_time(ZonedTime { at, zone });
                 write::text(out, format_args!("\"{date}\""));
             }
             (FetchItem::Rfc822Size, _) => write::text(out, format_args!("{}", self.entry.size)),
@@ -336,7 +353,7 @@ impl<D: Desk> Message<'_, D> {
                 write::text(out, format_args!("({})", self.entry.thread_id()));
             }
             (FetchItem::SaveDate, _) => {
-                let date = date::print_date_time(self.entry.saved);
+                let date = date::print_date_time(self.entry.saved.into());
                 write::text(out, format_args!("\"{date}\""));
             }
             // RFC 8970 §3.1: NIL when there can be none, empty when there is no text.
@@ -347,6 +364,25 @@ impl<D: Desk> Message<'_, D> {
             _ => out.extend_from_slice(b"NIL"),
         }
         Ok(Sent::default())
+    }
+
+    /// How long a part is without its transfer encoding; `None` when there is no such part, or it
+    /// cannot be decoded.
+    async fn decoded_octets(
+        &self,
+        summary: Option<&Summary>,
+        opened: &mut Opened,
+        part: &[u32],
+    ) -> (Option<u64>, Sent) {
+        let (decoded, mut sent) = self.decode(summary, opened, part, None).await;
+        let octets = decoded.map(|decoded| match decoded {
+            Decoded::Octets(octets) => octets.len() as u64,
+            Decoded::Pieces(measured) => measured.octets,
+        });
+        let is_explained = sent.without_body || sent.unknown_encoding;
+        sent.without_part = octets.is_none() && !is_explained;
+        tokio::task::yield_now().await;
+        (octets, sent)
     }
 
     /// RFC 3501 §7.4.2: a literal, or NIL without such a part.
@@ -393,7 +429,7 @@ impl<D: Desk> Message<'_, D> {
             }
             _ => line.out().extend_from_slice(b"NIL"),
         }
-        Ok(Sent { without_body, unknown_encoding: false })
+        Ok(Sent { without_body, ..Sent::default() })
     }
 
     /// RFC 3516 §4.2: NIL without such a part, and a literal8 where there is a NUL.
@@ -458,11 +494,11 @@ impl<D: Desk> Message<'_, D> {
             Ok(Ok(decoded)) => (Some(decoded), Sent::default()),
             Ok(Err(none)) => {
                 let unknown_encoding = none == NoBinary::UnknownEncoding;
-                (None, Sent { without_body: false, unknown_encoding })
+                (None, Sent { unknown_encoding, ..Sent::default() })
             }
             Err(error) => {
                 tracing::warn!(%error, uid = self.entry.uid.0, "a part cannot be opened");
-                (None, Sent { without_body: true, unknown_encoding: false })
+                (None, Sent { without_body: true, ..Sent::default() })
             }
         }
     }

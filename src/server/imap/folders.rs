@@ -163,6 +163,14 @@ pub(super) async fn create<D: Desk>(
     }
     create_parents(shelf, &folders, path).await?;
     let folder = shelf.create_folder(path.as_str(), special_use).await?;
+    // RFC 3501 §6.3.9: a name stays subscribed whether its mailbox is there or not.
+    let kept = match shelf.is_foreign() {
+        true => Vec::new(),
+        false => own.kept_subscriptions().await?.names,
+    };
+    if kept.contains(&folder.name) {
+        shelf.subscribe(folder.id, true).await?;
+    }
     // RFC 8474 §4.1
     let id = shelf.mailbox_id(&folder);
     Ok(Answer::ok("Created").code(format!("MAILBOXID ({id})")))
@@ -234,11 +242,34 @@ pub(super) async fn delete<D: Desk>(
     own: &D::Shelf,
     mailbox: &MailboxName,
 ) -> Result<(MailboxId, FolderId), Halt> {
-    let place = find(desk, own, mailbox).await?;
+    let place = match find(desk, own, mailbox).await {
+        // RFC 3501 §6.3.4, RFC 9051 §6.3.5: a name that is only a level of others cannot go.
+        Err(MailboxError::NoSuchFolder) if is_a_level(desk, own, mailbox).await? => {
+            return Err(Answer::no("HASCHILDREN", "There are mailboxes below that name").into());
+        }
+        found => found?,
+    };
     place.must(Right::DeleteFolder)?;
     let (shelf, folder) = (&place.shelf, &place.folder);
     shelf.delete_folder(folder.id).await?;
     Ok((shelf.id(), folder.id))
+}
+
+/// True when there is a folder below that name, and this login may know of it.
+async fn is_a_level<D: Desk>(
+    desk: &D,
+    own: &D::Shelf,
+    name: &MailboxName,
+) -> Result<bool, MailboxError> {
+    let Some(route) = route(desk, own, name).await? else { return Ok(false) };
+    for folder in route.shelf.folders().await? {
+        let rest = folder.name.strip_prefix(route.path.as_str());
+        let is_below = rest.is_some_and(|rest| rest.starts_with(DELIMITER));
+        if is_below && route.shelf.rights(folder.id).await?.has(Right::Lookup) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// SUBSCRIBE and UNSUBSCRIBE. A subscription belongs to the login, not to the folder's owner.

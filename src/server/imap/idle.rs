@@ -20,7 +20,8 @@ impl<D: Desk, S: Stream> Session<'_, D, S> {
         self.line.out().extend_from_slice(b"+ idling\r\n");
         self.line.expect_line();
         loop {
-            match self.tell_news(moment, &Own::default()).await {
+            // In a box of its own, which is gone while nothing happens.
+            match Box::pin(self.tell_news(moment, &Own::default())).await {
                 // The log cannot be read now: the next bell, or DONE, tries again.
                 Ok(()) | Err(Halt::Refused(_)) => {}
                 Err(Halt::Gone(gone)) => return Err(gone.into()),

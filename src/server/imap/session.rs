@@ -138,25 +138,29 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
     /// Serves until the connection ends or becomes TLS.
     pub(super) async fn run(mut self: Box<Self>) -> Ending<S> {
         loop {
-            let way = match self.wait(Moment::Between).await {
+            // In boxes, both: who is in the middle of IDLE holds no room for waiting between commands,
+            // and who waits between commands none for obeying one.
+            let way = match Box::pin(self.wait(Moment::Between)).await {
                 Ok(Event::Step(step)) => self.take(step).await,
-                Ok(Event::Rung) => match self.tell_news(Moment::Between, &Own::default()).await {
-                    // What cannot be read now is told later.
-                    Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
-                    Err(Halt::Gone(gone)) => Err(gone),
-                },
+                Ok(Event::Rung) => {
+                    match Box::pin(self.tell_news(Moment::Between, &Own::default())).await {
+                        // What cannot be read now is told later.
+                        Ok(()) | Err(Halt::Refused(_)) => Ok(Way::On),
+                        Err(Halt::Gone(gone)) => Err(gone),
+                    }
+                }
                 Err(gone) => Err(gone),
             };
             match way {
                 Ok(Way::On) => {}
                 Ok(Way::HangUp) => {
-                    self.line.hang_up().await;
+                    Box::pin(self.line.hang_up()).await;
                     return Ending::Closed;
                 }
                 Ok(Way::StartTls) => return Ending::StartTls(self.line.into_stream()),
                 Err(gone) => {
                     tracing::debug!(?gone, "an IMAP session ends");
-                    self.line.close(gone).await;
+                    Box::pin(self.line.close(gone)).await;
                     return Ending::Closed;
                 }
             }
@@ -174,7 +178,7 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
                 Box::pin(self.receive(message)).await;
                 Ok(Way::On)
             }
-            Step::Command(command) => self.obey(command).await,
+            Step::Command(command) => Box::pin(self.obey(command)).await,
             Step::Bad(refused) => Ok(self.refuse(&refused)),
             // Lines that stand alone are read where they were asked for.
             Step::Line(_) => Ok(Way::On),
@@ -244,7 +248,9 @@ impl<'a, D: Desk, S: Stream> Session<'a, D, S> {
         };
         // News come before the tagged line, so that a client that waits for it has them.
         let told = match &done {
-            Ok(answer) if !answer.is_bad() => self.tell_news(Moment::Command(numbers), &own).await,
+            Ok(answer) if !answer.is_bad() => {
+                Box::pin(self.tell_news(Moment::Command(numbers), &own)).await
+            }
             _ => Ok(()),
         };
         let answer = match (done, told) {

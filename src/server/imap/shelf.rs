@@ -437,7 +437,8 @@ impl Shelf for OpenMailbox {
         name: &str,
         special_use: Option<SpecialUse>,
     ) -> Result<Folder, MailboxError> {
-        self.create_folder(name, special_use).await
+        // RFC 3501 §6.3.6: what is subscribed is the client's affair; it says so itself.
+        self.create_folder_as(name, special_use, false).await
     }
     async fn delete_folder(&self, id: FolderId) -> Result<(), MailboxError> {
         self.delete_folder(id).await

@@ -5,6 +5,7 @@ mod conformance;
 mod damage;
 mod enabling;
 mod filing;
+mod idle;
 mod items;
 mod large;
 mod searching;
@@ -561,7 +562,7 @@ async fn folders_are_listed_with_their_uses() {
          a OK Done\n",
     )
     .await;
-    client.ok("a UNSUBSCRIBE Dr&AOk-").await;
+    client.ok("a SUBSCRIBE Dr&AOk-/2026/a").await;
     check(
         &mut client,
         "a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" D%",
@@ -679,7 +680,7 @@ async fn a_filed_letter_keeps_its_date_and_marks() {
     check(
         &mut client,
         "a FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[])",
-        "* 1 FETCH (FLAGS (\\Seen) INTERNALDATE \"17-Jul-1996 09:44:25 +0000\" BODY[] {17}\nSubject: a\n\nb\n)\na OK Done\n",
+        "* 1 FETCH (FLAGS (\\Seen) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {17}\nSubject: a\n\nb\n)\na OK Done\n",
     )
     .await;
 }

@@ -14,11 +14,15 @@ use tokio_rustls::client::TlsStream;
 const ROOM: usize = 262_144;
 /// The end of an answer is looked for in so much of it; the rest is only counted.
 const TAIL: usize = 512;
+/// So much of an answer is kept.
+const SAID: usize = 1_024;
 
 pub struct Client {
     stream: TlsStream<TcpStream>,
     tag: u32,
     buffer: Vec<u8>,
+    /// The end of the last answer.
+    said: Vec<u8>,
 }
 
 impl Client {
@@ -27,7 +31,7 @@ impl Client {
         socket.set_nodelay(true).unwrap();
         let name = ServerName::from(door.ip());
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await.unwrap();
-        let mut client = Self { stream, tag: 0, buffer: Vec::new() };
+        let mut client = Self { stream, tag: 0, buffer: Vec::new(), said: Vec::new() };
         client.until(|text| text.ends_with(b"\r\n")).await;
         client
     }
@@ -36,6 +40,12 @@ impl Client {
     pub async fn run(&mut self, command: &str) -> usize {
         let tag = self.send(command.as_bytes(), &[]).await;
         self.tagged(&tag).await
+    }
+
+    /// Sends a command and reads to its OK; answers what was said, of a long answer the end.
+    pub async fn ask(&mut self, command: &str) -> String {
+        self.run(command).await;
+        String::from_utf8_lossy(&self.said).into_owned()
     }
 
     /// APPEND to INBOX.
@@ -61,6 +71,7 @@ impl Client {
     async fn tagged(&mut self, tag: &str) -> usize {
         let start = format!("\r\n{tag} ");
         let mut ok = false;
+        let mut said = std::mem::take(&mut self.said);
         let octets = self
             .until(|text| {
                 // The tagged line is the last one, and a line is whole when it ends.
@@ -76,10 +87,13 @@ impl Client {
                 };
                 ok = line[tag.len()..].starts_with(b" OK");
                 assert!(ok, "{}", String::from_utf8_lossy(line));
+                said.clear();
+                said.extend_from_slice(&text[text.len().saturating_sub(SAID)..]);
                 true
             })
             .await;
         assert!(ok);
+        self.said = said;
         octets
     }
 

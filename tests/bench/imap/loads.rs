@@ -24,7 +24,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn new(name: impl Into<String>, value: f64, unit: &'static str, more: bool) -> Self {
+    pub fn new(name: impl Into<String>, value: f64, unit: &'static str, more: bool) -> Self {
         Self { name: name.into(), value, unit, more, cpu: None }
     }
 
@@ -205,9 +205,11 @@ pub async fn select(server: &Server, messages: usize) -> Vec<Figure> {
     let mut has = 1_000;
     while has < messages {
         let more = has.min(messages - has).min(10_000);
-        client.run(&format!("UID COPY 1:{more} INBOX")).await;
+        client.run(&format!("COPY 1:{more} INBOX")).await;
         has += more;
     }
+    let said = client.ask("STATUS INBOX (MESSAGES)").await;
+    assert!(said.contains(&format!("(MESSAGES {messages})")), "copies are missing: {said}");
     let mut best = Duration::MAX;
     for _ in 0..3 {
         let mut fresh = server.open(user).await;
@@ -303,7 +305,7 @@ async fn idle(server: &Server, number: usize) -> Client {
 }
 
 /// Files `messages` letters into a mailbox that is made empty first.
-async fn fill(server: &Server, user: usize, octets: usize, messages: usize) {
+pub async fn fill(server: &Server, user: usize, octets: usize, messages: usize) {
     let mut client = server.open(user).await;
     client.run("SELECT INBOX").await;
     empty(client).await;

@@ -47,7 +47,7 @@ pub struct MessageOpening {
 }
 
 /// Marks and date of a message.
-pub type MessageStart = (crate::domain::folder::Flags, Option<crate::domain::time::Timestamp>);
+pub type MessageStart = (crate::domain::folder::Flags, Option<crate::domain::time::ZonedTime>);
 
 impl AppendMessage {
     /// The same with its mailbox.

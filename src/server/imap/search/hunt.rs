@@ -287,6 +287,7 @@ impl Candidate {
             uid: entry.uid.0,
             flags: &entry.flags,
             internal_date: entry.internal_date,
+            zone: entry.zone,
             saved: entry.saved,
             size: entry.size,
             modseq: entry.modseq,

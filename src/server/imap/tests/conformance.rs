@@ -176,7 +176,7 @@ async fn parts_of_a_letter_in_a_letter_are_found_by_number() {
             (
                 "a FETCH 1 (INTERNALDATE RFC822.SIZE)",
                 &format!(
-                    "* 1 FETCH (INTERNALDATE \" 1-Feb-2026 08:30:00 +0000\" RFC822.SIZE {size})\na OK Done\n"
+                    "* 1 FETCH (INTERNALDATE \" 1-Feb-2026 09:30:00 +0100\" RFC822.SIZE {size})\na OK Done\n"
                 ),
             ),
             (
@@ -239,6 +239,132 @@ async fn searches_are_answered_in_the_form_that_was_asked_for() {
             ),
             ("a SORT (REVERSE ARRIVAL) UTF-8 SEEN", "* SORT\na OK Done\n"),
             ("a THREAD REFERENCES UTF-8 SEEN", "* THREAD\na OK Done\n"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_date_is_shown_and_searched_in_the_zone_that_named_it() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    for date in ["01-Feb-2026 00:30:00 +0100", "31-Jan-2026 23:30:00 -0330"] {
+        client.append(&format!("INBOX \"{date}\""), LETTER).await;
+    }
+    client.ok("a SELECT INBOX").await;
+    client.ok("a COPY 1:2 Trash").await;
+    client.ok("a STORE 2 +FLAGS.SILENT (\\Flagged)").await;
+    for folder in ["INBOX", "Trash"] {
+        client.ok(&format!("a SELECT {folder}")).await;
+        talk(
+            &mut client,
+            &[
+                (
+                    "a FETCH 1:2 INTERNALDATE",
+                    "* 1 FETCH (INTERNALDATE \" 1-Feb-2026 00:30:00 +0100\")\n\
+                     * 2 FETCH (INTERNALDATE \"31-Jan-2026 23:30:00 -0330\")\na OK Done\n",
+                ),
+                // RFC 3501 §6.4.4: disregarding time and zone. In UTC it is the other way round.
+                ("a SEARCH ON 1-Feb-2026", "* SEARCH 1\na OK Done\n"),
+                ("a SEARCH BEFORE 1-Feb-2026", "* SEARCH 2\na OK Done\n"),
+                // RFC 5256 §3: ARRIVAL is the moment.
+                ("a SORT (ARRIVAL) UTF-8 ALL", "* SORT 1 2\na OK Done\n"),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn system_flags_that_nobody_knows_change_nothing() {
+    let house = House::new().await;
+    let mut client = house.inbox(1).await;
+    ends(
+        &mut client,
+        &[
+            ("a STORE 1 +FLAGS (\\Foo)", "BAD"),
+            ("a STORE 1 FLAGS \\Seen \\Foo", "BAD"),
+            ("a STORE 1 FLAGS (\\*)", "BAD"),
+            ("a UID STORE 1 -FLAGS.SILENT (\\Foo)", "BAD"),
+            // What a program read of another server, which has it.
+            ("a STORE 1 +FLAGS (\\Recent)", "OK"),
+        ],
+    )
+    .await;
+    // The octets that come behind are no command.
+    for literal in ["{3+}\r\nabc", "{9+}\r\nb LOGOUT\r"] {
+        let answer = client.say(&format!("a APPEND INBOX (\\Seen \\Foo) {literal}")).await;
+        assert_eq!(answer, "a BAD unknown system flag\r\n");
+    }
+    // A client that waits is not asked for its letter.
+    check(&mut client, "a APPEND INBOX (\\Foo) {3}", "a BAD unknown system flag\n").await;
+    check(&mut client, "a FETCH 1:* FLAGS", "* 1 FETCH (FLAGS ())\na OK Done\n").await;
+}
+
+#[tokio::test]
+async fn a_search_for_numbers_that_are_not_there_finds_nothing() {
+    let house = House::new().await;
+    let mut client = house.inbox(2).await;
+    talk(
+        &mut client,
+        &[
+            ("a SEARCH 9", "* SEARCH\na OK Done\n"),
+            ("a SEARCH 2:9", "* SEARCH 2\na OK Done\n"),
+            ("a SEARCH NOT 9", "* SEARCH 1 2\na OK Done\n"),
+            ("a FETCH 2:9 UID", "a BAD No message has that sequence number\n"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn enable_is_taken_in_a_mailbox_too_and_counts_from_there() {
+    let house = House::new().await;
+    let mut client = house.inbox(1).await;
+    let mut other = house.login().await;
+    let answer = client.ok("a ENABLE QRESYNC IMAP4rev2").await;
+    assert!(answer.contains("* ENABLED QRESYNC IMAP4rev2\r\n"), "{answer}");
+    assert!(answer.contains("[HIGHESTMODSEQ "), "{answer}");
+    other.append("INBOX", LETTER).await;
+    check(&mut client, "a NOOP", "* 2 EXISTS\na OK Done\n").await;
+    let expunged = {
+        client.ok("a STORE 1 +FLAGS.SILENT (\\Deleted)").await;
+        client.ok("a EXPUNGE").await
+    };
+    assert!(expunged.starts_with("* VANISHED 1\r\n"), "{expunged}");
+}
+
+#[tokio::test]
+async fn what_is_created_is_subscribed_when_its_name_is() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let listed = "* LSUB () \"/\" \"new\"\na OK Done\n";
+    client.ok("a CREATE new").await;
+    check(&mut client, "a LSUB \"\" n%", "a OK Done\n").await;
+    client.ok("a SUBSCRIBE new").await;
+    check(&mut client, "a LSUB \"\" n%", listed).await;
+    client.ok("a DELETE new").await;
+    client.ok("a CREATE new").await;
+    check(&mut client, "a LSUB \"\" n%", listed).await;
+    client.ok("a UNSUBSCRIBE new").await;
+    client.ok("a DELETE new").await;
+    client.ok("a CREATE new").await;
+    check(&mut client, "a LSUB \"\" n%", "a OK Done\n").await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_only_a_level_says_that_there_are_mailboxes_below() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    client.ok("a CREATE foo/bar").await;
+    ends(
+        &mut client,
+        &[
+            ("a DELETE foo", "OK"),
+            ("a DELETE foo", "NO [HASCHILDREN]"),
+            ("a DELETE fo", "NO [NONEXISTENT]"),
+            ("a DELETE foo/bar", "OK"),
+            ("a DELETE foo", "NO [NONEXISTENT]"),
         ],
     )
     .await;

@@ -86,10 +86,14 @@ async fn parts_are_fetched_decoded() {
         &format!("* 1 FETCH (BINARY[3] NIL)\n{unknown}"),
     )
     .await;
+    check(&mut client, "a FETCH 1 BINARY.SIZE[3]", &format!("* 1 FETCH (UID 1)\n{unknown}")).await;
     check(
         &mut client,
-        "a FETCH 1 BINARY.SIZE[3]",
-        &format!("* 1 FETCH (BINARY.SIZE[3] 0)\n{unknown}"),
+        "a FETCH 1 (BINARY.SIZE[9] RFC822.SIZE BINARY.SIZE[2])",
+        &format!(
+            "* 1 FETCH (RFC822.SIZE {} BINARY.SIZE[2] 4)\na NO [NONEXISTENT] A message has no such part\n",
+            BINARY.len()
+        ),
     )
     .await;
     check(&mut client, "a FETCH 1 BINARY.PEEK[9]", "* 1 FETCH (BINARY[9] NIL)\na OK Done\n").await;

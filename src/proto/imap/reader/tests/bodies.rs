@@ -11,6 +11,8 @@ use crate::domain::rights::Rights;
 use crate::domain::secret::Secret;
 use crate::domain::time::Day;
 use crate::domain::time::Timestamp;
+use crate::domain::time::Zone;
+use crate::domain::time::ZonedTime;
 use crate::proto::imap::command::*;
 use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::cursor::Piece;
@@ -394,7 +396,12 @@ fn item() -> impl Strategy<Value = FetchItem> {
 }
 
 fn message() -> impl Strategy<Value = AppendMessage> {
-    let date = option::of((0_u64..4_000_000_000).prop_map(Timestamp::from_seconds));
+    let date = option::of((300_000_u64..4_000_000_000, -5_999_i16..6_000).prop_map(
+        |(seconds, minutes)| ZonedTime {
+            at: Timestamp::from_seconds(seconds),
+            zone: Zone::from_minutes(minutes).unwrap(),
+        },
+    ));
     let form = select(vec![MessageForm::Literal, MessageForm::Binary, MessageForm::Utf8]);
     (flags(), date, form, 0_u64..40).prop_map(|(flags, date, form, octets)| AppendMessage {
         flags,
