@@ -34,6 +34,7 @@ pub mod judge; // who is the peer at the operators' door
 pub mod directory; // the national directory's copy: fetched, searched, compared with ours
 pub mod timeline; // what became of each letter
 pub mod alerts; // what administrators must hear of
+pub mod undone; // why something was not done to a mailbox
 pub mod hands; // what administrators do to waiting letters
 pub mod promise; // what senders may rely on
 pub mod filter; // what people want done with letters that arrive

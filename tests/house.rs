@@ -140,6 +140,7 @@ fn dangerous_things_have_one_place() {
         ("sled", "src/infra/replica"),
         ("sequoia_openpgp", "src/infra/keys"),
         ("redb", "src/infra/store"),
+        ("webauthn_rs", "src/infra/directory/factors/passkeys"),
         ("cryptoki", "src/infra/keys/master"),
         ("SystemTime::now", "src/infra/clock"),
         ("Zoned::now", "src/infra/clock"),

@@ -82,7 +82,7 @@ async fn step(office: &Arc<Office>, of: &str, step: Step) -> Result<Life, String
     let address = address(of);
     let by = Actor::Administrator;
     let order = Order { address: &address, step, by, author: "alice", reason: "a reason" };
-    life::change(office, &order).await
+    life::change(office, &order).await.map_err(|undone| undone.to_string())
 }
 
 async fn file(office: &Office, account: &Account, text: &str) {

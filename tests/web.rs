@@ -10,5 +10,6 @@ mod gallery;
 mod guard;
 mod inbox;
 mod paper;
+mod passkeys;
 pub(crate) mod second;
 mod setup;

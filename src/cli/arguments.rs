@@ -368,6 +368,23 @@ Examples:
         #[command(flatten)]
         format: Format,
     },
+    /// How many passkeys an administrator of the dashboard has; with --reset, forget lost ones.
+    #[command(after_help = REACH)]
+    Passkeys {
+        /// Whose passkeys. Default: the one that `admin.user` names.
+        #[arg(long, value_name = "NAME", value_parser = administrator)]
+        user: Option<String>,
+        /// Forget them all: every device that keeps one is lost.
+        #[arg(long, requires = "reason")]
+        reset: bool,
+        /// Why, for the journal.
+        #[arg(long, value_name = "TEXT", requires = "reset")]
+        reason: Option<String>,
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        format: Format,
+    },
     /// What administrators did, and why: youngest first.
     #[command(after_help = REACH)]
     Journal {

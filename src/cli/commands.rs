@@ -134,6 +134,13 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             ask(&config, Request::Journal { entries: usize::from(last) }, format).await
         }
         Command::Admin(Admin::Totp { user, config, format }) => admin_totp(user, &config, format),
+        Command::Admin(Admin::Passkeys { user, reset, reason, config, format }) => {
+            let name = match user {
+                Some(user) => user,
+                None => load(&config.file)?.admin.user,
+            };
+            holders::passkeys(name, reason.filter(|_| reset), &config, format).await
+        }
         Command::Admin(Admin::Passwd { user, remove, file, password, config }) => {
             let (file, first) = administrators(file, &config)?;
             let name = user.unwrap_or_else(|| first.clone());
@@ -312,7 +319,7 @@ fn remove_administrator(file: &Path, name: &str, first: &str) -> Result<(), Fail
         password::write_private(&secrets, &Secret::new(left))?;
     }
     output::tell(&format!(
-        "{name} is taken out of {}. Sessions that are open end when the relay starts again.",
+        "{name} is taken out of {}. Pages that they have open end with the next request.",
         file.display()
     ));
     Ok(())

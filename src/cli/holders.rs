@@ -165,6 +165,20 @@ pub(super) async fn factors(command: Factors) -> Result<(), Failure> {
     ask(request, &config, format).await
 }
 
+/// Asks the relay about an administrator's passkeys and shows its answer.
+pub(super) async fn passkeys(
+    name: String,
+    reset: Option<String>,
+    config: &ConfigFile,
+    format: Format,
+) -> Result<(), Failure> {
+    let request = match reset {
+        Some(reason) => holders::Request::ResetAdministratorPasskeys { name, reason },
+        None => holders::Request::AdministratorPasskeys { name },
+    };
+    ask(request, config, format).await
+}
+
 /// Asks the relay about holders and shows its answer.
 pub(super) async fn holder(command: Holder) -> Result<(), Failure> {
     let (request, config, format) = match command {
@@ -223,13 +237,25 @@ fn show(answer: &holders::Answer, format: Format) -> Result<(), Failure> {
             output::tell("It is shown this once; groups and letter case do not matter.");
         }
         holders::Answer::Factors(line) if format.json => output::print_json(line)?,
-        holders::Answer::Factors(line) => match &line.codes_since {
-            Some(since) => output::print_line(&format!(
-                "{}: one-time codes since {since}; {} recovery codes are left.",
-                line.mailbox, line.recovery_codes
-            ))?,
-            None => output::print_line(&format!("{}: no second factor.", line.mailbox))?,
-        },
+        holders::Answer::Factors(line) => {
+            let codes =
+                line.codes_since.as_ref().map(|since| format!("one-time codes since {since}"));
+            let passkeys = match line.passkeys {
+                0 => None,
+                1 => Some("1 passkey".to_owned()),
+                many => Some(format!("{many} passkeys")),
+            };
+            let factors: Vec<String> = codes.into_iter().chain(passkeys).collect();
+            match factors.is_empty() {
+                true => output::print_line(&format!("{}: no second factor.", line.mailbox))?,
+                false => output::print_line(&format!(
+                    "{}: {}; {} recovery codes are left.",
+                    line.mailbox,
+                    factors.join(", "),
+                    line.recovery_codes
+                ))?,
+            }
+        }
         holders::Answer::Holders(lines) if format.json => output::print_json(lines)?,
         holders::Answer::Holders(lines) => {
             let mut table = Table::new(&["Mailbox", "Holder", "Since"]);

@@ -308,12 +308,21 @@ pub enum Action {
     Holder,
     /// Destroy letters or a mailbox for good, at once.
     Shred,
+    /// Forget the second factors of a mailbox's pages.
+    Factors,
 }
 
 impl Action {
     /// All, in the order of tables.
-    pub const ALL: [Self; 6] =
-        [Self::Close, Self::Delete, Self::Bulk, Self::Grant, Self::Holder, Self::Shred];
+    pub const ALL: [Self; 7] = [
+        Self::Close,
+        Self::Delete,
+        Self::Bulk,
+        Self::Grant,
+        Self::Holder,
+        Self::Shred,
+        Self::Factors,
+    ];
 
     /// As the configuration and lists say it.
     pub const fn name(self) -> &'static str {
@@ -324,6 +333,7 @@ impl Action {
             Self::Grant => "grant",
             Self::Holder => "holder",
             Self::Shred => "shred",
+            Self::Factors => "factors",
         }
     }
 

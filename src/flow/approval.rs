@@ -13,6 +13,7 @@ use crate::domain::life::Action;
 use crate::domain::limits;
 use crate::domain::time::Timestamp;
 use crate::flow::office::Office;
+use crate::flow::undone::Undone;
 use crate::infra::journal::Entry;
 use crate::infra::store;
 use crate::infra::store::Batch;
@@ -133,7 +134,7 @@ pub fn is_needed(office: &Office, action: Action) -> bool {
 ///
 /// # Errors
 /// A sentence: nothing was done, and why.
-pub async fn ask(office: &Arc<Office>, deed: Deed, person: Person<'_>) -> Result<Asked, String> {
+pub async fn ask(office: &Arc<Office>, deed: Deed, person: Person<'_>) -> Result<Asked, Undone> {
     if !is_needed(office, deed.action()) && !deed.always_needs_two() {
         return deed.carry_out(office, person.author).await.map(Asked::Done);
     }
@@ -149,7 +150,7 @@ pub async fn ask(office: &Arc<Office>, deed: Deed, person: Person<'_>) -> Result
         return Ok(Asked::Waits(Box::new(known.clone())));
     }
     if all.iter().filter(|one| one.is_open(now)).count() >= limits::PETITIONS_MAX / 2 {
-        return Err("too many petitions wait; answer some of them first".to_owned());
+        return Err(Undone::TooManyPetitions);
     }
     let petition = Petition {
         id: uuid::Uuid::now_v7(),
@@ -180,13 +181,11 @@ pub async fn approve(
     id: &uuid::Uuid,
     person: Person<'_>,
     reason: &str,
-) -> Result<String, String> {
+) -> Result<String, Undone> {
     let now = office.clock.now();
     let (petition, version) = open(office, id, now).await?;
     if is_same(&petition.person, person.name) {
-        return Err(
-            "whoever asks for something does not approve it: that takes somebody else".to_owned()
-        );
+        return Err(Undone::OwnPetition);
     }
     let reply = Reply {
         person: person.name.to_owned(),
@@ -207,7 +206,10 @@ pub async fn approve(
     }
     let author = format!("{}, approved by {}", approved.author, person.author);
     let done = approved.deed.carry_out(office, &author).await;
-    let text = done.clone().unwrap_or_else(|error| format!("not done: {error}"));
+    let text = match &done {
+        Ok(text) => text.clone(),
+        Err(undone) => format!("not done: {undone}"),
+    };
     finish(office, id, &text).await?;
     done
 }
@@ -221,7 +223,7 @@ pub async fn refuse(
     id: &uuid::Uuid,
     person: Person<'_>,
     reason: &str,
-) -> Result<String, String> {
+) -> Result<String, Undone> {
     let now = office.clock.now();
     let (petition, version) = open(office, id, now).await?;
     let reply = Reply {
@@ -282,7 +284,7 @@ pub async fn approved_bulk(
 ///
 /// # Errors
 /// A sentence.
-pub async fn finish(office: &Office, id: &uuid::Uuid, outcome: &str) -> Result<(), String> {
+pub async fn finish(office: &Office, id: &uuid::Uuid, outcome: &str) -> Result<(), Undone> {
     let row = office.store.get(&rows::key(id)).await.map_err(|error| error.to_string())?;
     let row = row.ok_or("no such petition")?;
     let petition = rows::decode(&office.keys, &rows::key(id), &row.value);
@@ -321,13 +323,13 @@ async fn open(
     office: &Office,
     id: &uuid::Uuid,
     now: Timestamp,
-) -> Result<(Petition, Version), String> {
+) -> Result<(Petition, Version), Undone> {
     let row = office.store.get(&rows::key(id)).await.map_err(|error| error.to_string())?;
-    let row = row.ok_or("no such petition: see `vaguemestre approval list`")?;
+    let row = row.ok_or(Undone::NoSuchPetition)?;
     let petition = rows::decode(&office.keys, &rows::key(id), &row.value);
     let petition = petition.ok_or("the petition is damaged; it is not done")?;
     if !petition.is_open(now) {
-        return Err(format!("the petition is {} already", petition.state_name(now)));
+        return Err(Undone::Answered(petition.state_name(now)));
     }
     Ok((petition, row.version))
 }
@@ -337,7 +339,7 @@ async fn write(
     petition: &Petition,
     version: Version,
     also: impl FnOnce(&mut Batch),
-) -> Result<(), String> {
+) -> Result<(), Undone> {
     let mut batch = Batch::new();
     let key = rows::key(&petition.id);
     batch.require_at(key.clone(), version);
@@ -345,8 +347,8 @@ async fn write(
     also(&mut batch);
     match office.store.commit(batch).await {
         Ok(()) => Ok(()),
-        Err(CommitError::Conflict) => Err("somebody else answered at the same time".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(CommitError::Conflict) => Err(Undone::AnsweredMeanwhile),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::flow::custody::escrow;
 use crate::flow::custody::shred;
 use crate::flow::office::Office;
+use crate::flow::undone::Undone;
 use crate::infra::audit::Who;
 use crate::infra::directory::Account;
 use crate::infra::directory::DirectoryError;
@@ -174,17 +175,16 @@ pub async fn make_held(
 ///
 /// # Errors
 /// A sentence: nothing was changed, and why.
-pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, String> {
+pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Undone> {
     for _ in 0..ATTEMPTS_MAX {
         let account = match known(office, order.address).await? {
             Known::Living(account) => account,
-            Known::Ended(_) => return Err(NoStep::Closed.to_string()),
+            Known::Ended(_) => return Err(NoStep::Closed.into()),
         };
         let (life, version) = read(office, &account).await?;
         let now = office.clock.now();
         let until = now.after(office.config.life.closing);
-        let standing = life.standing.step(order.step, order.by, now, until);
-        let standing = standing.map_err(|refused| refused.to_string())?;
+        let standing = life.standing.step(order.step, order.by, now, until)?;
         let mut next = Life { standing, ..life.clone() };
         if standing.stage != life.standing.stage {
             next.since = now;
@@ -224,24 +224,24 @@ pub async fn change(office: &Arc<Office>, order: &Order<'_>) -> Result<Life, Str
                 return Ok(next);
             }
             Err(CommitError::Conflict) => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         }
     }
-    Err("the mailbox changes too fast right now; try again".to_owned())
+    Err(Undone::Restless)
 }
 
 /// Where a mailbox is; also one that is closed.
 ///
 /// # Errors
 /// A sentence for the administrator.
-pub async fn look(office: &Office, address: &Address) -> Result<Life, String> {
+pub async fn look(office: &Office, address: &Address) -> Result<Life, Undone> {
     match known(office, address).await? {
         Known::Living(account) => Ok(read(office, &account).await?.0),
         Known::Ended(id) => {
             let row = office.store.get(&rows::state_key(&id)).await;
             let row = row.map_err(|error| error.to_string())?;
             let life = row.and_then(|row| rows::decode(id, &row.value));
-            life.ok_or_else(|| "the mailbox is closed; its record is damaged".to_owned())
+            life.ok_or_else(|| "the mailbox is closed; its record is damaged".into())
         }
     }
 }
@@ -347,9 +347,8 @@ fn put_out(office: &Office, id: MailboxId) {
     }
 }
 
-async fn known(office: &Office, address: &Address) -> Result<Known, String> {
-    let known = office.accounts.known(address).await.map_err(|error| error.to_string())?;
-    known.ok_or_else(|| DirectoryError::Unknown.to_string())
+async fn known(office: &Office, address: &Address) -> Result<Known, Undone> {
+    office.accounts.known(address).await?.ok_or(Undone::NoSuchMailbox)
 }
 
 /// The life of an account, and the version of its row, if it has one.

@@ -26,6 +26,7 @@ use crate::domain::rights::Rights;
 use crate::domain::time::Timestamp;
 use crate::flow::mailbox::readers::Identifier;
 use crate::flow::office::Office;
+use crate::flow::undone::Undone;
 use crate::infra::directory::Account;
 use crate::infra::directory::Mailboxes;
 use crate::infra::journal::Entry;
@@ -77,17 +78,17 @@ struct Row {
 ///
 /// # Errors
 /// A sentence for the administrator.
-pub async fn grant(office: &Arc<Office>, delegation: &Delegation) -> Result<(), String> {
+pub async fn grant(office: &Arc<Office>, delegation: &Delegation) -> Result<(), Undone> {
     let account = account(office, &delegation.mailbox).await?;
     let reader = self::account(office, &delegation.reader).await?;
     if account.id == reader.id {
-        return Err("a mailbox is not delegated to itself".to_owned());
+        return Err(Undone::ToItself);
     }
     if delegation.rights.is_empty() {
-        return Err("at least one right is granted: --rights lrs".to_owned());
+        return Err(Undone::NoRights);
     }
     if delegation.until.is_some_and(|until| until <= delegation.since) {
-        return Err("the end lies in the past".to_owned());
+        return Err(Undone::EndInPast);
     }
     let mut batch = Batch::new();
     let key = key(office, &account, &delegation.reader);
@@ -97,7 +98,7 @@ pub async fn grant(office: &Arc<Office>, delegation: &Delegation) -> Result<(), 
     let identifier = Identifier::of(&delegation.reader);
     let mailbox = office.mailboxes.open(&account).await.map_err(|error| error.to_string())?;
     let granted = mailbox.grant_everywhere(&identifier, delegation.rights, when, batch).await;
-    granted.map_err(|error| error.to_string())
+    granted.map_err(|error| error.to_string().into())
 }
 
 /// Takes away whatever a reader may do in a mailbox.
@@ -243,12 +244,11 @@ fn tell(
     office.ledger.ride_delegation(&fact, &record, batch);
 }
 
-async fn account(office: &Office, address: &Address) -> Result<Account, String> {
-    let found = office.accounts.find(address).await.map_err(|error| error.to_string())?;
-    match found {
+async fn account(office: &Office, address: &Address) -> Result<Account, Undone> {
+    match office.accounts.find(address).await? {
         Some(account) if account.kind != MailboxKind::Citizen => Ok(account),
-        Some(_) => Err("a patient's inbox is not read by others".to_owned()),
-        None => Err(format!("{address:?} has no mailbox here")),
+        Some(_) => Err(Undone::PatientsInbox),
+        None => Err(Undone::NoSuchMailbox),
     }
 }
 

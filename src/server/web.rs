@@ -1,6 +1,6 @@
 //! The pages: citizen inbox, professionals' account, administrators' dashboard, metrics.
 //!
-//! Rendered here, without a line of script. [`router`] is the map; `desk` is what the pages ask
+//! Rendered here; the one script is for those that ask an authenticator. [`router`] is the map; `desk` is what the pages ask
 //! of the relay; everything between is about showing letters to people and keeping everybody
 //! else out.
 pub mod account;
@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod language;
 pub mod login;
 pub mod pages;
+pub mod passkeys;
 pub mod public;
 pub mod sanitise;
 pub mod session;
@@ -167,6 +168,7 @@ pub fn site_router(site: Arc<Site>) -> Router {
     let pages = Router::new()
         .route("/", get(public::landing))
         .route("/style.css", get(public::style))
+        .route(passkeys::SCRIPT, get(public::script))
         .route("/healthz", get(public::healthz))
         .route("/robots.txt", get(public::robots))
         .route("/trust/liste-blanche.xml", get(public::trust_list))
@@ -192,6 +194,8 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/account/factors", get(account::second::factors))
         .route("/account/factors/confirm", post(account::second::confirm))
         .route("/account/factors/change", post(account::second::change))
+        .route(account::adding::ADD, post(account::adding::add))
+        .route(account::adding::MADE, post(account::adding::made))
         .route("/account/mailbox", get(account::choice).post(account::choose))
         .route(account::provider::START, get(account::provider::start))
         .route(account::provider::CALLBACK, get(account::provider::arrive))
@@ -199,6 +203,10 @@ pub fn site_router(site: Arc<Site>) -> Router {
         .route("/admin", get(admin::overview))
         .route("/admin/login", get(admin::login_page).post(admin::log_in))
         .route("/admin/logout", post(admin::log_out))
+        .route(admin::passkeys::SECOND, get(admin::passkeys::ask).post(admin::passkeys::answer))
+        .route(admin::passkeys::HOME, get(admin::passkeys::list).post(admin::passkeys::change))
+        .route(admin::passkeys::ADD, post(admin::passkeys::add))
+        .route(admin::passkeys::MADE, post(admin::passkeys::made))
         .route("/admin/mailboxes", get(admin::mailboxes::list))
         .route("/admin/mailboxes/{id}", get(admin::mailboxes::show).post(admin::mailboxes::press))
         .route("/admin/approvals/{id}", post(admin::mailboxes::reply))

@@ -35,7 +35,7 @@ impl Chromium {
         assert!(made.success());
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         // The browser reads requests at descriptor 3 and answers at 4. It may not outlive us.
-        let script = "exec timeout 90 chromium \"$@\" 3<\"$REQUESTS\" 4>\"$ANSWERS\"";
+        let script = "exec timeout 300 chromium \"$@\" 3<\"$REQUESTS\" 4>\"$ANSWERS\"";
         let process = Command::new("sh")
             .args(["-c", script, "chromium", "--headless", "--no-sandbox", "--disable-gpu"])
             .args(["--disable-quic", "--no-first-run", "--disable-background-networking"])
@@ -105,7 +105,7 @@ impl Chromium {
     /// Waits until the page says so: pages come when they come.
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let loaded = format!("document.readyState == 'complete' && !!({expression})");
-        for _ in 0..200 {
+        for _ in 0..1_200 {
             if self.value(&loaded) == true {
                 return;
             }

@@ -174,8 +174,11 @@ async fn pages_of_professionals_and_administrators_fit_a_telephone_in_both_langu
         {
             look(&mut browser, path);
         }
-        let codes =
-            Overview { totp_since: Some(Timestamp::from_millis(paper::NOW)), recovery_codes: 9 };
+        let codes = Overview {
+            totp_since: Some(Timestamp::from_millis(paper::NOW)),
+            recovery_codes: 9,
+            ..Overview::default()
+        };
         *paper.factors.lock().unwrap() = codes;
         browser.value("document.querySelector('.tools form button').click()");
         browser.wait_for("location.search == '?out=1'");

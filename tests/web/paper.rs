@@ -30,6 +30,7 @@ use vaguemestre::domain::time::Timestamp;
 use vaguemestre::flow::login::live::Listed;
 use vaguemestre::flow::mailbox::MailboxError;
 use vaguemestre::flow::office::ClearPermit;
+use vaguemestre::flow::undone::Undone;
 use vaguemestre::infra::config::login::SecondFactor;
 use vaguemestre::infra::directory::Account;
 use vaguemestre::infra::directory::accounts::app_passwords::AppPassword;
@@ -445,7 +446,7 @@ impl Desk for Paper {
         _step: Step,
         _reason: &str,
         administrator: &str,
-    ) -> Result<Pressed, String> {
+    ) -> Result<Pressed, Undone> {
         self.pressed.lock().unwrap().push(format!("press {administrator}"));
         Ok(Pressed::Waits)
     }
@@ -456,7 +457,7 @@ impl Desk for Paper {
         _is_approved: bool,
         _reason: &str,
         administrator: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Undone> {
         self.pressed.lock().unwrap().push(format!("reply {administrator}"));
         Ok(())
     }

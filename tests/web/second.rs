@@ -49,13 +49,25 @@ impl Curl {
     }
 
     fn ask(&self, path: &str, fields: Option<&[(&str, &str)]>) -> Page {
+        let pairs = fields.unwrap_or_default().iter();
+        let pairs = pairs.map(|(name, value)| format!("{name}={value}"));
+        self.with(path, "--data-urlencode", pairs.collect())
+    }
+
+    /// A form as browsers send those with files.
+    pub(crate) fn post_parts(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
+        self.with(path, "--form-string", pairs.collect())
+    }
+
+    fn with(&self, path: &str, kind: &str, fields: Vec<String>) -> Page {
         let url = format!("{}{path}", self.site);
         let (ca, jar) = (self.ca.to_str().unwrap(), self.jar.to_str().unwrap());
         let mut command = Command::new("curl");
         command.args(["-sS", "--cacert", ca, "--resolve", &self.resolve]);
         command.args(["-b", jar, "-c", jar, "-w", "\n%{http_code} %{redirect_url}", &url]);
-        for (name, value) in fields.unwrap_or_default() {
-            command.args(["--data-urlencode", &format!("{name}={value}")]);
+        for field in &fields {
+            command.args([kind, field]);
         }
         let output = command.stdin(Stdio::null()).output().unwrap();
         let said = running::said(&output);
@@ -81,12 +93,12 @@ impl Curl {
     }
 
     /// The second step.
-    fn show(&self, code: &str) -> Page {
+    pub(crate) fn show(&self, code: &str) -> Page {
         let csrf = self.get("/account/second").hidden("csrf");
         self.post("/account/second", &[("csrf", &csrf), ("code", code)])
     }
 
-    fn log_in_as_administrator(&self, who: &str, password: &str, code: &str) -> Page {
+    pub(crate) fn log_in_as_administrator(&self, who: &str, password: &str, code: &str) -> Page {
         let form = self.get("/admin/login").hidden("form");
         let fields =
             [("form", form.as_str()), ("name", who), ("password", password), ("code", code)];
@@ -346,7 +358,7 @@ async fn an_app_password_is_made_shown_once_used_listed_and_cut_off() {
 }
 
 /// Runs a command of the program that needs no relay, and gives what it printed.
-fn program(arguments: &[&str], input: &str) -> String {
+pub(crate) fn program(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_vaguemestre"))
         .args(arguments)
         .stdin(Stdio::piped())

@@ -128,3 +128,15 @@ pub const SECOND_FACTOR_FAILURES_MAX: u32 = 10;
 pub const SECOND_FACTOR_WINDOW: Duration = Duration::from_secs(900);
 /// Time in which the second step of a login must follow the first one.
 pub const HALF_IN_MAX: Duration = Duration::from_secs(600);
+/// Passkeys of one person: devices at work, at home, and one in a safe.
+pub const PASSKEYS_MAX: usize = 10;
+/// Characters of a passkey's name.
+pub const PASSKEY_NAME_CHARACTERS: usize = 60;
+/// Time in which an authenticator answers a challenge: what WebAuthn recommends, for people who
+/// must first find it.
+pub const PASSKEY_CEREMONY: Duration = Duration::from_secs(300);
+/// Octets of an authenticator's answer, as JSON. Without attestation it is below a thousand; the
+/// credential's own name may take as many again.
+pub const PASSKEY_ANSWER_OCTETS_MAX: usize = 16_384;
+/// Time in which somebody who showed a second factor again may change their factors.
+pub const SHOWN_AGAIN_MAX: Duration = Duration::from_secs(300);

@@ -15,6 +15,8 @@ use crate::flow::life::Order;
 use crate::flow::office::Office;
 use crate::flow::team;
 use crate::flow::team::Delegation;
+use crate::flow::undone::Undone;
+use crate::infra::directory::Mailboxes;
 use crate::infra::directory::accounts::holders::NotHeld;
 use crate::infra::journal::Entry;
 use crate::infra::store::Batch;
@@ -32,6 +34,13 @@ pub enum Deed {
     /// Destroy the contents of one that is closing.
     Delete {
         /// Which one.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+    /// Forget the second factors of a mailbox's pages.
+    Factors {
+        /// Of which one.
         address: Address,
         /// Why.
         reason: String,
@@ -96,6 +105,7 @@ impl Deed {
         match self {
             Self::Close { .. } => Action::Close,
             Self::Delete { .. } => Action::Delete,
+            Self::Factors { .. } => Action::Factors,
             Self::Grant(_) => Action::Grant,
             Self::Bulk(_) => Action::Bulk,
             Self::Holder(_) => Action::Holder,
@@ -111,7 +121,9 @@ impl Deed {
     /// Why.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Close { reason, .. } | Self::Delete { reason, .. } => reason,
+            Self::Close { reason, .. }
+            | Self::Delete { reason, .. }
+            | Self::Factors { reason, .. } => reason,
             Self::Grant(delegation) => &delegation.reason,
             Self::Bulk(bulk) => &bulk.reason,
             Self::Holder(holding) => &holding.reason,
@@ -126,6 +138,9 @@ impl Deed {
             Self::Close { address, .. } => format!("close {}", masked(office, address)),
             Self::Delete { address, .. } => {
                 format!("destroy what is in {}", masked(office, address))
+            }
+            Self::Factors { address, .. } => {
+                format!("forget the second factors of {}", masked(office, address))
             }
             Self::Grant(one) => {
                 let until =
@@ -146,10 +161,11 @@ impl Deed {
     }
 
     /// What can be seen now of whether it would succeed.
-    pub(super) async fn check(&self, office: &Office) -> Result<(), String> {
+    pub(super) async fn check(&self, office: &Office) -> Result<(), Undone> {
         let (address, step) = match self {
             Self::Close { address, .. } => (address, Step::Close),
             Self::Delete { address, .. } => (address, Step::End),
+            Self::Factors { address, .. } => return life::look(office, address).await.map(|_| ()),
             Self::Holder(one) => return one.check(office).await,
             Self::ShredLetter(one) => return one.check(office),
             // Two steps, of which only the first can be looked at now.
@@ -162,8 +178,8 @@ impl Deed {
             (Self::ShredMailbox { .. }, Stage::Closing) => Step::End,
             _ => step,
         };
-        let step = found.standing.step(step, Actor::Administrator, now, now);
-        step.map(|_| ()).map_err(|refused| refused.to_string())
+        found.standing.step(step, Actor::Administrator, now, now)?;
+        Ok(())
     }
 
     /// Does it.
@@ -171,7 +187,7 @@ impl Deed {
         &self,
         office: &Arc<Office>,
         author: &str,
-    ) -> Result<String, String> {
+    ) -> Result<String, Undone> {
         let by = Actor::Administrator;
         match self {
             Self::Close { address, reason } => {
@@ -185,6 +201,9 @@ impl Deed {
                 let order = Order { address, step: Step::End, by, author, reason };
                 life::change(office, &order).await?;
                 Ok(format!("{} is closed; its contents are destroyed.", masked(office, address)))
+            }
+            Self::Factors { address, reason } => {
+                forget_factors(office, address, author, reason).await
             }
             Self::Grant(delegation) => {
                 let granted = Delegation { author: author.to_owned(), ..delegation.clone() };
@@ -222,6 +241,40 @@ impl Deed {
     }
 }
 
+/// Forgets the second factors of a mailbox's pages, with a line in the journal.
+async fn forget_factors(
+    office: &Office,
+    address: &Address,
+    author: &str,
+    reason: &str,
+) -> Result<String, Undone> {
+    let found = office.accounts.find(address).await?;
+    let id = found.map(|account| account.id).ok_or(Undone::NoSuchMailbox)?;
+    // What cannot be read any more can still be forgotten.
+    let outcome = match office.factors.overview(&id).await.map(|known| known.is_set_up()) {
+        Ok(true) => "second factors forgotten",
+        Ok(false) => "there were none",
+        Err(_) => "unreadable ones forgotten",
+    };
+    let shown = masked(office, address);
+    let entry = Entry {
+        at: office.clock.now(),
+        author: author.to_owned(),
+        action: "mailbox factors reset".to_owned(),
+        target: shown.clone(),
+        reason: reason.to_owned(),
+        outcome: outcome.to_owned(),
+    };
+    let mut along = Batch::new();
+    office.journal.ride(&entry, &mut along);
+    office.factors.clear(&id, &along).await?;
+    tracing::info!(mailbox = ?address, "second factors were reset");
+    Ok(format!(
+        "{shown}: {outcome}. The next login to the pages needs the password alone, or sets a new \
+         factor up where login.second_factor is \"required\"."
+    ))
+}
+
 impl Shredding {
     fn sentence(&self, office: &Office) -> String {
         let over = if self.over_retention { ", although a rule holds it" } else { "" };
@@ -235,30 +288,27 @@ impl Shredding {
     }
 
     /// A rule that holds expunged letters is not passed by unless it is said, and by two.
-    fn check(&self, office: &Office) -> Result<(), String> {
+    fn check(&self, office: &Office) -> Result<(), Undone> {
         match office.config.mailboxes.retention.is_zero() || self.over_retention {
             true => Ok(()),
-            false => Err("mailboxes.retention_seconds holds letters here: say --over-retention, \
-                          which needs a second administrator"
-                .to_owned()),
+            false => Err(Undone::Retained),
         }
     }
 }
 
 impl Holding {
-    async fn check(&self, office: &Office) -> Result<(), String> {
+    async fn check(&self, office: &Office) -> Result<(), Undone> {
         let found = life::look(office, &self.mailbox).await?;
-        let holders = office.accounts.holders(&found.id).await;
-        let holders = holders.map_err(|error| error.to_string())?;
+        let holders = office.accounts.holders(&found.id).await?;
         let holds = holders.iter().any(|one| one.national_id == self.holder);
         match (self.begins, holds) {
-            (true, true) => Err(NotHeld::Already.to_string()),
-            (false, false) => Err(NotHeld::NoHolder.to_string()),
+            (true, true) => Err(NotHeld::Already.into()),
+            (false, false) => Err(NotHeld::NoHolder.into()),
             _ => Ok(()),
         }
     }
 
-    async fn carry_out(&self, office: &Office, author: &str) -> Result<String, String> {
+    async fn carry_out(&self, office: &Office, author: &str) -> Result<String, Undone> {
         let shown = masked(office, &self.mailbox);
         let action = if self.begins { "mailbox holder add" } else { "mailbox holder remove" };
         let mut along = Batch::new();
@@ -278,7 +328,7 @@ impl Holding {
             true => office.accounts.add_holder(mailbox, holder, &along).await,
             false => office.accounts.remove_holder(mailbox, holder, &along).await,
         };
-        done.map_err(|error| error.to_string())?;
+        done?;
         let holds = if self.begins { "holds" } else { "no longer holds" };
         Ok(format!("{holder} {holds} {shown}."))
     }

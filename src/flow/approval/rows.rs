@@ -44,6 +44,7 @@ enum DeedRow {
     ShredLetter { letter: [u8; 16], over_retention: bool, reason: String },
     ShredPlace { mailbox: String, folder: u32, uid: u32, over_retention: bool, reason: String },
     ShredMailbox { address: String, reason: String },
+    Factors { address: String, reason: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +112,9 @@ pub(super) fn decode(keys: &Keyring, key: &[u8], sealed: &[u8]) -> Option<Petiti
     let deed = match row.deed {
         DeedRow::Close { address: of, reason } => Deed::Close { address: address(&of)?, reason },
         DeedRow::Delete { address: of, reason } => Deed::Delete { address: address(&of)?, reason },
+        DeedRow::Factors { address: of, reason } => {
+            Deed::Factors { address: address(&of)?, reason }
+        }
         DeedRow::Grant { mailbox, reader, rights, until, reason } => Deed::Grant(Delegation {
             mailbox: address(&mailbox)?,
             reader: address(&reader)?,
@@ -166,6 +170,9 @@ fn deed_row(deed: &Deed) -> DeedRow {
         }
         Deed::Delete { address, reason } => {
             DeedRow::Delete { address: address.to_string(), reason: reason.clone() }
+        }
+        Deed::Factors { address, reason } => {
+            DeedRow::Factors { address: address.to_string(), reason: reason.clone() }
         }
         Deed::Grant(one) => DeedRow::Grant {
             mailbox: one.mailbox.to_string(),

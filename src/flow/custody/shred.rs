@@ -25,6 +25,7 @@ use crate::flow::queue;
 use crate::flow::queue::Change;
 use crate::flow::queue::Target;
 use crate::flow::timeline;
+use crate::flow::undone::Undone;
 use crate::infra::audit::Who;
 use crate::infra::audit::hex;
 use crate::infra::directory::Account;
@@ -211,7 +212,7 @@ pub async fn letter(
     which: &Which,
     author: &str,
     reason: &str,
-) -> Result<Vec<Receipt>, String> {
+) -> Result<Vec<Receipt>, Undone> {
     let mut receipts = Vec::new();
     for blob in find(office, which, author).await? {
         receipts.push(one_form(office, blob, author, reason).await?);
@@ -224,11 +225,11 @@ async fn one_form(
     blob: BlobId,
     author: &str,
     reason: &str,
-) -> Result<Receipt, String> {
+) -> Result<Receipt, Undone> {
     let content = match office.blobs.read(blob).await {
         Ok(content) => content,
-        Err(StoreError::BlobMissing) => return Err("its content is gone already".to_owned()),
-        Err(error) => return Err(error.to_string()),
+        Err(StoreError::BlobMissing) => return Err(Undone::LetterGone),
+        Err(error) => return Err(error.to_string().into()),
     };
     let who = Who::Administrator(author.to_owned());
     let used = office.audit().used(None, &who, "control", &format!("shred content {blob}")).await;
@@ -252,7 +253,7 @@ async fn one_form(
         referred.map_err(|error| error.to_string())?;
         office.store.commit(batch).await.map_err(|error| error.to_string())?;
     }
-    go_on(office, blob, row).await
+    Ok(go_on(office, blob, row).await?)
 }
 
 /// Goes on with what a kill interrupted.

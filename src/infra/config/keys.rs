@@ -305,7 +305,7 @@ pub(super) const KEYS: &[Key] = &[
     default("life.closing_days", "a whole number of days up to 3660"),
     default(
         "life.four_eyes",
-        "a list of actions among close, delete, bulk, grant, holder and shred",
+        "a list of actions among close, delete, bulk, grant, holder, shred and factors",
     ),
     default("audit.retention_days", "a whole number of days from 1 to 36500"),
     default("escrow.drill_days", "a whole number of days from 1 to 3660"),

@@ -1,12 +1,13 @@
-//! Second factors of a mailbox's pages: one-time codes and recovery codes.
+//! Second factors of the pages: one-time codes, passkeys and recovery codes.
 //!
 //! All of a mailbox's factors are one sealed row, so that each use is one commit at the version
 //! that was read: of two pages that show the same code at the same moment, one comes in.
+pub mod passkeys;
+mod rows;
+
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
-use serde::Deserialize;
-use serde::Serialize;
 use totp_rs::Builder;
 use totp_rs::Totp;
 use zeroize::Zeroizing;
@@ -18,6 +19,10 @@ use crate::domain::time::Timestamp;
 use crate::infra::clock::Clock;
 use crate::infra::directory::DirectoryError;
 use crate::infra::directory::KeyDesk;
+use crate::infra::directory::factors::passkeys::Passkey;
+use crate::infra::directory::factors::passkeys::Whose;
+use crate::infra::directory::factors::rows::Row;
+use crate::infra::directory::factors::rows::TotpRow;
 use crate::infra::directory::letters;
 use crate::infra::store;
 use crate::infra::store::Batch;
@@ -29,7 +34,8 @@ use crate::infra::store::row;
 const FACTORS: &[u8] = b"Af/";
 /// Rows `Ag/<keyed digest of a name>` -> the last time step of an administrator, sealed.
 const ADMINISTRATORS: &[u8] = b"Ag/";
-const FORMAT: u8 = 1;
+/// The format of those.
+const STEP_FORMAT: u8 = 1;
 /// Octets of a one-time code's secret (RFC 4226 §4 recommends 160 bits).
 const SECRET_OCTETS: usize = 20;
 /// How often a change is built anew when another page changed the row under it.
@@ -49,12 +55,15 @@ pub struct Overview {
     pub totp_since: Option<Timestamp>,
     /// Recovery codes that are left.
     pub recovery_codes: usize,
+    /// Passkeys, oldest first.
+    pub passkeys: Vec<Passkey>,
 }
 
 impl Overview {
     /// True when a second factor is asked for. Recovery codes alone are none.
     pub fn is_set_up(&self) -> bool {
-        self.totp_since.is_some()
+        // A passkey that was copied opens nothing, but neither may the password alone.
+        self.totp_since.is_some() || !self.passkeys.is_empty()
     }
 }
 
@@ -106,21 +115,6 @@ impl Proposal {
     }
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Row {
-    totp: Option<TotpRow>,
-    /// Keyed digests; a used one is gone.
-    recovery: Vec<[u8; 32]>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct TotpRow {
-    secret: Zeroizing<Vec<u8>>,
-    since: u64,
-    /// The last time step whose code was taken; no code of it or of an older one counts again.
-    used_step: u64,
-}
-
 impl Factors {
     /// The second factors in this store.
     pub fn new(store: Arc<dyn Store>, desk: Arc<dyn KeyDesk>, clock: Arc<dyn Clock>) -> Self {
@@ -133,11 +127,8 @@ impl Factors {
     /// [`DirectoryError`] when the store does not answer or the row does not open. Then nobody
     /// may be let in with a password alone.
     pub async fn overview(&self, mailbox: &MailboxId) -> Result<Overview, DirectoryError> {
-        let (row, _) = self.load(mailbox).await?;
-        Ok(Overview {
-            totp_since: row.totp.map(|totp| Timestamp::from_millis(totp.since)),
-            recovery_codes: row.recovery.len(),
-        })
+        let (row, _) = self.load(&key(mailbox)).await?;
+        Ok(overview(&row))
     }
 
     /// A new secret for an authenticator program, to be shown once.
@@ -150,7 +141,9 @@ impl Factors {
 
     /// Turns one-time codes on, when `code` shows that the authenticator has the secret. False,
     /// and nothing stored, when it does not, or when the mailbox has a second factor already: a
-    /// stranger's secret would take its place. The code is used up.
+    /// stranger's secret would take its place; unless `besides` says that they were shown a moment
+    /// ago, and none of them is a code. The code is used up. `along`, the journal's line, is
+    /// committed with it.
     ///
     /// # Errors
     /// [`DirectoryError`] when the store does not answer.
@@ -159,21 +152,24 @@ impl Factors {
         mailbox: &MailboxId,
         secret: &Secret<Vec<u8>>,
         code: &str,
+        besides: bool,
+        along: &Batch,
     ) -> Result<bool, DirectoryError> {
         let now = self.clock.now();
         let Some(step) = step_of(secret.expose(), code, now) else { return Ok(false) };
-        self.change(mailbox, |row| {
-            if row.totp.is_some() {
+        let done = self.change(key(mailbox), |row, batch| {
+            if row.totp.is_some() || (row.is_set_up() && !besides) {
                 return None;
             }
+            batch.extend(along.clone());
             row.totp = Some(TotpRow {
                 secret: Zeroizing::new(secret.expose().clone()),
                 since: now.as_millis(),
                 used_step: step,
             });
-            Some(true)
-        })
-        .await
+            Some(())
+        });
+        Ok(done.await?.is_some())
     }
 
     /// True when the code is right now and was not used before, nor a later one (RFC 6238 §5.2).
@@ -187,21 +183,13 @@ impl Factors {
         code: &str,
     ) -> Result<bool, DirectoryError> {
         let now = self.clock.now();
-        self.change(mailbox, |row| {
+        let taken = self.change(key(mailbox), |row, _| {
             let totp = row.totp.as_mut()?;
             let step = step_of(&totp.secret, code, now).filter(|step| *step > totp.used_step)?;
             totp.used_step = step;
-            Some(true)
-        })
-        .await
-    }
-
-    /// Turns one-time codes off. False when they were off.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn remove_totp(&self, mailbox: &MailboxId) -> Result<bool, DirectoryError> {
-        self.change(mailbox, |row| row.totp.take().map(|_| true)).await
+            Some(())
+        });
+        Ok(taken.await?.is_some())
     }
 
     /// New recovery codes, to be shown once. The ones before are void.
@@ -218,9 +206,9 @@ impl Factors {
         }
         let digests: Vec<[u8; 32]> =
             codes.iter().filter_map(|code| self.recovery_digest(mailbox, code.expose())).collect();
-        self.change(mailbox, |row| {
+        self.change(key(mailbox), |row, _| {
             row.recovery = digests.clone();
-            Some(true)
+            Some(())
         })
         .await?;
         Ok(codes)
@@ -237,35 +225,22 @@ impl Factors {
         code: &str,
     ) -> Result<bool, DirectoryError> {
         let Some(digest) = self.recovery_digest(mailbox, code) else { return Ok(false) };
-        self.change(mailbox, |row| {
+        let used = self.change(key(mailbox), |row, _| {
             let before = row.recovery.len();
             row.recovery
                 .retain(|one| constant_time::verify_slices_are_equal(one, &digest).is_err());
-            (row.recovery.len() < before).then_some(true)
-        })
-        .await
+            (row.recovery.len() < before).then_some(())
+        });
+        Ok(used.await?.is_some())
     }
 
-    /// Forgets all factors: for an administrator, when somebody has lost all of them, and for a
-    /// mailbox that ends.
+    /// Forgets all factors, passkeys among them: when somebody turns them off, or an administrator
+    /// resets lost ones. `along`, the journal's line, is committed with it.
     ///
     /// # Errors
     /// [`DirectoryError`] when the store does not answer.
-    pub async fn clear(&self, mailbox: &MailboxId) -> Result<(), DirectoryError> {
-        let mut batch = Batch::new();
-        batch.delete(key(mailbox));
-        self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
-    }
-
-    /// [`Factors::clear`] by an administrator: `along`, the journal's line, is committed with it.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] when the store does not answer.
-    pub async fn reset(&self, mailbox: &MailboxId, along: &Batch) -> Result<(), DirectoryError> {
-        let mut batch = Batch::new();
-        batch.delete(key(mailbox));
-        batch.extend(along.clone());
-        self.store.commit(batch).await.map_err(|error| DirectoryError::Store(error.to_string()))
+    pub async fn clear(&self, mailbox: &MailboxId, along: &Batch) -> Result<(), DirectoryError> {
+        self.clear_of(Whose::Mailbox(mailbox), along).await
     }
 
     /// True when no code of this time step or a later one was taken from this administrator of
@@ -287,7 +262,7 @@ impl Factors {
                 Some(stored) => {
                     let damaged = || DirectoryError::Damaged("an administrator's step".to_owned());
                     let clear = self.desk.open(&key, &stored.value).ok_or_else(damaged)?;
-                    let used: u64 = row::decode(FORMAT, clear.expose()).ok_or_else(damaged)?;
+                    let used: u64 = row::decode(STEP_FORMAT, clear.expose()).ok_or_else(damaged)?;
                     if step <= used {
                         return Ok(false);
                     }
@@ -297,7 +272,7 @@ impl Factors {
                     batch.require_absent(key.clone());
                 }
             }
-            batch.put(key.clone(), self.desk.seal(&key, &row::encode(FORMAT, &step)));
+            batch.put(key.clone(), self.desk.seal(&key, &row::encode(STEP_FORMAT, &step)));
             match self.store.commit(batch).await {
                 Ok(()) => return Ok(true),
                 Err(CommitError::Conflict) => {}
@@ -313,24 +288,24 @@ impl Factors {
         Some(self.desk.digest(&context, typed.expose().as_bytes()))
     }
 
-    /// Edits the row until nobody was faster. `None` of the edit means no, and nothing written.
-    async fn change(
+    /// Edits a row until nobody was faster; what the edit adds to the batch is committed with it.
+    /// `None` of the edit means no, and nothing written.
+    async fn change<T>(
         &self,
-        mailbox: &MailboxId,
-        edit: impl Fn(&mut Row) -> Option<bool>,
-    ) -> Result<bool, DirectoryError> {
+        key: Vec<u8>,
+        edit: impl Fn(&mut Row, &mut Batch) -> Option<T>,
+    ) -> Result<Option<T>, DirectoryError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (mut row, version) = self.load(mailbox).await?;
-            let Some(answer) = edit(&mut row) else { return Ok(false) };
-            let clear = Zeroizing::new(row::encode(FORMAT, &row));
+            let (mut row, version) = self.load(&key).await?;
             let mut batch = Batch::new();
+            let Some(answer) = edit(&mut row, &mut batch) else { return Ok(None) };
             match version {
-                Some(version) => batch.require_at(key(mailbox), version),
-                None => batch.require_absent(key(mailbox)),
+                Some(version) => batch.require_at(key.clone(), version),
+                None => batch.require_absent(key.clone()),
             };
-            batch.put(key(mailbox), self.desk.seal(&key(mailbox), &clear));
+            batch.put(key.clone(), self.desk.seal(&key, &rows::encode(&row)));
             match self.store.commit(batch).await {
-                Ok(()) => return Ok(answer),
+                Ok(()) => return Ok(Some(answer)),
                 Err(CommitError::Conflict) => {}
                 Err(error) => return Err(DirectoryError::Store(error.to_string())),
             }
@@ -338,18 +313,23 @@ impl Factors {
         Err(DirectoryError::Busy)
     }
 
-    async fn load(
-        &self,
-        mailbox: &MailboxId,
-    ) -> Result<(Row, Option<store::Version>), DirectoryError> {
-        let stored = self.store.get(&key(mailbox)).await;
+    async fn load(&self, key: &[u8]) -> Result<(Row, Option<store::Version>), DirectoryError> {
+        let stored = self.store.get(key).await;
         let Some(stored) = stored.map_err(|error| DirectoryError::Store(error.to_string()))? else {
             return Ok((Row::default(), None));
         };
         let damaged = || DirectoryError::Damaged("second factors".to_owned());
-        let clear = self.desk.open(&key(mailbox), &stored.value).ok_or_else(damaged)?;
-        let row = row::decode(FORMAT, clear.expose()).ok_or_else(damaged)?;
+        let clear = self.desk.open(key, &stored.value).ok_or_else(damaged)?;
+        let row = rows::decode(clear.expose()).ok_or_else(damaged)?;
         Ok((row, Some(stored.version)))
+    }
+}
+
+fn overview(row: &Row) -> Overview {
+    Overview {
+        totp_since: row.totp.as_ref().map(|totp| Timestamp::from_millis(totp.since)),
+        recovery_codes: row.recovery.len(),
+        passkeys: row.passkeys.iter().map(Passkey::of).collect(),
     }
 }
 

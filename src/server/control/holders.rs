@@ -19,6 +19,7 @@ use crate::flow::office::Office;
 use crate::infra::directory::Mailboxes;
 use crate::infra::directory::accounts::app_passwords::AppPassword;
 use crate::infra::directory::accounts::app_passwords::NewAppPassword;
+use crate::infra::directory::factors::passkeys::Whose;
 use crate::infra::journal::Entry;
 use crate::infra::store::Batch;
 use crate::server::control::Caller;
@@ -88,6 +89,18 @@ pub enum Request {
         /// Why.
         reason: String,
     },
+    /// How many passkeys an administrator of the dashboard has.
+    AdministratorPasskeys {
+        /// Who.
+        name: String,
+    },
+    /// Forget them: the administrator has lost them all.
+    ResetAdministratorPasskeys {
+        /// Whose.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// End one, and the sessions that it opened.
     RevokeAppPassword {
         /// Of which mailbox.
@@ -126,6 +139,9 @@ pub struct FactorsLine {
     pub codes_since: Option<String>,
     /// Recovery codes that are left.
     pub recovery_codes: usize,
+    /// Passkeys.
+    #[serde(default)]
+    pub passkeys: usize,
 }
 
 /// A holder.
@@ -275,27 +291,37 @@ pub(super) async fn handle(
                 mailbox: shown(&mailbox),
                 codes_since: known.totp_since.map(|since| since.to_string()),
                 recovery_codes: known.recovery_codes,
+                passkeys: known.passkeys.len(),
             }))
         }
         Request::ResetFactors { mailbox, reason } => {
-            let mailbox = address(&mailbox)?;
-            let id = id_of(office, &mailbox).await?;
-            let known = office.factors.overview(&id).await;
-            // What cannot be read any more can still be forgotten.
-            let outcome = match known.map(|known| known.is_set_up()) {
-                Ok(true) => "second factors forgotten",
-                Ok(false) => "there were none",
-                Err(_) => "unreadable ones forgotten",
+            let deed = Deed::Factors { address: address(&mailbox)?, reason: given(&reason)? };
+            asked(office, deed, caller).await
+        }
+        Request::AdministratorPasskeys { name } => {
+            let known = office.factors.overview_of(Whose::Administrator(&name)).await;
+            let known = known.map_err(|error| error.to_string())?;
+            Ok(Answer::Done(match known.passkeys.len() {
+                0 => format!("{name}: no passkeys."),
+                1 => format!("{name}: 1 passkey."),
+                many => format!("{name}: {many} passkeys."),
+            }))
+        }
+        Request::ResetAdministratorPasskeys { name, reason } => {
+            let entry = Entry {
+                at: office.clock.now(),
+                author: caller.author.clone(),
+                action: "admin passkeys reset".to_owned(),
+                target: printable(&name),
+                reason: given(&reason)?,
+                outcome: "passkeys forgotten".to_owned(),
             };
-            let along = entry("mailbox factors reset", &mailbox, &reason, outcome.to_owned())?;
-            let done = office.factors.reset(&id, &along).await;
+            let mut along = Batch::new();
+            office.journal.ride(&entry, &mut along);
+            let done = office.factors.clear_of(Whose::Administrator(&name), &along).await;
             done.map_err(|error| error.to_string())?;
-            tracing::info!(mailbox = ?mailbox, "second factors were reset");
-            let shown = shown(&mailbox);
-            Ok(Answer::Done(format!(
-                "{shown}: {outcome}. The next login to the pages needs the password alone, or sets \
-                 a new factor up where login.second_factor is \"required\"."
-            )))
+            tracing::info!("an administrator's passkeys were reset");
+            Ok(Answer::Done(format!("{name}: passkeys forgotten.")))
         }
         Request::RevokeAppPassword { mailbox, name, reason } => {
             let mailbox = address(&mailbox)?;
@@ -327,6 +353,10 @@ async fn hold(
 ) -> Result<Answer, String> {
     let (mailbox, holder) = (address(mailbox)?, professional(national_id)?);
     let deed = Deed::Holder(Holding { mailbox, holder, begins, reason: given(reason)? });
+    asked(office, deed, caller).await
+}
+
+async fn asked(office: &Arc<Office>, deed: Deed, caller: &Caller) -> Result<Answer, String> {
     Ok(match approval::ask(office, deed, caller.person()).await? {
         Asked::Done(text) => Answer::Done(text),
         Asked::Waits(petition) => Answer::Waits(Box::new(petition_line(office, &petition))),

@@ -1,6 +1,7 @@
 //! A professional's own page: which mailbox, who and what has access to it.
 //!
 //! Letters are read in mail programs; here is what those cannot do.
+pub mod adding;
 pub mod certificate;
 pub mod programs;
 pub mod provider;
@@ -269,7 +270,10 @@ impl<'a> Professional<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Professional(account) => Some(Self { account, session }),
-            Person::Citizen(_) | Person::HalfIn(_) | Person::Administrator(_) => None,
+            Person::Citizen(_)
+            | Person::HalfIn(_)
+            | Person::Administrator(_)
+            | Person::HalfInAdministrator(_) => None,
         }
     }
 

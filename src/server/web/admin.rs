@@ -3,8 +3,10 @@
 pub mod chart;
 pub mod figures;
 pub mod mailboxes;
+pub mod passkeys;
 pub mod people;
 pub mod throttle;
+mod wording;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use crate::infra::directory::factors;
 use crate::infra::ledger::StatRow;
 use crate::infra::metrics::LoginCount;
 use crate::server::web::desk::DirectoryState;
+use crate::server::web::desk::Owner;
 use crate::server::web::desk::RelayState;
 use crate::server::web::guard;
 use crate::server::web::language;
@@ -120,18 +123,36 @@ pub async fn log_in(
     let Some(right) = is_password(&site, file, name, password).await else {
         return again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary);
     };
-    // Asked for together, so that nobody learns which of them was wrong.
-    let code = match is_code(&site, name, &form.code, right).await {
-        Ok(code) => code,
-        Err(text) => return again(StatusCode::SERVICE_UNAVAILABLE, text(t)),
+    // Who has no right password learns nothing of who has passkeys or a secret.
+    let has_passkey = match has_passkey(&site, name, right).await {
+        Ok(has) => has,
+        Err(()) => return again(StatusCode::SERVICE_UNAVAILABLE, t.login_temporary),
     };
-    let right = right && code;
+    let shown = if has_passkey && form.code.trim().is_empty() {
+        Code::None
+    } else {
+        // Asked for together, so that nobody learns which of them was wrong.
+        match is_code(&site, name, &form.code, right).await {
+            Ok(shown) => shown,
+            Err(text) => return again(StatusCode::SERVICE_UNAVAILABLE, text(t)),
+        }
+    };
+    let right = right && shown != Code::Wrong;
     site.desk.count_login(right);
     if !right {
         tracing::warn!(door = "https", "an administrator's login was refused");
         return again(StatusCode::UNAUTHORIZED, t.admin_login_wrong);
     }
     site.throttle.succeeded(visitor.ip);
+    if shown == Code::None {
+        if has_passkey {
+            let person = Person::HalfInAdministrator(name.to_owned());
+            return login::welcome(&site, &visitor, person, passkeys::SECOND).await;
+        }
+        if site.house.second_factor == SecondFactor::Required {
+            return again(StatusCode::SERVICE_UNAVAILABLE, t.admin_needs_totp);
+        }
+    }
     tracing::info!(door = "https", administrator = name, "an administrator logged in");
     let person = Person::Administrator(name.to_owned());
     login::welcome(&site, &visitor, person, "/admin").await
@@ -170,6 +191,21 @@ async fn is_password(
     right
 }
 
+/// True when this is the name of an administrator at this moment; `None` when the file cannot be
+/// read.
+pub(super) async fn is_one(site: &Site, name: &str) -> Option<bool> {
+    let Some(file) = &site.house.admin_password_file else { return Some(false) };
+    let stored = match tokio::fs::read_to_string(file).await {
+        Ok(stored) => Secret::new(stored),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(false),
+        Err(error) => {
+            tracing::error!(%error, "admin.password_file cannot be read");
+            return None;
+        }
+    };
+    Some(people::find(stored.expose(), name, &site.house.admin_user).is_some())
+}
+
 /// The file with the secret of one-time codes, beside the one of the password; `None` when nobody
 /// is asked for codes.
 fn code_file(site: &Site) -> Option<PathBuf> {
@@ -185,14 +221,34 @@ pub fn totp_file(password_file: &Path) -> PathBuf {
     name.into()
 }
 
-/// True when a code is right and new, or nobody needs one. A wrong password uses no code up.
+/// What came of the one-time code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// Right and new.
+    Right,
+    /// Wrong, or used before.
+    Wrong,
+    /// This administrator has none.
+    None,
+}
+
+/// True when a passkey is asked of this administrator, whose password was right.
+async fn has_passkey(site: &Site, name: &str, is_password: bool) -> Result<bool, ()> {
+    if !is_password || site.house.second_factor == SecondFactor::Off {
+        return Ok(false);
+    }
+    let known = site.desk.factors_of(Owner::Administrator(name)).await.map_err(|_| ())?;
+    Ok(known.is_set_up())
+}
+
+/// Looks at the code, if the administrator has a secret. A wrong password uses no code up.
 async fn is_code(
     site: &Site,
     name: &str,
     code: &str,
     is_password: bool,
-) -> Result<bool, fn(&'static Texts) -> &'static str> {
-    let Some(file) = code_file(site) else { return Ok(true) };
+) -> Result<Code, fn(&'static Texts) -> &'static str> {
+    let Some(file) = code_file(site) else { return Ok(Code::None) };
     let secret = match tokio::fs::read_to_string(&file).await {
         Ok(text) => Secret::new(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secret::new(String::new()),
@@ -202,28 +258,27 @@ async fn is_code(
         }
     };
     let Some(line) = people::find(secret.expose(), name, &site.house.admin_user) else {
-        return match site.house.second_factor {
-            // Who has no right password learns nothing of who has a secret.
-            SecondFactor::Required if is_password => Err(|t| t.admin_needs_totp),
-            _ => Ok(true),
-        };
+        return Ok(Code::None);
     };
     let Some(octets) = from_hex(line) else {
         tracing::error!("the administrators' one-time secret is damaged");
         return Err(|t| t.login_temporary);
     };
     let Some(step) = factors::step_of(octets.expose(), code, site.desk.now()) else {
-        return Ok(false);
+        return Ok(Code::Wrong);
     };
     if !is_password {
-        return Ok(false);
+        return Ok(Code::Wrong);
     }
     // RFC 6238 §5.2: a code counts once, and no older one counts after it.
-    site.desk.take_administrators_step(name, step).await.map_err(|refusal| {
-        tracing::error!(reason = refusal.name(), "an administrator's code cannot be noted");
-        let text: fn(&'static Texts) -> &'static str = |t| t.login_temporary;
-        text
-    })
+    match site.desk.take_administrators_step(name, step).await {
+        Ok(true) => Ok(Code::Right),
+        Ok(false) => Ok(Code::Wrong),
+        Err(refusal) => {
+            tracing::error!(reason = refusal.name(), "an administrator's code cannot be noted");
+            Err(|t| t.login_temporary)
+        }
+    }
 }
 
 fn from_hex(text: &str) -> Option<Secret<Vec<u8>>> {
@@ -264,8 +319,23 @@ pub(super) fn session(visitor: &Visitor) -> Option<&Session> {
 pub(super) fn name(session: &Session) -> &str {
     match &session.person {
         Person::Administrator(name) => name,
-        Person::Citizen(_) | Person::Professional(_) | Person::HalfIn(_) => "",
+        Person::Citizen(_)
+        | Person::Professional(_)
+        | Person::HalfIn(_)
+        | Person::HalfInAdministrator(_) => "",
     }
+}
+
+/// What is around an administrator's page.
+pub(super) fn frame(visitor: &Visitor, session: &Session, title: &str) -> Frame {
+    let mut frame = Frame::new(visitor.lang, title, &visitor.path);
+    frame.signed_in = Some(SignedIn {
+        name: name(session).to_owned(),
+        log_out: "/admin/logout",
+        csrf: session.csrf.expose().clone(),
+        home: "/admin",
+    });
+    frame
 }
 
 /// The last `count` days in France, oldest first.
@@ -317,13 +387,6 @@ fn admin_page(
     now: Timestamp,
 ) -> AdminPage {
     let (lang, t) = (visitor.lang, visitor.lang.texts());
-    let mut frame = Frame::new(lang, t.admin_title, &visitor.path);
-    frame.signed_in = Some(SignedIn {
-        name: name(session).to_owned(),
-        log_out: "/admin/logout",
-        csrf: session.csrf.expose().clone(),
-        home: "/admin",
-    });
     let periods = [(1, t.admin_today), (7, t.admin_week), (30, t.admin_month)];
     let periods = periods.map(|(count, label)| Period {
         label,
@@ -331,7 +394,8 @@ fn admin_page(
         current: query.days() == count,
     });
     AdminPage {
-        frame,
+        frame: frame(visitor, session, t.admin_title),
+        passkeys: passkeys::are_offered(site).then_some(passkeys::HOME),
         house: site.house.name.clone(),
         periods: periods.into(),
         totals: figures::totals(rows, lang),

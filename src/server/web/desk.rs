@@ -37,6 +37,7 @@ use crate::flow::own::Registered;
 use crate::flow::own::challenge::Proof;
 use crate::flow::setup;
 use crate::flow::setup::Setup;
+use crate::flow::undone::Undone;
 use crate::infra::config::Config;
 use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
@@ -45,6 +46,11 @@ use crate::infra::directory::accounts::app_passwords::NewAppPassword;
 use crate::infra::directory::accounts::app_passwords::NoAppPassword;
 use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
+use crate::infra::directory::factors::passkeys::Ceremony;
+use crate::infra::directory::factors::passkeys::Challenge;
+use crate::infra::directory::factors::passkeys::Registered as PasskeyRegistered;
+use crate::infra::directory::factors::passkeys::Removed;
+use crate::infra::directory::factors::passkeys::Shown;
 use crate::infra::directory::oidc::Oidc;
 use crate::infra::keys::peers::CertificateFlaw;
 use crate::infra::keys::peers::PeerCertificate;
@@ -95,6 +101,15 @@ pub struct Sso {
     pub public_url: String,
     /// How long a session lives that began so.
     pub session: Duration,
+}
+
+/// Whose passkeys.
+#[derive(Clone, Copy)]
+pub enum Owner<'a> {
+    /// A professional's.
+    Mailbox(&'a Account),
+    /// An administrator's of the dashboard.
+    Administrator(&'a str),
 }
 
 /// Whose certificate somebody wants.
@@ -286,12 +301,14 @@ pub trait Desk: Send + Sync + 'static {
     async fn factors(&self, _account: &Account) -> Result<Overview, Refusal> {
         Ok(Overview::default())
     }
-    /// Turns one-time codes on; false when the code does not belong to the secret.
+    /// Turns one-time codes on; false when the code does not belong to the secret. `besides`: other
+    /// factors were shown a moment ago.
     async fn confirm_totp(
         &self,
         _account: &Account,
         _secret: &Secret<Vec<u8>>,
         _code: &str,
+        _besides: bool,
     ) -> Result<bool, Refusal> {
         Ok(false)
     }
@@ -306,6 +323,51 @@ pub trait Desk: Send + Sync + 'static {
     /// Turns second factors off.
     async fn remove_factors(&self, _account: &Account) -> Result<(), Refusal> {
         Ok(())
+    }
+    /// Passkeys are offered here.
+    fn has_passkeys(&self) -> bool {
+        false
+    }
+    /// Second factors of a mailbox, or passkeys of an administrator.
+    async fn factors_of(&self, _owner: Owner<'_>) -> Result<Overview, Refusal> {
+        Ok(Overview::default())
+    }
+    /// Asks a browser to make a passkey.
+    async fn begin_passkey(&self, _owner: Owner<'_>) -> Result<Challenge, Refusal> {
+        Err(Refusal::DependencyFailed)
+    }
+    /// Keeps what it made. `besides`: other factors were shown a moment ago.
+    async fn finish_passkey(
+        &self,
+        _owner: Owner<'_>,
+        _ceremony: Ceremony,
+        _name: &str,
+        _answer: &str,
+        _besides: bool,
+    ) -> Result<PasskeyRegistered, Refusal> {
+        Ok(PasskeyRegistered::No)
+    }
+    /// Asks a browser to show a passkey; `None` when there is none.
+    async fn ask_passkey(&self, _owner: Owner<'_>) -> Result<Option<Challenge>, Refusal> {
+        Ok(None)
+    }
+    /// Looks at what it showed; each challenge counts once.
+    async fn take_passkey(
+        &self,
+        _owner: Owner<'_>,
+        _ceremony: Ceremony,
+        _answer: &str,
+    ) -> Result<Shown, Refusal> {
+        Ok(Shown::No)
+    }
+    /// Forgets a passkey.
+    async fn remove_passkey(
+        &self,
+        _owner: Owner<'_>,
+        _handle: uuid::Uuid,
+        _one_must_stay: bool,
+    ) -> Result<Removed, Refusal> {
+        Ok(Removed::No)
     }
     /// App passwords of a mailbox, oldest first.
     async fn app_passwords(&self, _account: &Account) -> Result<Vec<AppPassword>, Refusal> {
@@ -435,8 +497,21 @@ pub trait Desk: Send + Sync + 'static {
         _step: Step,
         _reason: &str,
         _administrator: &str,
-    ) -> Result<Pressed, String> {
-        Err("no such mailbox".to_owned())
+    ) -> Result<Pressed, Undone> {
+        Err(Undone::NoSuchMailbox)
+    }
+    /// Second factors of a mailbox of that number.
+    async fn factors_at(&self, _id: &MailboxId) -> Result<Overview, Refusal> {
+        Ok(Overview::default())
+    }
+    /// Forgets them, or asks for it where that takes two.
+    async fn reset_factors(
+        &self,
+        _id: &MailboxId,
+        _reason: &str,
+        _administrator: &str,
+    ) -> Result<Pressed, Undone> {
+        Err(Undone::NoSuchMailbox)
     }
     /// What waits for a second administrator.
     async fn petitions(&self) -> Result<Vec<Waiting>, String> {
@@ -449,8 +524,8 @@ pub trait Desk: Send + Sync + 'static {
         _is_approved: bool,
         _reason: &str,
         _administrator: &str,
-    ) -> Result<(), String> {
-        Err("no such petition".to_owned())
+    ) -> Result<(), Undone> {
+        Err(Undone::NoSuchPetition)
     }
     /// Statistics, from the facts.
     async fn statistics(&self, from: Day, to: Day) -> Result<Vec<StatRow>, StoreError>;

@@ -23,6 +23,11 @@ use crate::server::web::texts::Lang;
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// The same for the few pages that ask an authenticator: one script, which is ours.
+pub const POLICY_WITH_SCRIPT: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+                                      img-src 'self' data:; form-action 'self'; \
+                                      frame-ancestors 'none'; base-uri 'none'";
+
 /// The header fields of every response.
 const HEADERS: [(HeaderName, &str); 8] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),

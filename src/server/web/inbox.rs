@@ -270,7 +270,10 @@ impl<'a> Patient<'a> {
         let (_, session) = visitor.session.as_ref()?;
         match &session.person {
             Person::Citizen(account) => Some(Self { account, session }),
-            Person::Professional(_) | Person::HalfIn(_) | Person::Administrator(_) => None,
+            Person::Professional(_)
+            | Person::HalfIn(_)
+            | Person::Administrator(_)
+            | Person::HalfInAdministrator(_) => None,
         }
     }
 

@@ -105,7 +105,7 @@ pub async fn begin(
                 }
             }
         }
-        Person::HalfIn(_) | Person::Administrator(_) => None,
+        Person::HalfIn(_) | Person::Administrator(_) | Person::HalfInAdministrator(_) => None,
     };
     let token = site.desk.random_token();
     let (csrf, now) = (site.desk.random_token(), site.desk.now());

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::server::web::admin::chart::Chart;
 use crate::server::web::admin::figures::Table;
+use crate::server::web::guard;
 use crate::server::web::language::Spoken;
 use crate::server::web::sanitise::SafeHtml;
 use crate::server::web::site;
@@ -112,6 +113,10 @@ pub struct SecondPage {
     pub frame: Frame,
     pub csrf: String,
     pub error: Option<&'static str>,
+    pub text: &'static str,
+    pub passkey: Option<PasskeyAsk>,
+    /// Codes are taken here; without, where one begins anew.
+    pub code: bool,
 }
 
 /// Second factors of a mailbox.
@@ -123,9 +128,66 @@ pub struct FactorsPage {
     pub error: Option<&'static str>,
     /// What a change must carry: nobody has one yet, or the old one.
     pub on: bool,
+    /// One was shown a moment ago, and changes need no other.
+    pub shown_again: bool,
     pub removable: bool,
     pub codes_left: usize,
     pub proposal: Option<ProposalView>,
+    pub passkeys: PasskeysView,
+}
+
+/// Passkeys of a professional or an administrator.
+#[derive(Default)]
+pub struct PasskeysView {
+    pub rows: Vec<PasskeyRow>,
+    /// Where one is removed.
+    pub remove: &'static str,
+    /// They may be removed now.
+    pub removable: bool,
+    /// Where one is added, if that may be now.
+    pub add: Option<&'static str>,
+    pub name_max: usize,
+    /// They are offered, and whoever shows a factor may change them.
+    pub manage: bool,
+    /// To show one.
+    pub ask: Option<PasskeyAsk>,
+}
+
+/// A passkey of a list.
+pub struct PasskeyRow {
+    pub handle: String,
+    pub name: String,
+    pub since: Spoken,
+    pub used: Option<Spoken>,
+    pub is_copied: bool,
+}
+
+/// What the script asks the browser for.
+pub struct PasskeyAsk {
+    pub action: &'static str,
+    /// For `navigator.credentials`, as JSON.
+    pub options: String,
+}
+
+/// Where a passkey is made.
+#[derive(Template)]
+#[template(path = "passkey-make.html")]
+pub struct PasskeyMakePage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub name: String,
+    pub back: &'static str,
+    pub ask: PasskeyAsk,
+}
+
+/// Passkeys of an administrator.
+#[derive(Template)]
+#[template(path = "admin-passkeys.html")]
+pub struct AdminPasskeysPage {
+    pub frame: Frame,
+    pub csrf: String,
+    pub error: Option<&'static str>,
+    pub passkeys: PasskeysView,
 }
 
 /// A secret that is shown once.
@@ -424,6 +486,8 @@ pub struct KeptPage {
 #[template(path = "admin.html")]
 pub struct AdminPage {
     pub frame: Frame,
+    /// Where an administrator's own passkeys are.
+    pub passkeys: Option<&'static str>,
     pub house: String,
     pub periods: Vec<Period>,
     pub totals: Vec<(&'static str, String)>,
@@ -511,6 +575,8 @@ pub struct MailboxPage {
     pub until: Option<String>,
     pub last_login: String,
     pub notices: Vec<String>,
+    /// Which second factors there are, if any.
+    pub factors: Option<String>,
     pub buttons: Vec<MailboxButton>,
     pub history: Vec<MailboxStep>,
 }
@@ -545,5 +611,13 @@ pub fn page(status: StatusCode, template: &impl Template) -> Response {
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, html);
     response.extensions_mut().insert(Made);
+    response
+}
+
+/// Renders a page that asks an authenticator: our one script may run on it.
+pub fn page_with_script(status: StatusCode, template: &impl Template) -> Response {
+    let mut response = page(status, template);
+    let policy = HeaderValue::from_static(guard::POLICY_WITH_SCRIPT);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }

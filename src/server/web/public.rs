@@ -22,6 +22,8 @@ use crate::server::web::site::Visitor;
 
 /// The one sheet of all pages.
 const STYLE: &str = include_str!("style.css");
+/// The one script, for the pages that ask an authenticator.
+const SCRIPT: &str = include_str!("passkey.js");
 
 /// `GET /`
 pub async fn landing(State(site): State<Arc<Site>>, visitor: Visitor) -> Response {
@@ -33,6 +35,11 @@ pub async fn landing(State(site): State<Arc<Site>>, visitor: Visitor) -> Respons
 /// `GET /style.css`
 pub async fn style() -> Response {
     typed(STYLE, "text/css; charset=utf-8", "public, max-age=3600")
+}
+
+/// `GET /passkey.js`
+pub async fn script() -> Response {
+    typed(SCRIPT, "text/javascript; charset=utf-8", "public, max-age=3600")
 }
 
 /// `GET /healthz`: the relay is up and answers.

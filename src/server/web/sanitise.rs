@@ -1,7 +1,7 @@
 //! Strangers' HTML, made harmless: what remains is text with a little structure.
 //!
 //! Three walls, each enough on its own: this allow-list, the page's content security policy
-//! (no script, no remote anything), and that no page of ours runs script at all.
+//! (no script, no remote anything), and that no page with a letter runs script at all.
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;

@@ -22,6 +22,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::flow::login::live::Seat;
 use crate::infra::directory::Account;
+use crate::infra::directory::factors::passkeys::Ceremony;
 
 /// The cookie of a login. `__Host-`: only this host over TLS can set it, for the whole site.
 pub const SESSION_COOKIE: &str = "__Host-vaguemestre";
@@ -44,6 +45,8 @@ pub enum Person {
     HalfIn(Box<Account>),
     /// An administrator of this name, to the dashboard.
     Administrator(String),
+    /// An administrator whose password was right and whose passkey is still to come.
+    HalfInAdministrator(String),
 }
 
 /// A login that an OpenID provider vouched for: what its logout message will name, and what
@@ -85,6 +88,10 @@ pub struct Session {
     last_seen: AtomicU64,
     notice: Mutex<Option<Notice>>,
     proposal: Mutex<Option<Secret<Vec<u8>>>>,
+    /// The challenge that a browser has, and the name that a new passkey shall have.
+    ceremony: Mutex<Option<(Ceremony, String)>>,
+    /// When a second factor was shown again, to change something.
+    shown_again: Mutex<Option<Timestamp>>,
     used_tickets: Mutex<VecDeque<String>>,
 }
 
@@ -141,6 +148,8 @@ impl Sessions {
             last_seen: AtomicU64::new(now.as_millis()),
             notice: Mutex::new(None),
             proposal: Mutex::new(None),
+            ceremony: Mutex::new(None),
+            shown_again: Mutex::new(None),
             used_tickets: Mutex::new(VecDeque::new()),
         };
         open.insert(name_of(token.expose()), Arc::new(session));
@@ -216,12 +225,13 @@ impl Person {
         }
     }
 
-    /// The administrator's name, or the mailbox and whether the login is whole.
-    fn who(&self) -> Result<&str, (MailboxId, bool)> {
+    /// The administrator's name or the mailbox, and whether the login is whole.
+    fn who(&self) -> Result<(&str, bool), (MailboxId, bool)> {
         match self {
             Self::Citizen(account) | Self::Professional(account) => Err((account.id, true)),
             Self::HalfIn(account) => Err((account.id, false)),
-            Self::Administrator(name) => Ok(name),
+            Self::Administrator(name) => Ok((name, true)),
+            Self::HalfInAdministrator(name) => Ok((name, false)),
         }
     }
 }
@@ -258,6 +268,27 @@ impl Session {
     /// The secret that was proposed last.
     pub fn proposed(&self) -> Option<Secret<Vec<u8>>> {
         lock(&self.proposal).as_ref().map(|secret| Secret::new(secret.expose().clone()))
+    }
+
+    /// Keeps the challenge that goes to the browser; the one before is void. `name` is that of a
+    /// passkey to be made.
+    pub fn begin_ceremony(&self, ceremony: Ceremony, name: &str) {
+        *lock(&self.ceremony) = Some((ceremony, name.to_owned()));
+    }
+
+    /// Gives the challenge up: the first answer is the only one.
+    pub fn take_ceremony(&self) -> Option<(Ceremony, String)> {
+        lock(&self.ceremony).take()
+    }
+
+    /// Notes that a second factor was shown again, on this very page.
+    pub fn show_again(&self, now: Timestamp) {
+        *lock(&self.shown_again) = Some(now);
+    }
+
+    /// True for a while after that: somebody's own hands are on the page.
+    pub fn is_shown_again(&self, now: Timestamp) -> bool {
+        lock(&self.shown_again).is_some_and(|at| now.since(at) < limits::SHOWN_AGAIN_MAX)
     }
 
     /// Takes a form's ticket; false when it was used before. So a letter is not sent twice when

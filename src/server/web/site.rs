@@ -12,11 +12,13 @@ use axum::http::request::Parts;
 
 use crate::domain::limits;
 use crate::domain::secret::Secret;
-use crate::server::web::account::second::Attempts;
+use crate::server::web::admin;
 use crate::server::web::admin::throttle::Throttle;
 use crate::server::web::desk::Desk;
 use crate::server::web::desk::House;
+use crate::server::web::passkeys::Attempts;
 use crate::server::web::session::LANG_COOKIE;
+use crate::server::web::session::Person;
 use crate::server::web::session::SESSION_COOKIE;
 use crate::server::web::session::Session;
 use crate::server::web::session::Sessions;
@@ -81,14 +83,33 @@ impl FromRequestParts<Arc<Site>> for Visitor {
         let ip = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let token = cookie(&parts.headers, SESSION_COOKIE);
         let had_cookie = token.is_some_and(|token| !token.is_empty());
-        let session = token.and_then(|token| {
-            let session = site.sessions.find(token, site.desk.now())?;
-            Some((Secret::new(token.to_owned()), session))
-        });
+        let session = match token {
+            Some(token) => known(site, token).await,
+            None => None,
+        };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let lang = language(&parts.headers, parts.uri.query());
         Ok(Self { ip, lang, path: path.to_owned(), had_cookie, session })
     }
+}
+
+/// The login of a cookie. An administrator's counts as long as they are one: who is removed is out
+/// at the next request.
+async fn known(site: &Site, token: &str) -> Option<(Secret<String>, Arc<Session>)> {
+    let session = site.sessions.find(token, site.desk.now())?;
+    if let Person::Administrator(name) | Person::HalfInAdministrator(name) = &session.person {
+        match admin::is_one(site, name).await {
+            Some(true) => {}
+            Some(false) => {
+                tracing::warn!(door = "https", "the session of a former administrator has ended");
+                site.sessions.end(token);
+                return None;
+            }
+            // Nobody can say it now: not with this request.
+            None => return None,
+        }
+    }
+    Some((Secret::new(token.to_owned()), session))
 }
 
 /// The value of a cookie; of two with one name the first.

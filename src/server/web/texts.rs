@@ -91,8 +91,8 @@ texts! {
     switch_label: "Read this page in English", "Lire cette page en français";
     log_out: "Se déconnecter", "Log out";
     signed_in_as: "Connecté :", "Signed in:";
-    footer: "Ce site ne dépose aucun traceur et n’exécute aucun script.",
-            "This site sets no tracker and runs no script.";
+    footer: "Ce site ne dépose aucun traceur et n’exécute aucun script d’un autre site.",
+            "This site sets no tracker and runs no script of another site.";
     home: "Accueil", "Home";
 
     // Landing.
@@ -142,6 +142,56 @@ texts! {
     second_codes_text: "Chacun remplace un code, une seule fois, si votre téléphone est perdu. Ils ne seront plus jamais affichés : imprimez-les.",
                        "Each stands in for a code, once, should your telephone be lost. They are never shown again: print them.";
     second_codes_kept: "Ils sont en lieu sûr", "They are in a safe place";
+    second_asked_passkey: "Votre mot de passe est correct. Utilisez maintenant une clé d’accès, ou saisissez un code.",
+                          "Your password is correct. Now use a passkey, or type a code.";
+    second_passkey_only: "Votre mot de passe est correct. Utilisez maintenant votre clé d’accès.",
+                         "Your password is correct. Now use your passkey.";
+    second_shown_again: "Identité confirmée : pendant cinq minutes, vous pouvez changer vos moyens de connexion sans autre code.",
+                        "It is you: for five minutes you can change your means of login without another code.";
+    passkey_title: "Clés d’accès", "Passkeys";
+    passkey_text: "Une clé d’accès est gardée par un téléphone, un ordinateur ou une clé de sécurité. Elle ne répond qu’à ce site : personne ne peut vous la soutirer.",
+                  "A passkey is kept by a telephone, a computer or a security key. It answers this site only: nobody can coax it out of you.";
+    passkey_none: "Aucune clé d’accès.", "No passkeys.";
+    passkey_use: "Utiliser une clé d’accès", "Use a passkey";
+    passkey_or_code: "ou un code", "or a code";
+    passkey_add: "Ajouter une clé d’accès", "Add a passkey";
+    passkey_name: "Nom de la clé d’accès", "Name of the passkey";
+    passkey_name_hint: "Pour la reconnaître : « téléphone », « ordinateur du cabinet »…", "To know it again: “telephone”, “computer at work”…";
+    passkey_since: "Ajoutée le", "Added";
+    passkey_used: "Dernière utilisation :", "Last used:";
+    passkey_unused: "Jamais utilisée", "Never used";
+    passkey_copied_mark: "Refusée : une copie de cette clé a été utilisée. Retirez-la.",
+                         "Refused: a copy of it was used. Remove it.";
+    passkey_remove: "Retirer", "Remove";
+    passkey_make_title: "Créer une clé d’accès", "Make a passkey";
+    passkey_make_text: "Votre navigateur demande où la garder, puis votre empreinte, votre visage ou un code.",
+                       "Your browser asks where to keep it, and then for your finger, your face or a PIN.";
+    passkey_make: "Créer la clé d’accès", "Make the passkey";
+    passkey_back: "Revenir sans créer de clé", "Go back without one";
+    passkey_no_script: "Les clés d’accès ont besoin de JavaScript, que ce navigateur n’exécute pas. Utilisez un code.",
+                       "Passkeys need JavaScript, which this browser does not run. Use a code.";
+    passkey_absent: "Ce navigateur ne connaît pas les clés d’accès. Utilisez un code.",
+                    "This browser does not know passkeys. Use a code.";
+    passkey_failed: "Rien n’a été fait : l’opération a été annulée, ou la clé d’accès n’est pas là. Vous pouvez recommencer.",
+                    "Nothing was done: it was cancelled, or the passkey is not here. You can try again.";
+    passkey_known: "Cet appareil garde déjà une clé d’accès de ce compte.",
+                   "This device keeps a passkey of this account already.";
+    passkey_wrong: "Cette clé d’accès n’a pas été acceptée. Recommencez, ou utilisez un autre moyen.",
+                   "This passkey was not accepted. Try again, or use another means.";
+    passkey_copied: "Cette clé d’accès a été copiée : elle n’ouvre plus rien. Utilisez un autre moyen, et prévenez votre administrateur.",
+                    "This passkey was copied: it opens nothing any more. Use another means, and tell your administrator.";
+    passkey_not_made: "La clé d’accès n’a pas été enregistrée. Recommencez.",
+                      "The passkey was not registered. Try again.";
+    passkey_too_many: "Vous avez déjà dix clés d’accès. Retirez-en une d’abord.",
+                      "You have ten passkeys already. Remove one of them first.";
+    passkey_last: "C’est votre dernière deuxième étape, et cet établissement en demande une. Ajoutez-en une autre d’abord.",
+                  "It is your last second step, and this organisation asks for one. Add another one first.";
+    passkey_show_first: "Pour ajouter ou retirer une clé d’accès, montrez d’abord un code ou une clé d’accès.",
+                        "To add or remove a passkey, show a code or a passkey first.";
+    passkey_manage: "Gérer mes clés d’accès", "Manage my passkeys";
+    admin_passkeys: "Mes clés d’accès", "My passkeys";
+    admin_passkeys_text: "Avec une clé d’accès, le mot de passe seul n’ouvre plus le tableau de bord.",
+                         "With a passkey, the password alone does not open the dashboard any more.";
     admin_needs_totp: "Un code à usage unique est exigé (login.second_factor). Créez-le avec « vaguemestre admin totp ».",
                       "A one-time code is required (login.second_factor). Make it with “vaguemestre admin totp”.";
 
@@ -529,6 +579,58 @@ texts! {
     mailboxes_not_sure: "Cochez la confirmation pour fermer ou détruire.", "Tick the confirmation to close or destroy.";
     mailboxes_done: "C’est fait.", "Done.";
     mailboxes_waits: "La demande attend un second administrateur.", "It waits for a second administrator.";
+    undone_closed: "La boîte est fermée : son contenu n’existe plus, et son adresse n’est donnée à personne.",
+                   "The mailbox is closed: its contents are gone, and its address is given to nobody.";
+    undone_not_from: "Cela ne suit pas : l’état de la boîte est « {} ».", "That does not follow: the state of the mailbox is “{}”.";
+    undone_already: "C’est déjà le cas.", "It is so already.";
+    undone_not_by_hand: "Aucun administrateur ne fait cela à la main.", "No administrator does that by hand.";
+    undone_not_by_holder: "Seul un administrateur fait cela.", "Only an administrator does that.";
+    undone_not_by_clock: "Cela ne se fait pas tout seul.", "That is not done by the clock.";
+    undone_too_early: "La fermeture peut encore être annulée jusqu’au {}.", "The closing may be undone until {}.";
+    undone_too_late: "La fermeture pouvait être annulée jusqu’au {}.", "The closing could be undone until {}.";
+    undone_patient: "Cela ne se fait pas à la messagerie d’un patient.", "That is not done to a patient’s inbox.";
+    undone_no_mailbox: "Cette boîte n’existe pas.", "There is no such mailbox.";
+    undone_restless: "La boîte change trop vite en ce moment. Recommencez.", "The mailbox changes too fast right now. Try again.";
+    undone_too_many_petitions: "Trop de demandes attendent. Répondez d’abord à quelques-unes.",
+                               "Too many requests wait. Answer some of them first.";
+    undone_own_petition: "Personne n’approuve sa propre demande : il faut un autre administrateur.",
+                         "Nobody approves their own request: it takes another administrator.";
+    undone_no_petition: "Cette demande n’existe pas, ou plus.", "There is no such request, or no more.";
+    undone_done: "Cette demande est déjà exécutée.", "This request is done already.";
+    undone_refused: "Cette demande est déjà refusée.", "This request is refused already.";
+    undone_over: "Le délai de cette demande est passé.", "The time of this request is over.";
+    undone_meanwhile: "Quelqu’un d’autre a répondu au même moment.", "Somebody else answered at the same moment.";
+    undone_retained: "Une règle conserve les messages ici (mailboxes.retention_seconds).",
+                     "A rule keeps letters here (mailboxes.retention_seconds).";
+    undone_letter_gone: "Le contenu de ce message n’existe déjà plus.", "The content of this letter is gone already.";
+    undone_to_itself: "Une boîte n’est pas déléguée à elle-même.", "A mailbox is not delegated to itself.";
+    undone_no_rights: "Il faut donner au moins un droit.", "At least one right is granted.";
+    undone_end_in_past: "La fin de la délégation est passée.", "The end of the delegation lies in the past.";
+    undone_patients_inbox: "Personne d’autre ne lit la messagerie d’un patient.", "Nobody else reads a patient’s inbox.";
+    undone_holder_of_patient: "La messagerie d’un patient n’a pas de titulaire.", "A patient’s inbox has no holder.";
+    undone_holder_has_one: "Une boîte PER a un seul titulaire, et elle en a déjà un.", "A mailbox PER has one holder, and has one already.";
+    undone_holder_too_many: "Trop de titulaires pour cette boîte, ou trop de boîtes pour ce titulaire.",
+                            "Too many holders of this mailbox, or mailboxes of this holder.";
+    undone_holder_already: "Ce professionnel est déjà titulaire de la boîte.", "This professional holds the mailbox already.";
+    undone_holder_none: "Ce professionnel n’est pas titulaire de la boîte.", "This professional does not hold the mailbox.";
+    undone_failed: "Le relais n’a pas pu le faire ; son journal technique dit pourquoi.", "The relay could not do it; its log says why.";
+    what_close: "Fermer {}", "Close {}";
+    what_delete: "Détruire le contenu de {}", "Destroy what is in {}";
+    what_factors: "Oublier la double authentification de {}", "Forget the two-step login of {}";
+    what_grant: "Donner à {} les droits {} dans {}", "Let {} do {} in {}";
+    what_until: "jusqu’au {}", "until {}";
+    what_without_end: "sans date de fin", "without end";
+    what_bulk: "Créer {} boîtes à partir de {}", "Make {} mailboxes from {}";
+    what_holder: "{} devient titulaire de {}", "{} becomes holder of {}";
+    what_no_holder: "{} n’est plus titulaire de {}", "{} no longer holds {}";
+    what_shred_letter: "Détruire le message {}", "Destroy the letter {}";
+    what_shred_place: "Détruire le message {} du dossier {} de {}", "Destroy message {} of folder {} in {}";
+    what_shred_mailbox: "Détruire tout de suite la boîte {}", "Destroy the mailbox {} at once";
+    what_although_held: ", bien qu’une règle le conserve", ", although a rule holds it";
+    mailboxes_factors: "Double authentification", "Two-step login";
+    mailboxes_factors_reset: "Oublier la double authentification", "Forget the two-step login";
+    mailboxes_factors_codes: "codes à usage unique", "one-time codes";
+    mailboxes_factors_passkeys: "clés d’accès :", "passkeys:";
     mailboxes_refused: "Refusé, rien n’a changé.", "Refused; nothing was changed.";
     mailboxes_not_yours: "Votre réponse à cette demande n’a pas abouti.", "Your answer to this request did not succeed.";
     mailboxes_history: "Historique", "History";

@@ -46,10 +46,20 @@ async fn a_one_time_code_counts_once_and_no_older_one_after_it() {
     let proposal = factors.propose_totp("Hôpital: test", "claire@hopital.mssante.test").unwrap();
     assert!(proposal.address.expose().starts_with("otpauth://totp/"), "an address");
     assert!(!factors.overview(&MAILBOX).await.unwrap().is_set_up(), "a proposal is nothing yet");
-    assert!(!factors.confirm_totp(&MAILBOX, &proposal.secret, "000000").await.unwrap());
+    assert!(
+        !factors
+            .confirm_totp(&MAILBOX, &proposal.secret, "000000", false, &Batch::new())
+            .await
+            .unwrap()
+    );
 
     let first = code(&proposal.secret, clock.now());
-    assert!(factors.confirm_totp(&MAILBOX, &proposal.secret, &first).await.unwrap());
+    assert!(
+        factors
+            .confirm_totp(&MAILBOX, &proposal.secret, &first, false, &Batch::new())
+            .await
+            .unwrap()
+    );
     assert!(factors.overview(&MAILBOX).await.unwrap().is_set_up());
     assert!(!factors.check_totp(&MAILBOX, &first).await.unwrap(), "it was used to turn codes on");
 
@@ -66,7 +76,7 @@ async fn a_one_time_code_counts_once_and_no_older_one_after_it() {
     assert!(!again.check_totp(&MAILBOX, &second).await.unwrap());
     let other = MailboxId::from_bytes([8; 16]);
     assert!(!factors.check_totp(&other, &second).await.unwrap(), "somebody else's");
-    assert!(factors.remove_totp(&MAILBOX).await.unwrap());
+    factors.clear(&MAILBOX, &Batch::new()).await.unwrap();
     assert!(!factors.overview(&MAILBOX).await.unwrap().is_set_up());
 }
 
@@ -75,7 +85,12 @@ async fn of_two_who_show_the_same_code_at_once_one_comes_in() {
     let Case { factors, clock, .. } = case();
     let proposal = factors.propose_totp("test", "claire").unwrap();
     let first = code(&proposal.secret, clock.now());
-    assert!(factors.confirm_totp(&MAILBOX, &proposal.secret, &first).await.unwrap());
+    assert!(
+        factors
+            .confirm_totp(&MAILBOX, &proposal.secret, &first, false, &Batch::new())
+            .await
+            .unwrap()
+    );
     clock.set(clock.now().after(std::time::Duration::from_secs(30)));
     let second = code(&proposal.secret, clock.now());
     let (one, other) =
@@ -108,15 +123,28 @@ async fn a_strangers_secret_takes_the_place_of_no_other() {
     let strangers = factors.propose_totp("test", "claire").unwrap();
     // Both show a right code for their own secret at the same moment; one of them is enrolled.
     let (first, other) = (code(&own.secret, clock.now()), code(&strangers.secret, clock.now()));
-    assert!(factors.confirm_totp(&MAILBOX, &own.secret, &first).await.unwrap());
-    assert!(!factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap());
+    assert!(
+        factors.confirm_totp(&MAILBOX, &own.secret, &first, false, &Batch::new()).await.unwrap()
+    );
+    assert!(
+        !factors
+            .confirm_totp(&MAILBOX, &strangers.secret, &other, false, &Batch::new())
+            .await
+            .unwrap()
+    );
     clock.set(clock.now().after(std::time::Duration::from_secs(30)));
     let other = code(&strangers.secret, clock.now());
     assert!(!factors.check_totp(&MAILBOX, &other).await.unwrap());
     let next = code(&own.secret, clock.now());
     assert!(factors.check_totp(&MAILBOX, &next).await.unwrap(), "the owner's still counts");
-    factors.reset(&MAILBOX, &Batch::new()).await.unwrap();
-    assert!(factors.confirm_totp(&MAILBOX, &strangers.secret, &other).await.unwrap(), "lost");
+    factors.clear(&MAILBOX, &Batch::new()).await.unwrap();
+    assert!(
+        factors
+            .confirm_totp(&MAILBOX, &strangers.secret, &other, false, &Batch::new())
+            .await
+            .unwrap(),
+        "lost"
+    );
 }
 
 #[tokio::test]

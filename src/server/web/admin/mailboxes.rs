@@ -16,28 +16,29 @@ use crate::domain::mailbox::Listing;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
 use crate::domain::time::Timestamp;
+use crate::infra::directory::factors::Overview;
 use crate::server::web::admin;
+use crate::server::web::admin::wording;
 use crate::server::web::desk::lives::Pressed;
 use crate::server::web::desk::lives::Seen;
 use crate::server::web::desk::lives::Wanted;
 use crate::server::web::guard;
 use crate::server::web::login;
-use crate::server::web::pages::Frame;
 use crate::server::web::pages::MailboxButton;
 use crate::server::web::pages::MailboxPage;
 use crate::server::web::pages::MailboxRow;
 use crate::server::web::pages::MailboxStep;
 use crate::server::web::pages::MailboxesPage;
 use crate::server::web::pages::PetitionRow;
-use crate::server::web::pages::SignedIn;
 use crate::server::web::pages::StageChoice;
 use crate::server::web::pages::page;
-use crate::server::web::session::Session;
 use crate::server::web::site::Site;
 use crate::server::web::site::Visitor;
 use crate::server::web::texts::Texts;
 
 const LIST: &str = "/admin/mailboxes";
+/// The button that forgets second factors; it is no step in a life.
+const RESET_FACTORS: &str = "reset-factors";
 
 /// What the list shows, and what a form came to.
 #[derive(Default, Deserialize)]
@@ -120,7 +121,7 @@ async fn list_page(
         notices: seen.life.notices.len(),
     };
     let template = MailboxesPage {
-        frame: frame(visitor, session, t.mailboxes_title),
+        frame: admin::frame(visitor, session, t.mailboxes_title),
         csrf: session.csrf.expose().clone(),
         told,
         text,
@@ -131,7 +132,7 @@ async fn list_page(
             .into_iter()
             .map(|one| PetitionRow {
                 action: format!("/admin/approvals/{}", one.id.simple()),
-                what: one.what,
+                what: wording::what(&one.what, visitor.lang),
                 author: one.author,
                 reason: one.reason,
             })
@@ -182,8 +183,14 @@ async fn mailbox_page(
         is_final: matches!(step, Step::Close | Step::End),
     };
     let standing = &seen.life.standing;
+    let mut buttons: Vec<MailboxButton> = possible(&seen).into_iter().map(button).collect();
+    let factors = site.desk.factors_at(&id).await.ok().filter(Overview::is_set_up);
+    if factors.is_some() {
+        let label = t.mailboxes_factors_reset;
+        buttons.push(MailboxButton { step: RESET_FACTORS, label, is_final: true });
+    }
     let template = MailboxPage {
-        frame: frame(visitor, session, &seen.address),
+        frame: admin::frame(visitor, session, &seen.address),
         csrf: session.csrf.expose().clone(),
         told,
         action: format!("{LIST}/{}", hex(&id)),
@@ -195,7 +202,8 @@ async fn mailbox_page(
         until: standing.until.map(shown),
         last_login: last_login(seen.last_login, t),
         notices: seen.life.notices.iter().map(|notice| shown(notice.at)).collect(),
-        buttons: possible(&seen).into_iter().map(button).collect(),
+        factors: factors.map(|known| factors_text(&known, t)),
+        buttons,
         history: history.iter().rev().map(step).collect(),
     };
     page(status, &template)
@@ -212,22 +220,30 @@ pub async fn press(
     if !login::is_own(session, &form.csrf) {
         return guard::error(StatusCode::FORBIDDEN, visitor.lang, LIST);
     }
-    let (Some(id), Some(step)) = (number(&id), Step::parse(&form.step)) else {
+    let step = Step::parse(&form.step);
+    let (Some(id), true) = (number(&id), step.is_some() || form.step == RESET_FACTORS) else {
         return guard::error(StatusCode::NOT_FOUND, visitor.lang, LIST);
     };
     let back = |told| login::see_other(&format!("{LIST}/{}?told={told}", hex(&id)));
     if form.reason.trim().is_empty() {
         return back("reason");
     }
-    if matches!(step, Step::Close | Step::End) && form.sure.is_none() {
+    if matches!(step, Some(Step::Close | Step::End)) && form.sure.is_none() {
         return back("sure");
     }
-    match site.desk.press(&id, step, form.reason.trim(), admin::name(session)).await {
+    let (reason, who) = (form.reason.trim(), admin::name(session));
+    let pressed = match step {
+        Some(step) => site.desk.press(&id, step, reason, who).await,
+        None => site.desk.reset_factors(&id, reason, who).await,
+    };
+    match pressed {
         Ok(Pressed::Done) => back("done"),
         Ok(Pressed::Waits) => back("waits"),
         Err(error) => {
             tracing::info!(%error, "a step of a mailbox was refused on the dashboard");
-            let said = format!("{} ({error})", visitor.lang.texts().mailboxes_refused);
+            let t = visitor.lang.texts();
+            let why = wording::undone(&error, visitor.lang);
+            let said = format!("{} {why}", t.mailboxes_refused);
             mailbox_page(&site, &visitor, id, StatusCode::CONFLICT, Some((said, true))).await
         }
     }
@@ -257,7 +273,9 @@ pub async fn reply(
         Ok(()) => back("done"),
         Err(error) => {
             tracing::info!(%error, "an answer to a petition was refused on the dashboard");
-            let said = format!("{} ({error})", visitor.lang.texts().mailboxes_not_yours);
+            let t = visitor.lang.texts();
+            let why = wording::undone(&error, visitor.lang);
+            let said = format!("{} {why}", t.mailboxes_not_yours);
             let all = ListQuery::default();
             list_page(&site, &visitor, &all, StatusCode::CONFLICT, Some((said, true))).await
         }
@@ -269,17 +287,6 @@ impl ListQuery {
     fn state_name(&self) -> &'static str {
         Stage::parse(&self.state).map_or("", Stage::name)
     }
-}
-
-fn frame(visitor: &Visitor, session: &Session, title: &str) -> Frame {
-    let mut frame = Frame::new(visitor.lang, title, &visitor.path);
-    frame.signed_in = Some(SignedIn {
-        name: admin::name(session).to_owned(),
-        log_out: "/admin/logout",
-        csrf: session.csrf.expose().clone(),
-        home: "/admin",
-    });
-    frame
 }
 
 /// Buttons for what may follow; the rule itself is asked again when one is pressed.
@@ -334,6 +341,14 @@ fn last_login(last: LastLogin, t: &Texts) -> String {
     }
 }
 
+/// Which second factors there are: no names of devices, those are their owner's.
+fn factors_text(known: &Overview, t: &Texts) -> String {
+    let codes = known.totp_since.map(|_| t.mailboxes_factors_codes.to_owned());
+    let passkeys = known.passkeys.len();
+    let passkeys = (passkeys > 0).then(|| format!("{} {passkeys}", t.mailboxes_factors_passkeys));
+    codes.into_iter().chain(passkeys).collect::<Vec<_>>().join(", ")
+}
+
 fn listing_name(seen: &Seen, t: &'static Texts) -> &'static str {
     match (seen.life.standing.kind, seen.life.standing.listing) {
         (MailboxKind::Citizen, _) => "",
@@ -352,7 +367,7 @@ fn kind_name(kind: MailboxKind, t: &'static Texts) -> &'static str {
     }
 }
 
-fn stage_name(stage: Stage, t: &'static Texts) -> &'static str {
+pub(super) fn stage_name(stage: Stage, t: &'static Texts) -> &'static str {
     match stage {
         Stage::Requested => t.stage_requested,
         Stage::Active => t.stage_active,

@@ -1,6 +1,7 @@
 //! Mailboxes as administrators see them: where each is in its life, and what waits.
 use std::sync::Arc;
 
+use crate::domain::address::Address;
 use crate::domain::life::Actor;
 use crate::domain::life::LastLogin;
 use crate::domain::life::Stage;
@@ -8,15 +9,19 @@ use crate::domain::life::Step;
 use crate::domain::limits;
 use crate::domain::mailbox::MailboxId;
 use crate::domain::mailbox::MailboxKind;
+use crate::domain::time::Timestamp;
 use crate::flow::approval;
 use crate::flow::approval::Asked;
 use crate::flow::approval::Deed;
 use crate::flow::approval::Person;
+use crate::flow::custody::shred::Which;
+use crate::flow::hands;
 use crate::flow::life;
 use crate::flow::life::Life;
 use crate::flow::life::Order;
 use crate::flow::life::Record;
 use crate::flow::office::Office;
+use crate::flow::undone::Undone;
 
 /// Which mailboxes a list shows.
 #[derive(Clone, Debug, Default)]
@@ -57,11 +62,34 @@ pub struct Waiting {
     /// Its name.
     pub id: uuid::Uuid,
     /// What is asked; patients masked.
-    pub what: String,
+    pub what: What,
     /// Who asks.
     pub author: String,
     /// Why.
     pub reason: String,
+}
+
+/// What a petition asks; patients masked.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Close a mailbox.
+    Close(String),
+    /// Destroy what is in one that is closing.
+    Delete(String),
+    /// Forget the second factors of a mailbox.
+    Factors(String),
+    /// Let a reader into a mailbox, with these rights and perhaps until then.
+    Grant(String, String, String, Option<Timestamp>),
+    /// Make so many mailboxes from a file.
+    Bulk(u64, String),
+    /// A professional becomes the holder of a mailbox (true), or no longer is.
+    Holder(bool, String, String),
+    /// Destroy a letter, although a rule holds it (true) or not.
+    ShredLetter(String, bool),
+    /// Destroy message so of folder so in a mailbox, although a rule holds it or not.
+    ShredPlace(String, String, String, bool),
+    /// Destroy a mailbox at once.
+    ShredMailbox(String),
 }
 
 /// What came of a button.
@@ -149,9 +177,9 @@ pub(super) async fn press(
     step: Step,
     reason: &str,
     administrator: &str,
-) -> Result<Pressed, String> {
+) -> Result<Pressed, Undone> {
     let found = life::numbered(office, id).await?;
-    let address = found.and_then(|(life, _)| life.address).ok_or("no such mailbox")?;
+    let address = found.and_then(|(life, _)| life.address).ok_or(Undone::NoSuchMailbox)?;
     let reason: String = reason.chars().take(limits::REASON_CHARACTERS_MAX).collect();
     let author = format!("{administrator} (dashboard)");
     let person = Person { name: administrator, author: &author };
@@ -165,6 +193,25 @@ pub(super) async fn press(
             return Ok(Pressed::Done);
         }
     };
+    asked(office, deed, person).await
+}
+
+/// Forgets second factors that somebody has lost, or asks for it.
+pub(super) async fn reset_factors(
+    office: &Arc<Office>,
+    id: &MailboxId,
+    reason: &str,
+    administrator: &str,
+) -> Result<Pressed, Undone> {
+    let found = life::numbered(office, id).await?;
+    let address = found.and_then(|(life, _)| life.address).ok_or(Undone::NoSuchMailbox)?;
+    let reason: String = reason.chars().take(limits::REASON_CHARACTERS_MAX).collect();
+    let author = format!("{administrator} (dashboard)");
+    let person = Person { name: administrator, author: &author };
+    asked(office, Deed::Factors { address, reason }, person).await
+}
+
+async fn asked(office: &Arc<Office>, deed: Deed, person: Person<'_>) -> Result<Pressed, Undone> {
     Ok(match approval::ask(office, deed, person).await? {
         Asked::Done(_) => Pressed::Done,
         Asked::Waits(_) => Pressed::Waits,
@@ -179,11 +226,36 @@ pub(super) async fn waiting(office: &Office) -> Result<Vec<Waiting>, String> {
     Ok(open
         .map(|one| Waiting {
             id: one.id,
-            what: one.deed.sentence(office),
+            what: what(office, &one.deed),
             reason: one.deed.reason().to_owned(),
             author: one.author,
         })
         .collect())
+}
+
+fn what(office: &Office, deed: &Deed) -> What {
+    let shown = |address: &Address| hands::masked(office, address);
+    match deed {
+        Deed::Close { address, .. } => What::Close(shown(address)),
+        Deed::Delete { address, .. } => What::Delete(shown(address)),
+        Deed::Factors { address, .. } => What::Factors(shown(address)),
+        Deed::Grant(one) => {
+            let rights = one.rights.to_string();
+            What::Grant(shown(&one.reader), rights, shown(&one.mailbox), one.until)
+        }
+        Deed::Bulk(bulk) => What::Bulk(bulk.lines, bulk.file.clone()),
+        Deed::Holder(one) => What::Holder(one.begins, one.holder.to_string(), shown(&one.mailbox)),
+        Deed::ShredLetter(one) => match &one.which {
+            Which::Letter(id) => What::ShredLetter(id.to_string(), one.over_retention),
+            Which::Place { mailbox, folder, uid } => What::ShredPlace(
+                uid.to_string(),
+                folder.to_string(),
+                shown(mailbox),
+                one.over_retention,
+            ),
+        },
+        Deed::ShredMailbox { address, .. } => What::ShredMailbox(shown(address)),
+    }
 }
 
 /// Says yes or no to a petition.
@@ -193,7 +265,7 @@ pub(super) async fn reply(
     is_approved: bool,
     reason: &str,
     administrator: &str,
-) -> Result<(), String> {
+) -> Result<(), Undone> {
     let author = format!("{administrator} (dashboard)");
     let person = Person { name: administrator, author: &author };
     match is_approved {

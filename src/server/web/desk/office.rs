@@ -60,6 +60,8 @@ use crate::flow::own::Registered;
 use crate::flow::own::challenge::Proof;
 use crate::flow::published;
 use crate::flow::timeline;
+use crate::flow::undone::Undone;
+use crate::infra::config::login::SecondFactor;
 use crate::infra::directory::Account;
 use crate::infra::directory::Arrival;
 use crate::infra::directory::DirectoryError;
@@ -70,6 +72,13 @@ use crate::infra::directory::accounts::app_passwords::NewAppPassword;
 use crate::infra::directory::accounts::app_passwords::NoAppPassword;
 use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
+use crate::infra::directory::factors::passkeys::Ceremony;
+use crate::infra::directory::factors::passkeys::Challenge;
+use crate::infra::directory::factors::passkeys::Party;
+use crate::infra::directory::factors::passkeys::Registered as PasskeyRegistered;
+use crate::infra::directory::factors::passkeys::Removed;
+use crate::infra::directory::factors::passkeys::Shown;
+use crate::infra::directory::factors::passkeys::Whose;
 use crate::infra::journal;
 use crate::infra::keys::peers::CertificateFlaw;
 use crate::infra::keys::peers::PeerCertificate;
@@ -89,6 +98,7 @@ use crate::server::web::desk::download;
 
 use crate::server::web::desk::House;
 use crate::server::web::desk::Letter;
+use crate::server::web::desk::Owner;
 use crate::server::web::desk::RelayState;
 use crate::server::web::desk::Row;
 use crate::server::web::desk::Rows;
@@ -104,8 +114,8 @@ use crate::server::web::session::Vouched;
 /// Who changes an own certificate at the pages.
 const BY_THE_HOLDER: own::Act<'_> = own::Act { author: "the holder", way: "page", reason: "" };
 
-/// The real relay.
-pub struct OfficeDesk(Arc<Office>);
+/// The real relay, and the pages as authenticators know them.
+pub struct OfficeDesk(Arc<Office>, Option<Party>);
 
 #[async_trait]
 impl Desk for OfficeDesk {
@@ -177,8 +187,13 @@ impl Desk for OfficeDesk {
         account: &Account,
         secret: &Secret<Vec<u8>>,
         code: &str,
+        besides: bool,
     ) -> Result<bool, Refusal> {
-        self.0.factors.confirm_totp(&account.id, secret, code).await.map_err(unanswered)
+        let owner = Owner::Mailbox(account);
+        let along = self.by_owner(owner, "mailbox one-time codes on", "on".to_owned());
+        let factors = &self.0.factors;
+        let done = factors.confirm_totp(&account.id, secret, code, besides, &along).await;
+        done.map_err(unanswered)
     }
 
     async fn take_code(&self, account: &Account, code: &str) -> Result<bool, Refusal> {
@@ -192,7 +207,86 @@ impl Desk for OfficeDesk {
     }
 
     async fn remove_factors(&self, account: &Account) -> Result<(), Refusal> {
-        self.0.factors.clear(&account.id).await.map_err(unanswered)
+        let owner = Owner::Mailbox(account);
+        let along = self.by_owner(owner, "mailbox factors off", "forgotten".to_owned());
+        self.0.factors.clear(&account.id, &along).await.map_err(unanswered)
+    }
+
+    fn has_passkeys(&self) -> bool {
+        self.1.is_some()
+    }
+
+    async fn factors_of(&self, owner: Owner<'_>) -> Result<Overview, Refusal> {
+        self.0.factors.overview_of(whose(owner)).await.map_err(unanswered)
+    }
+
+    async fn begin_passkey(&self, owner: Owner<'_>) -> Result<Challenge, Refusal> {
+        let (name, display) = match owner {
+            Owner::Mailbox(account) => {
+                (account.address.to_string(), account.display_name.trim().to_owned())
+            }
+            Owner::Administrator(name) => (name.to_owned(), name.to_owned()),
+        };
+        let display = if display.is_empty() { name.clone() } else { display };
+        let factors = &self.0.factors;
+        let begun = factors.begin_passkey(self.party()?, whose(owner), &name, &display).await;
+        begun.map_err(unanswered)
+    }
+
+    async fn finish_passkey(
+        &self,
+        owner: Owner<'_>,
+        ceremony: Ceremony,
+        name: &str,
+        answer: &str,
+        besides: bool,
+    ) -> Result<PasskeyRegistered, Refusal> {
+        // The name is its owner's own word: the journal is not sealed.
+        let along = self.by_owner(owner, "passkey add", "registered".to_owned());
+        let (party, whose) = (self.party()?, whose(owner));
+        let factors = &self.0.factors;
+        let done =
+            factors.finish_passkey(party, whose, ceremony, name, answer, besides, &along).await;
+        done.map_err(unanswered)
+    }
+
+    async fn ask_passkey(&self, owner: Owner<'_>) -> Result<Option<Challenge>, Refusal> {
+        let Some(party) = &self.1 else { return Ok(None) };
+        self.0.factors.ask_passkey(party, whose(owner)).await.map_err(unanswered)
+    }
+
+    async fn take_passkey(
+        &self,
+        owner: Owner<'_>,
+        ceremony: Ceremony,
+        answer: &str,
+    ) -> Result<Shown, Refusal> {
+        let outcome = "its counter ran backwards; it opens nothing any more".to_owned();
+        let copied = self.by_owner(owner, "passkey copied", outcome);
+        let (party, whose) = (self.party()?, whose(owner));
+        let factors = &self.0.factors;
+        let taken = factors.take_passkey(party, whose, ceremony, answer, &copied).await;
+        let shown = taken.map_err(unanswered)?;
+        if shown == Shown::Copied {
+            let mailbox = match owner {
+                Owner::Mailbox(account) => Some(&account.address),
+                Owner::Administrator(_) => None,
+            };
+            tracing::warn!(door = "https", ?mailbox, "a passkey's counter ran backwards: a copy");
+        }
+        Ok(shown)
+    }
+
+    async fn remove_passkey(
+        &self,
+        owner: Owner<'_>,
+        handle: uuid::Uuid,
+        one_must_stay: bool,
+    ) -> Result<Removed, Refusal> {
+        let along = self.by_owner(owner, "passkey remove", "removed".to_owned());
+        let factors = &self.0.factors;
+        let done = factors.remove_passkey(whose(owner), handle, one_must_stay, &along).await;
+        done.map_err(unanswered)
     }
 
     async fn app_passwords(&self, account: &Account) -> Result<Vec<AppPassword>, Refusal> {
@@ -206,7 +300,7 @@ impl Desk for OfficeDesk {
     ) -> Result<Secret<String>, NoAppPassword> {
         // The name is its owner's own word ("téléphone de ma fille"): the journal is not sealed.
         let outcome = format!("for {}", new.scope);
-        let along = self.by_owner(account, "mailbox app-password add", outcome);
+        let along = self.by_owner(Owner::Mailbox(account), "mailbox app-password add", outcome);
         let made = self.0.accounts.add_app_password(&account.address, new, &along).await?;
         tracing::info!(door = "https", mailbox = ?account.address, "an app password was made");
         Ok(made)
@@ -217,7 +311,11 @@ impl Desk for OfficeDesk {
         account: &Account,
         name: &str,
     ) -> Result<(), NoAppPassword> {
-        let along = self.by_owner(account, "mailbox app-password revoke", "revoked".to_owned());
+        let along = self.by_owner(
+            Owner::Mailbox(account),
+            "mailbox app-password revoke",
+            "revoked".to_owned(),
+        );
         let id = self.0.accounts.revoke_app_password(&account.address, name, &along).await?;
         // No login with it succeeds any more: whoever is in with it is the last one.
         let ended = self.0.logins.sessions().end_app_password(&id, name.trim());
@@ -286,12 +384,10 @@ impl Desk for OfficeDesk {
 
     fn sso(&self) -> Option<Sso> {
         let provider = self.0.openid.as_ref().filter(|provider| provider.has_pages())?;
-        let config = &self.0.config;
-        let named = || format!("https://{}", config.operator.hostname.as_str());
         Some(Sso {
             provider: Arc::clone(provider),
-            public_url: config.web.public_url.clone().unwrap_or_else(named),
-            session: config.login.token_session,
+            public_url: public_url(&self.0),
+            session: self.0.config.login.token_session,
         })
     }
 
@@ -509,8 +605,21 @@ impl Desk for OfficeDesk {
         step: Step,
         reason: &str,
         administrator: &str,
-    ) -> Result<Pressed, String> {
+    ) -> Result<Pressed, Undone> {
         lives::press(&self.0, id, step, reason, administrator).await
+    }
+
+    async fn factors_at(&self, id: &MailboxId) -> Result<Overview, Refusal> {
+        self.0.factors.overview(id).await.map_err(unanswered)
+    }
+
+    async fn reset_factors(
+        &self,
+        id: &MailboxId,
+        reason: &str,
+        administrator: &str,
+    ) -> Result<Pressed, Undone> {
+        lives::reset_factors(&self.0, id, reason, administrator).await
     }
 
     async fn petitions(&self) -> Result<Vec<Waiting>, String> {
@@ -523,7 +632,7 @@ impl Desk for OfficeDesk {
         is_approved: bool,
         reason: &str,
         administrator: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Undone> {
         lives::reply(&self.0, id, is_approved, reason, administrator).await
     }
 
@@ -709,24 +818,54 @@ async fn certificate_end(file: &Path) -> Option<Timestamp> {
 impl OfficeDesk {
     /// The desk of this office.
     pub fn new(office: Arc<Office>) -> Self {
-        Self(office)
+        let party = match office.config.login.second_factor {
+            SecondFactor::Off => None,
+            SecondFactor::Optional | SecondFactor::Required => {
+                let party = Party::new(&office.config.operator.name, &public_url(&office));
+                party.inspect_err(|reason| tracing::warn!(reason, "passkeys are not offered")).ok()
+            }
+        };
+        Self(office, party)
     }
 
-    /// The journal's line of what somebody did to their own mailbox.
-    fn by_owner(&self, account: &Account, action: &str, outcome: String) -> Batch {
-        // `Debug` masks what looks like a patient's number.
-        let owner = format!("{:?}", account.address);
+    fn party(&self) -> Result<&Party, Refusal> {
+        self.1.as_ref().ok_or(Refusal::DependencyFailed)
+    }
+
+    /// The journal's line of what somebody did to what is their own.
+    fn by_owner(&self, owner: Owner<'_>, action: &str, outcome: String) -> Batch {
+        let (author, target) = match owner {
+            Owner::Mailbox(account) => {
+                // `Debug` masks what looks like a patient's number.
+                let owner = format!("{:?}", account.address);
+                (format!("{owner} (pages)"), owner)
+            }
+            Owner::Administrator(name) => (format!("{name} (dashboard)"), name.to_owned()),
+        };
         let entry = journal::Entry {
             at: self.now(),
-            author: format!("{owner} (pages)"),
+            author,
             action: action.to_owned(),
-            target: owner,
+            target,
             reason: "by the owner".to_owned(),
             outcome,
         };
         let mut along = Batch::new();
         self.0.journal.ride(&entry, &mut along);
         along
+    }
+}
+
+/// Where browsers find the pages, without a slash at its end.
+fn public_url(office: &Office) -> String {
+    let named = || format!("https://{}", office.config.operator.hostname.as_str());
+    office.config.web.public_url.clone().unwrap_or_else(named)
+}
+
+fn whose(owner: Owner<'_>) -> Whose<'_> {
+    match owner {
+        Owner::Mailbox(account) => Whose::Mailbox(&account.id),
+        Owner::Administrator(name) => Whose::Administrator(name),
     }
 }
 
