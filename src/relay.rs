@@ -286,7 +286,7 @@ async fn open(config: Config) -> anyhow::Result<Opened> {
         sending_memory: ClearMemory::new(config.limits.clear_octets),
         tls: tls(&config)?,
         certificates: Book::new(),
-        contacts: Contacts::default(),
+        contacts: Contacts::asking(directories::certificates(&config, &clock)?),
         ends: Ends::default(),
         own,
         revocation,

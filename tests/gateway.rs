@@ -1,4 +1,6 @@
 //! Letters that only their reader opens: GnuPG, Postfix and curl against the real program.
+#[path = "gateway/directory.rs"]
+mod directory;
 #[path = "gateway/gpg.rs"]
 mod gpg;
 #[path = "gateway/inbound.rs"]

@@ -7,6 +7,7 @@
 //!
 //! Addresses may be patients': rows are found by a keyed hash, and sealed.
 mod ask; // Web Key Directories of other domains
+mod attribute; // our own directory
 mod index; // who made a signature
 mod rows;
 
@@ -25,6 +26,9 @@ use crate::domain::time::Timestamp;
 use crate::flow::alerts;
 use crate::flow::mailbox::commit_refusal;
 use crate::flow::office::Office;
+use crate::infra::config::openpgp::CertificateSource;
+use crate::infra::directory::Directory;
+use crate::infra::directory::ldap::Ldap;
 use crate::infra::journal::Entry;
 use crate::infra::keys::peers::CertificateFlaw;
 use crate::infra::keys::peers::Fingerprint;
@@ -53,13 +57,15 @@ pub struct Contacts {
     /// Addresses (their keyed hash) for which nothing was found, and until when that counts.
     none: Mutex<HashMap<[u8; 32], Nothing>>,
     asking: Semaphore,
+    /// Our own directory, when it shows certificates.
+    directory: Option<Ldap>,
 }
 
 /// What came of the last question for an address without a certificate.
 #[derive(Clone, Copy)]
 struct Nothing {
     until: Timestamp,
-    /// The host did not answer; it did not say no.
+    /// A source did not answer; it did not say no.
     away: bool,
 }
 
@@ -85,7 +91,42 @@ impl Default for Contacts {
             index: index::Index::default(),
             none: Mutex::default(),
             asking: Semaphore::new(limits::WKD_AT_ONCE),
+            directory: None,
         }
+    }
+}
+
+impl Contacts {
+    /// Nothing is known yet; this directory shows certificates.
+    pub fn asking(directory: Option<Ldap>) -> Self {
+        Self { directory, ..Self::default() }
+    }
+
+    /// What is wrong with that directory, each with the key to mend; for the log.
+    pub async fn probe(&self) -> Vec<String> {
+        match &self.directory {
+            Some(directory) => directory.probe().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Tries its servers that were away, so that no letter has to.
+    pub async fn revive(&self) {
+        if let Some(directory) = &self.directory {
+            let _ = directory.revive().await;
+        }
+    }
+}
+
+/// True when some source may know the certificate of this address.
+pub fn may_look(office: &Office, address: &Address) -> bool {
+    office.config.openpgp.sources.iter().any(|source| may_ask(office, *source, address))
+}
+
+fn may_ask(office: &Office, source: CertificateSource, address: &Address) -> bool {
+    match source {
+        CertificateSource::Ldap => attribute::may_ask(office, address),
+        CertificateSource::Wkd => ask::may_ask(office, address),
     }
 }
 
@@ -100,7 +141,7 @@ pub async fn find(office: &Arc<Office>, address: &Address) -> Result<Option<Foun
     let kept = read(office, address).await?.map(|(contact, _)| contact);
     let is_fresh =
         kept.as_ref().is_some_and(|it| now.since(it.looked) < office.config.openpgp.refresh);
-    if is_fresh || !ask::may_ask(office, address) {
+    if is_fresh || !may_look(office, address) {
         return Ok(kept.map(|contact| contact.found(now)));
     }
     match (office.contacts.remembered(&office.keys.address_key(address), now), kept) {
@@ -118,24 +159,49 @@ pub async fn find(office: &Arc<Office>, address: &Address) -> Result<Option<Foun
 /// As [`find`].
 pub async fn look(office: &Arc<Office>, address: &Address) -> Result<Option<Found>, Refusal> {
     let row = office.keys.address_key(address);
-    match ask::ask(office, address).await {
-        Ok(heard) => {
-            let found = learn(office, address, &heard, Source::Wkd).await?;
-            if found.is_none() {
-                office.contacts.remember(row, limits::WKD_NONE_FOR, false, office.clock.now());
-            }
-            Ok(found)
+    let has_pinned = read(office, address).await?.is_some();
+    let (mut found, mut has_answered) = (None, false);
+    for source in &office.config.openpgp.sources {
+        if !may_ask(office, *source, address) {
+            continue;
         }
-        Err(reason) => {
-            let now = office.clock.now();
-            tracing::warn!(domain = %address.domain(), reason, "no answer about a certificate");
-            office.contacts.remember(row, limits::WKD_AWAY_FOR, true, now);
-            match read(office, address).await? {
-                Some((contact, _)) => Ok(Some(contact.found(now))),
-                None => Err(Refusal::DependencyFailed),
+        let (name, heard) = match source {
+            CertificateSource::Ldap => (Source::Ldap, attribute::ask(office, address).await),
+            CertificateSource::Wkd => (Source::Wkd, ask::ask(office, address).await),
+        };
+        match heard {
+            Ok(heard) => {
+                has_answered = true;
+                // What is pinned learns from each of them; what is not, from the first.
+                if !heard.is_empty() {
+                    found = learn(office, address, &heard, name).await?;
+                }
+                if found.is_some() && !has_pinned {
+                    return Ok(found);
+                }
+            }
+            Err(reason) => {
+                let (now, domain) = (office.clock.now(), address.domain());
+                let source = name.name();
+                tracing::warn!(%domain, source, reason, "no answer about a certificate");
+                office.contacts.remember(row, limits::WKD_AWAY_FOR, true, now);
+                // A source that is away must not lead to what another one says.
+                if !has_pinned {
+                    return Err(Refusal::DependencyFailed);
+                }
             }
         }
     }
+    if has_pinned && found.is_none() && has_answered {
+        // It was looked for, and nobody shows anything: that takes nothing away.
+        found = learn(office, address, &[], Source::Wkd).await?;
+    }
+    if has_pinned {
+        let now = office.clock.now();
+        return Ok(read(office, address).await?.map(|(contact, _)| contact.found(now)));
+    }
+    office.contacts.remember(row, limits::WKD_NONE_FOR, false, office.clock.now());
+    Ok(found)
 }
 
 /// What is pinned for an address; no source is asked.

@@ -55,7 +55,29 @@ pub(super) fn chain(
         .observed_by(Arc::new(Counted(Arc::clone(metrics)))))
 }
 
+/// The directory of `[ldap]`, asked for certificates of people outside, if it shows any.
+pub(super) fn certificates(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Ldap>> {
+    let Some(shown) = &config.openpgp.ldap else { return Ok(None) };
+    let people = ldap_settings(config)?;
+    let settings = ldap::Settings {
+        base: shown.base.clone().unwrap_or(people.base),
+        // An entry is somebody outside: nothing of what is asked of our people holds for them.
+        filter: format!("({}={{name}})", shown.address_attribute),
+        groups: Vec::new(),
+        ..people
+    };
+    let ldap = Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg);
+    ldap.context("openpgp.ldap_attribute").map(Some)
+}
+
 pub(super) fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ldap> {
+    Ldap::new(ldap_settings(config)?, Arc::clone(clock)).map_err(anyhow::Error::msg)
+}
+
+fn ldap_settings(config: &Config) -> anyhow::Result<ldap::Settings> {
     let settings =
         config.ldap.as_ref().context("ldap.servers: none, but login.directories has \"ldap\"")?;
     let tls = match settings.anchors.as_slice() {
@@ -66,7 +88,7 @@ pub(super) fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ld
             Some(net::towards_servers_tls(ours.transpose()?, &net::load_anchors(anchors)?)?)
         }
     };
-    let settings = ldap::Settings {
+    Ok(ldap::Settings {
         servers: settings.servers.clone(),
         start_tls: settings.start_tls,
         tls,
@@ -80,8 +102,7 @@ pub(super) fn ldap(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Ld
         national_id_attribute: settings.national_id_attribute.clone(),
         timeout: settings.timeout,
         connections: settings.connections,
-    };
-    Ldap::new(settings, Arc::clone(clock)).map_err(anyhow::Error::msg)
+    })
 }
 
 /// The record of logins, for the lives of mailboxes.
@@ -128,8 +149,12 @@ pub(super) async fn watch(office: Arc<Office>, mut stop: Stop) {
         for finding in office.directories.probe().await {
             tracing::warn!(finding, "a directory of login.directories does not serve as it should");
         }
+        for finding in office.contacts.probe().await {
+            tracing::warn!(finding, "the directory of openpgp.ldap_attribute does not serve");
+        }
         loop {
             office.directories.revive().await;
+            office.contacts.revive().await;
             tokio::time::sleep(DIRECTORIES_TRIED_EVERY).await;
         }
     };

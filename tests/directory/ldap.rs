@@ -38,25 +38,25 @@ const CLAIRE: &str = "claire@hopital.mssante.test";
 const PAUL: &str = "paul@hopital.mssante.test";
 
 /// A slapd and its certificates.
-struct House {
+pub(crate) struct House {
     keep: tempfile::TempDir,
-    pki: Pki,
-    slapd: Slapd,
+    pub(crate) pki: Pki,
+    pub(crate) slapd: Slapd,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keep = tempfile::tempdir().unwrap();
         let pki = Pki::new(&keep.path().join("pki"));
         let slapd = Slapd::start(&keep.path().join("slapd"), &pki);
         Self { keep, pki, slapd }
     }
 
-    fn password_file(&self) -> std::path::PathBuf {
+    pub(crate) fn password_file(&self) -> std::path::PathBuf {
         secret(&self.keep.path().join("service.passwd"), SERVICE_PASSWORD)
     }
 
-    fn settings(&self, servers: &[String]) -> Settings {
+    pub(crate) fn settings(&self, servers: &[String]) -> Settings {
         let anchors = net::load_anchors(std::slice::from_ref(&self.pki.anchors)).unwrap();
         Settings {
             servers: servers.to_vec(),

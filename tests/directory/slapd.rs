@@ -173,6 +173,12 @@ impl Slapd {
             "include /etc/ldap/schema/core.schema\n\
              include /etc/ldap/schema/cosine.schema\n\
              include /etc/ldap/schema/inetorgperson.schema\n\
+             attributetype ( 1.3.6.1.4.1.3401.8.2.11 NAME 'pgpKey' EQUALITY caseIgnoreMatch \
+             SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )\n\
+             attributetype ( 1.3.6.1.4.1.3401.8.2.99 NAME 'pgpKeyBinary' \
+             SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )\n\
+             objectclass ( 1.3.6.1.4.1.3401.8.2.24 NAME 'pgpKeyInfo' SUP top AUXILIARY \
+             MAY ( pgpKey $ pgpKeyBinary ) )\n\
              pidfile {folder}/slapd.pid\n\
              modulepath /usr/lib/ldap\n\
              moduleload back_mdb\n\

@@ -65,6 +65,10 @@ pub const LDAP_DEPTH_MAX: usize = 16;
 pub const PASSWORD_FILE_OCTETS_MAX: u64 = 4_096;
 /// Mailboxes that one entry of a directory names.
 pub const LDAP_ADDRESSES_MAX: usize = 100;
+/// Entries of a directory that may show OpenPGP certificates for one address.
+pub const LDAP_CERTIFICATE_ENTRIES_MAX: usize = 5;
+/// Values of all of them that are looked at.
+pub const LDAP_CERTIFICATES_MAX: usize = 20;
 /// Characters of a name that a directory gives to somebody.
 pub const LDAP_NAME_CHARACTERS_MAX: usize = 200;
 /// Levels of groups in groups.

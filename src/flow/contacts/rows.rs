@@ -30,6 +30,8 @@ pub enum Source {
     Import,
     /// The Web Key Directory of the address's domain.
     Wkd,
+    /// An attribute of our own directory.
+    Ldap,
 }
 
 impl Source {
@@ -38,11 +40,12 @@ impl Source {
         match self {
             Self::Import => "import",
             Self::Wkd => "wkd",
+            Self::Ldap => "ldap",
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Import, Self::Wkd].into_iter().find(|source| source.name() == name)
+        [Self::Import, Self::Wkd, Self::Ldap].into_iter().find(|source| source.name() == name)
     }
 }
 

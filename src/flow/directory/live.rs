@@ -2,6 +2,7 @@
 //! since a day. The file is the truth; what only the API knows is marked so.
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Mutex;
 
 use crate::domain::address::Address;
@@ -16,13 +17,14 @@ use crate::infra::fhir::LiveMailbox;
 use crate::infra::fhir::Settings;
 use crate::infra::replica::PublishedMailbox;
 
-/// The client, made at its first use: all share its pace. It is made anew when the key is
-/// another one: keys of the API end, and changing one must not need a restart.
+/// The client, made at its first use: all share its pace. It is made anew when the key or the
+/// anchors are others: both end, and changing one must not need a restart.
 #[derive(Default)]
 pub(super) struct Client(Mutex<Option<Made>>);
 
 struct Made {
     key: Option<Secret<String>>,
+    anchors: Vec<CertificateDer<'static>>,
     client: Arc<Fhir>,
 }
 
@@ -97,26 +99,40 @@ async fn client(office: &Office) -> Result<Arc<Fhir>, DirectoryCopyError> {
         file.map(read).transpose().map_err(|error| wrong(format!("fhir.key_file: {error}")))
     })
     .await?;
+    let (url, files) = (settings.url.clone(), settings.anchors.clone());
+    let read = on_thread(move || {
+        let read = directory::anchors(&url, &files);
+        read.map_err(|error| wrong(format!("fhir.anchors: {error}")))
+    });
+    let anchors = match (read.await, kept.as_ref()) {
+        (Ok(anchors), _) => anchors,
+        // Half written, or taken away by mistake: what was good goes on to count.
+        (Err(error), Some(made)) => {
+            tracing::warn!(%error, "the anchors of the directory's API stay as they were");
+            made.anchors.clone()
+        }
+        (Err(error), None) => return Err(error),
+    };
     if let Some(made) = kept.as_ref()
         && secret_of(&made.key) == secret_of(&key)
+        && made.anchors == anchors
     {
         return Ok(Arc::clone(&made.client));
     }
     let given = secret_of(&key).map(|key| Secret::new(key.to_owned()));
+    let trusted = anchors.clone();
     let client = on_thread(move || {
-        let anchors = directory::anchors(&settings.url, &settings.anchors)
-            .map_err(|error| wrong(format!("fhir.anchors: {error}")))?;
         let client = Fhir::new(Settings {
             url: settings.url,
             key: given,
-            anchors,
+            anchors: trusted,
             per_second: settings.per_second,
             timeout: settings.timeout,
         });
         client.map(Arc::new).map_err(|error| wrong(error.to_string()))
     })
     .await?;
-    *kept = Some(Made { key, client: Arc::clone(&client) });
+    *kept = Some(Made { key, anchors, client: Arc::clone(&client) });
     Ok(client)
 }
 

@@ -320,7 +320,7 @@ pub(super) fn url(text: &str) -> Option<String> {
     (is_plain && (is_local || has_host)).then(|| text.to_owned())
 }
 
-fn attribute(text: &str) -> Option<String> {
+pub(super) fn attribute(text: &str) -> Option<String> {
     let is_plain = text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-;.".contains(&c));
     (is_plain && !text.is_empty()).then(|| text.to_owned())
 }

@@ -6,10 +6,35 @@ use crate::domain::address::Address;
 use crate::domain::address::Domain;
 use crate::infra::config::build::DAY;
 use crate::infra::config::build::Reader;
+use crate::infra::config::login::attribute as attribute_name;
+
+/// Where the certificate of somebody outside is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// `"ldap"`: an attribute of our own directory (`openpgp.ldap_attribute`).
+    Ldap,
+    /// `"wkd"`: the Web Key Directory of the address's domain.
+    Wkd,
+}
+
+/// An attribute of the directory with OpenPGP certificates.
+#[derive(Clone, Debug)]
+pub struct LdapCertificates {
+    /// `openpgp.ldap_attribute`
+    pub attribute: String,
+    /// `openpgp.ldap_address_attribute`: by which an entry is found.
+    pub address_attribute: String,
+    /// `openpgp.ldap_base`: where; `None`: below `ldap.base`.
+    pub base: Option<String>,
+}
 
 /// Certificates of OpenPGP.
 #[derive(Clone, Debug)]
 pub struct OpenPgp {
+    /// The directory of `[ldap]`, when it shows certificates.
+    pub ldap: Option<LdapCertificates>,
+    /// `openpgp.sources`: in this order.
+    pub sources: Vec<CertificateSource>,
     /// `openpgp.overlap_days`: how long the old subkeys of a rotated key are shown as good.
     pub overlap: Duration,
     /// `openpgp.publish_hidden`: mailboxes of the red list are published too.
@@ -36,6 +61,29 @@ pub struct OpenPgp {
 
 impl Reader {
     pub(super) fn openpgp(&mut self) -> Option<OpenPgp> {
+        let attribute = self.optional("openpgp.ldap_attribute", attribute_name);
+        let address_attribute =
+            self.text_or("openpgp.ldap_address_attribute", "mail", attribute_name);
+        let base = self.optional("openpgp.ldap_base", |text| {
+            (!text.trim().is_empty()).then(|| text.to_owned())
+        });
+        let sources = self.list("openpgp.sources", &["ldap", "wkd"], |text| match text {
+            "ldap" => Some(CertificateSource::Ldap),
+            "wkd" => Some(CertificateSource::Wkd),
+            _ => None,
+        });
+        if attribute.is_some() && !self.has("ldap.servers") {
+            self.missing(
+                "ldap.servers",
+                "is missing, and openpgp.ldap_attribute names an attribute",
+            );
+        }
+        let ldap = attribute.zip(address_attribute);
+        let ldap = ldap.map(|(attribute, address_attribute)| LdapCertificates {
+            attribute,
+            address_attribute,
+            base,
+        });
         let overlap = self.number("openpgp.overlap_days", 90, 1, 3_660);
         let publish_hidden = self.truth("openpgp.publish_hidden", false);
         let refresh = self.number("openpgp.refresh_seconds", DAY, 60, 30 * DAY);
@@ -58,6 +106,8 @@ impl Reader {
             self.missing("openpgp.wkd_anchors", "is missing, and openpgp.wkd_domains names some");
         }
         Some(OpenPgp {
+            ldap,
+            sources: sources?,
             overlap: Duration::from_secs(overlap? * DAY),
             publish_hidden: publish_hidden?,
             refresh: Duration::from_secs(refresh?),

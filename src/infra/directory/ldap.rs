@@ -1,5 +1,6 @@
 //! An LDAP directory (RFC 4511): the service finds a person, and the person's own bind shows that
 //! the password is right.
+mod certificates; // of OpenPGP, of people outside
 mod dn; // distinguished names, compared
 mod filter; // search filters as a tree
 mod groups; // groups in groups

@@ -353,11 +353,14 @@ async fn set_own(
 }
 
 async fn look(office: &Arc<Office>, address: &Address) -> Result<String, String> {
-    if !office.config.openpgp.wkd_domains.contains(address.domain()) {
-        return Err("openpgp.wkd_domains does not name this domain".to_owned());
+    if !contacts::may_look(office, address) {
+        return Err(
+            "openpgp.wkd_domains does not name this domain, and there is no openpgp.ldap_attribute"
+                .to_owned(),
+        );
     }
     let found = contacts::look(office, address).await;
-    let found = found.map_err(|_| "the domain's host did not answer; the log says more")?;
+    let found = found.map_err(|_| "a source did not answer; the log says more")?;
     let Some(found) = found else { return Ok("There is no certificate for it.".to_owned()) };
     let mut text = format!("{} is pinned.", found.pinned);
     if let Some(flaw) = found.flaw {

@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) dn: String,
     /// Values that are text, by attribute in lower case, without options.
     attributes: HashMap<String, Vec<String>>,
+    /// Values that are not, likewise.
+    others: HashMap<String, Vec<Vec<u8>>>,
 }
 
 /// What is searched.
@@ -224,18 +226,32 @@ impl Entry {
         let mut parts = children(entry)?.into_iter();
         let dn = text(parts.next()?)?;
         let mut attributes: HashMap<String, Vec<String>> = HashMap::new();
+        let mut others: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
         for attribute in children(parts.next()?)? {
             let mut parts = children(attribute)?.into_iter();
             let name = text(parts.next()?)?;
             let name = name.split(';').next().unwrap_or_default().to_ascii_lowercase();
             // What is no text is no address and no name.
-            let values = children(parts.next()?)?.into_iter().filter_map(text);
-            attributes.entry(name).or_default().extend(values);
+            for value in children(parts.next()?)? {
+                let PL::P(octets) = value.payload else { continue };
+                match String::from_utf8(octets) {
+                    Ok(text) => attributes.entry(name.clone()).or_default().push(text),
+                    Err(other) => others.entry(name.clone()).or_default().push(other.into_bytes()),
+                }
+            }
         }
-        Some(Self { dn, attributes })
+        Some(Self { dn, attributes, others })
     }
 
-    /// The values of an attribute.
+    /// The values of an attribute, text or not.
+    pub(super) fn octets(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
+        let name = attribute.split(';').next().unwrap_or_default().to_ascii_lowercase();
+        let others = self.others.get(&name).map_or(&[][..], Vec::as_slice);
+        let texts = self.values(attribute).iter().map(String::as_bytes);
+        texts.chain(others.iter().map(Vec::as_slice))
+    }
+
+    /// The values of an attribute that are text.
     pub(super) fn values(&self, attribute: &str) -> &[String] {
         let name = attribute.split(';').next().unwrap_or_default().to_ascii_lowercase();
         self.attributes.get(&name).map_or(&[], Vec::as_slice)
