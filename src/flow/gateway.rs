@@ -72,6 +72,7 @@ pub struct Plan {
     spool: Certificate,
     /// `None`: signatures of S/MIME are not looked at.
     smime_anchors: Option<Arc<SmimeAnchors>>,
+    office: Arc<Office>,
     memory: ClearMemory,
     /// All there is of it.
     memory_octets: u64,
@@ -174,6 +175,7 @@ impl Plan {
             keys: Arc::clone(&office.keys),
             spool: office.spool_certificate.clone(),
             smime_anchors: office.smime_anchors.clone(),
+            office: Arc::clone(office),
             memory: office.clear_memory.clone(),
             memory_octets: office.config.limits.clear_octets,
             subject: gateway.protected_subject.clone(),

@@ -32,7 +32,7 @@ impl Authority<'_> {
 
     fn found(&self) {
         let extensions = format!(
-            "[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n[mail]\n\
+            "[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n[mail]\n\
              keyUsage=digitalSignature\nextendedKeyUsage=emailProtection\n\
              subjectAltName=email:{PEER}\n"
         );
@@ -56,6 +56,23 @@ impl Authority<'_> {
         );
     }
 
+    /// A list of what it has revoked; with `gone`, the peer's certificate is in it.
+    fn list(&self, gone: bool) {
+        let settings = format!(
+            "[ca]\ndefault_ca=here\n[here]\ndatabase={}\ndefault_md=sha256\ndefault_crl_days=30\n",
+            self.0.join("index").display()
+        );
+        std::fs::write(self.0.join("settings"), settings).unwrap();
+        if !self.0.join("index").exists() {
+            std::fs::write(self.0.join("index"), "").unwrap();
+        }
+        let of = "ca -config AT/settings -keyfile AT/sca.key -cert AT/sca.pem";
+        if gone {
+            self.openssl(&format!("{of} -revoke AT/mail.pem"));
+        }
+        self.openssl(&format!("{of} -gencrl -out AT/list.pem"));
+    }
+
     /// A letter from the peer, signed by this one.
     fn letter(&self, id: &str, who: &str, form: &str) -> String {
         std::fs::write(self.0.join("entity"), ENTITY).unwrap();
@@ -76,8 +93,8 @@ async fn a_letter_signed_with_smime_stays_as_it_is_and_carries_our_word() {
     authority.found();
     let anchors = format!("[openpgp]\nsmime_anchors = [{:?}]\n", space.folder().join("sca.pem"));
     let place = Place::with(&space, &anchors).await;
-    let good =
-        "encrypted=no; signature=good; kind=smime; by=\"Dr Durand?? from?other\"; from=match";
+    let good = "encrypted=no; signature=good; kind=smime; by=\"Dr Durand?? from?other\"; \
+                from=match; revocation=unknown";
     // Beside its signature, and inside of it.
     for form in ["-md sha256", "-md sha512 -nodetach"] {
         let id = letters::message_id();
@@ -95,6 +112,37 @@ async fn a_letter_signed_with_smime_stays_as_it_is_and_carries_our_word() {
     let lies = place.take_in(&[DOCTOR], &authority.letter(&id, "own", ""), &id).await;
     let word = "encrypted=no; signature=untrusted; kind=smime; by=\"Inconnue\"; from=other";
     assert_eq!(words(&lies), [word], "{lies}");
+}
+
+#[tokio::test]
+async fn a_signer_of_smime_whose_certificate_was_revoked_is_told_as_such() {
+    let space = Space::of(&[OURS, THEIRS]);
+    let authority = Authority(space.folder());
+    authority.found();
+    authority.list(false);
+    let anchors = format!("[openpgp]\nsmime_anchors = [{:?}]\n", space.folder().join("sca.pem"));
+    let mut place = Place::with(&space, &anchors).await;
+    let asks = format!(
+        "[revocation]\nmode = \"if-available\"\ncrl_files = [{:?}]",
+        space.folder().join("list.pem")
+    );
+    let text = std::fs::read_to_string(place.relay.config()).unwrap();
+    let text = text.replace("[revocation]\nmode = \"off\"", &asks);
+    std::fs::write(place.relay.config(), text).unwrap();
+    place.relay.kill();
+    place.relay.begin();
+    let by = "kind=smime; by=\"Dr Durand?? from?other\"; from=match";
+    let id = letters::message_id();
+    let lies = place.take_in(&[DOCTOR], &authority.letter(&id, "mail", ""), &id).await;
+    let good = format!("encrypted=no; signature=good; {by}; revocation=good");
+    assert_eq!(words(&lies), [good.as_str()], "{lies}");
+    authority.list(true);
+    place.relay.kill();
+    place.relay.begin();
+    let id = letters::message_id();
+    let lies = place.take_in(&[DOCTOR], &authority.letter(&id, "mail", ""), &id).await;
+    let revoked = format!("encrypted=no; signature=revoked; {by}");
+    assert_eq!(words(&lies), [revoked.as_str()], "{lies}");
 }
 
 #[tokio::test]

@@ -278,7 +278,10 @@ async fn reseal(address: &str, why: Why) -> Result<(), Failure> {
             return show(&keys::Answer::Resealed(all), options.format);
         }
         if !options.format.json {
-            output::print_line(&format!("{} letters looked at, {} sealed", all.looked, all.sealed))?;
+            output::print_line(&format!(
+                "{} letters looked at, {} sealed",
+                all.looked, all.sealed
+            ))?;
         }
     }
 }

@@ -114,3 +114,5 @@ pub const SIGNER_NAME_CHARACTERS_MAX: usize = 64;
 pub const AUDIT_CONTENTS_KNOWN_MAX: usize = 4_096;
 /// Mailboxes whose keys do not open that `keys master status` names.
 pub const FAILING_SHOWN_MAX: usize = 20;
+/// How long the verdict on a signature of S/MIME waits to hear whether its signer is revoked.
+pub const SMIME_REVOCATION_WAIT: Duration = Duration::from_secs(10);

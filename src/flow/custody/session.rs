@@ -233,13 +233,9 @@ pub async fn give(office: &Arc<Office>, share: &str, giver: &str) -> Result<Prog
     }
 }
 
-/// Opens everything that is in escrow and compares it with what is in use.
-/// The relay's own keys and the master key always; of the mailboxes all, or some drawn by lot.
-async fn drill(
-    office: &Office,
-    key: &EscrowKey,
-    sample: Option<u32>,
-) -> Result<Drilled, String> {
+/// Opens what is in escrow and compares it with what is in use: the relay's own keys and the master
+/// key always; of the mailboxes all, or some drawn by lot.
+async fn drill(office: &Office, key: &EscrowKey, sample: Option<u32>) -> Result<Drilled, String> {
     let mut drilled = Drilled::default();
     let master = open(office, key, &keys::MASTER).await?;
     drilled.count(master, |opened| Ok(office.keys.is_master_in_escrow(opened)));

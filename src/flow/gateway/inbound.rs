@@ -4,7 +4,10 @@
 //! Nothing of a content is used before the whole of it is known to be unaltered, and an opened
 //! content replaces the whole body. What does not open is delivered as it came, with our word on
 //! why.
+use rustls::pki_types::CertificateDer;
+
 use crate::domain::address::Address;
+use crate::domain::certificate::Standing;
 use crate::domain::limits;
 use crate::domain::status::Refusal;
 use crate::flow::contacts::Known;
@@ -20,6 +23,7 @@ use crate::infra::keys::mail::Certificates;
 use crate::infra::keys::mail::OpenFlaw;
 use crate::infra::keys::mail::SignatureVerdict;
 use crate::infra::keys::smime;
+use crate::infra::keys::smime::SmimeSigner;
 use crate::infra::keys::smime::SmimeVerdict;
 use crate::proto::mime::summary;
 use crate::proto::pgpmime;
@@ -158,12 +162,14 @@ impl Plan {
         let verdicts = match found {
             Found::Signed(Signed { signed, signature, is_smime: true }) => {
                 let anchors = self.smime_anchors.as_deref()?;
-                return word_of_smime(clear, smime::verify_smime(signed, signature, anchors, now));
+                return self
+                    .word_of_smime(clear, smime::verify_smime(signed, signature, anchors, now));
             }
             Found::SmimeSigned(message) => {
                 let anchors = self.smime_anchors.as_deref()?;
                 // Programs open it by themselves: the letter stays as it came.
-                return word_of_smime(clear, smime::open_smime_signed(message, anchors, now).1);
+                return self
+                    .word_of_smime(clear, smime::open_smime_signed(message, anchors, now).1);
             }
             Found::Signed(signed) => {
                 mail::verify_detached(signed.signed, &signed.signature, known, now)
@@ -195,19 +201,34 @@ impl Plan {
             Some(SignatureVerdict::Bad(_)) => "signature=bad".to_owned(),
         }
     }
-}
 
-/// What is to be said of a signature of S/MIME; `None`: nobody looked.
-fn word_of_smime(clear: Clear<'_>, verdict: SmimeVerdict) -> Option<String> {
-    let (word, signer) = match verdict {
-        SmimeVerdict::Good(signer) => ("good", signer),
-        SmimeVerdict::Untrusted(signer, _) => ("untrusted", signer),
-        SmimeVerdict::Bad(_) => return Some("signature=bad; kind=smime".to_owned()),
-        SmimeVerdict::NotLooked => return None,
-    };
-    let from = if is_from(clear, &signer.addresses) { "match" } else { "other" };
-    let by = name(&signer.subject);
-    Some(format!("signature={word}; kind=smime; by=\"{by}\"; from={from}"))
+    /// What is to be said of a signature of S/MIME; `None`: nobody looked.
+    fn word_of_smime(&self, clear: Clear<'_>, verdict: SmimeVerdict) -> Option<String> {
+        let (word, signer, revocation) = match verdict {
+            SmimeVerdict::Good(signer) => match self.standing(&signer) {
+                Standing::Good => ("good", signer, "; revocation=good"),
+                Standing::Revoked(_) => ("revoked", signer, ""),
+                Standing::Unknown | Standing::NotAsked => ("good", signer, "; revocation=unknown"),
+            },
+            SmimeVerdict::Untrusted(signer, _) => ("untrusted", signer, ""),
+            SmimeVerdict::Bad(_) => return Some("signature=bad; kind=smime".to_owned()),
+            SmimeVerdict::NotLooked => return None,
+        };
+        let from = if is_from(clear, &signer.addresses) { "match" } else { "other" };
+        let by = name(&signer.subject);
+        Some(format!("signature={word}; kind=smime; by=\"{by}\"; from={from}{revocation}"))
+    }
+
+    /// Whether the signer's certificate is revoked, for whom an anchor vouches. This runs where one
+    /// may wait; a source that is silent costs a letter some seconds at most.
+    fn standing(&self, signer: &SmimeSigner) -> Standing {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Standing::Unknown };
+        let path: Vec<CertificateDer<'static>> =
+            signer.path.iter().map(|octets| CertificateDer::from(octets.clone())).collect();
+        let asked = self.office.revocation.check(&path, self.now);
+        let asked = async { tokio::time::timeout(limits::SMIME_REVOCATION_WAIT, asked).await };
+        runtime.block_on(asked).map_or(Standing::Unknown, |evidence| evidence.standing)
+    }
 }
 
 /// Whether the one author that a reader is shown has one of these addresses. Of two authors,
@@ -221,7 +242,11 @@ fn is_from(clear: Clear<'_>, addresses: &[Address]) -> bool {
 /// on with words of ours.
 fn name(subject: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " '()+,-./:@_".contains(c);
-    subject.chars().take(limits::SIGNER_NAME_CHARACTERS_MAX).map(|c| if is_plain(c) { c } else { '?' }).collect()
+    subject
+        .chars()
+        .take(limits::SIGNER_NAME_CHARACTERS_MAX)
+        .map(|c| if is_plain(c) { c } else { '?' })
+        .collect()
 }
 
 fn reason(flaw: OpenFlaw) -> &'static str {

@@ -64,9 +64,8 @@ impl Plan {
             let sealed = self.sealed(clear, &certificates)?;
             let readers = self.at_rest(&group);
             let mut form = self.form(&readers, sealed.expose(), clear.return_path_octets, true)?;
-            let outside = |place: &&usize| {
-                matches!(self.recipients.get(**place), Some((_, Want::Sealed(_))))
-            };
+            let outside =
+                |place: &&usize| matches!(self.recipients.get(**place), Some((_, Want::Sealed(_))));
             let outside = group.iter().filter(outside).filter_map(|at| self.certificate(*at));
             form.sealed_to = outside.map(|it| it.encryption_mark(self.now)).collect();
             give(made, form, &group);

@@ -157,8 +157,14 @@ async fn listings_and_searches_of_a_session_are_one_entry_each_and_a_content_cou
     world.audit.used(None, &Who::Relay, "relay", "after").await.unwrap();
     let all = world.audit.last(&Wanted::default(), 10).await.unwrap();
     let told: Vec<(&str, u64)> = all.iter().rev().map(|one| (&*one.why, one.count)).collect();
-    let expected =
-        [("list", 0), ("search", 0), ("read", 1), ("list", 0), ("read: all since entry 3", 2), ("after", 1)];
+    let expected = [
+        ("list", 0),
+        ("search", 0),
+        ("read", 1),
+        ("list", 0),
+        ("read: all since entry 3", 2),
+        ("after", 1),
+    ];
     assert_eq!(told, expected);
 }
 

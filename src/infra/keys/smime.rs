@@ -13,7 +13,8 @@ use crate::infra::keys::KeyError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SmimeVerdict {
     /// The octets are what the holder of this certificate signed, and one of our anchors vouches
-    /// for it now. Whether the certificate was revoked is not asked here.
+    /// for it now. Whether the certificate was revoked is not asked here: whoever wants to know has
+    /// the path.
     Good(SmimeSigner),
     /// The octets are what the holder of the certificate signed, and nobody here vouches for it:
     /// the names are what it says itself. The reason, for people.
@@ -31,8 +32,11 @@ pub struct SmimeSigner {
     pub subject: String,
     /// Its addresses (rfc822Name), to be compared with who the letter is from.
     pub addresses: Vec<Address>,
-    /// The certificate (DER), for who asks about its revocation.
+    /// The certificate (DER).
     pub certificate: Vec<u8>,
+    /// How an anchor vouches for it (DER): the certificate first, the anchor last. Empty when none
+    /// does.
+    pub path: Vec<Vec<u8>>,
 }
 
 /// The authorities that vouch for S/MIME certificates. None is built in.

@@ -117,8 +117,8 @@ fn walk(letter: &[u8], part: &Part, is_root: bool, edits: &mut Vec<Edit>) -> Opt
         for child in part.children.iter().chain(part.message.iter().map(|it| &it.1)) {
             walk(letter, child, false, edits)?;
         }
-        let is_sealed = part.kind == "multipart"
-            && matches!(part.subtype.as_str(), "signed" | "encrypted");
+        let is_sealed =
+            part.kind == "multipart" && matches!(part.subtype.as_str(), "signed" | "encrypted");
         return (edits.len() == before || !is_sealed).then_some("7bit");
     }
     if !needs_encoding(body, &part.encoding) {

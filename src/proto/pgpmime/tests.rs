@@ -68,7 +68,9 @@ fn the_conversation_and_the_subject_stay_outside_or_not_as_it_is_asked() {
 fn what_an_author_keeps_still_says_under_the_seal_to_whom_it_goes() {
     let kept = payload(LETTER.as_bytes(), Protection { keeps_bcc: true, ..PROTECTION });
     assert!(text(kept.inner.expose()).contains("\nBcc: secret@b.test\r\n"));
-    assert!(!text(&kept.outer).contains("Bcc") && !text(kept.inner.expose()).contains("HP-Outer: Bcc"));
+    assert!(
+        !text(&kept.outer).contains("Bcc") && !text(kept.inner.expose()).contains("HP-Outer: Bcc")
+    );
 }
 
 #[test]

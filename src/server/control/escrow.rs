@@ -198,7 +198,8 @@ pub async fn handle(
         }
         Request::Drill { sample, reason } => {
             let reason = given(&reason)?;
-            let begun = session::begin(office, Purpose::Drill(sample), &caller.author, &reason).await?;
+            let begun =
+                session::begin(office, Purpose::Drill(sample), &caller.author, &reason).await?;
             Ok(progress(begun))
         }
         Request::Recover { mailbox, reason } => {

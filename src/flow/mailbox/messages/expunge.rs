@@ -107,7 +107,10 @@ impl OpenMailbox {
         }
     }
 
-    pub(in crate::flow::mailbox) async fn release(&self, doomed: &[Entry]) -> Result<Parting, MailboxError> {
+    pub(in crate::flow::mailbox) async fn release(
+        &self,
+        doomed: &[Entry],
+    ) -> Result<Parting, MailboxError> {
         let mut parting = Parting::default();
         for (blob, count) in references(doomed) {
             // In a batch of its own: it looks through what the batch has already.

@@ -166,10 +166,11 @@ impl Form {
 
     /// Whether an anchor vouches for it, now, for mail.
     fn judge(&self, signer: &X509, anchors: &SmimeAnchors, now: Timestamp) -> SmimeVerdict {
-        let shown = SmimeSigner {
+        let mut shown = SmimeSigner {
             subject: subject(signer),
             addresses: addresses(signer),
             certificate: signer.to_der().unwrap_or_default(),
+            path: Vec::new(),
         };
         let chain = || {
             let mut store = X509StoreBuilder::new()?;
@@ -188,12 +189,17 @@ impl Form {
             }
             X509StoreContext::new()?.init(&store, signer, &others, |context| {
                 let vouched = context.verify_cert()?;
-                Ok((vouched, context.error().error_string()))
+                let path = context.chain().filter(|_| vouched).into_iter().flatten();
+                let path: Result<Vec<Vec<u8>>, _> = path.map(X509Ref::to_der).collect();
+                Ok((vouched, context.error().error_string(), path?))
             })
         };
         match chain() {
-            Ok((true, _)) => SmimeVerdict::Good(shown),
-            Ok((false, reason)) => SmimeVerdict::Untrusted(shown, reason.to_owned()),
+            Ok((true, _, path)) => {
+                shown.path = path;
+                SmimeVerdict::Good(shown)
+            }
+            Ok((false, reason, _)) => SmimeVerdict::Untrusted(shown, reason.to_owned()),
             Err(_) => SmimeVerdict::Untrusted(shown, "its chain could not be looked at".to_owned()),
         }
     }

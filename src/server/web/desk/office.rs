@@ -434,7 +434,7 @@ impl Desk for OfficeDesk {
     }
 
     async fn rows(&self, account: &Account, slice: Slice) -> Result<Rows, MailboxError> {
-        let mailbox = self.0.mailboxes.open(account).await?;
+        let mailbox = self.0.mailboxes.open(account).await?.read_by_owner("portal", "read");
         let inbox = mailbox.folder(FolderId::INBOX).await?;
         let newest = inbox.uid_next.0.saturating_sub(1);
         let wanted = limits::INBOX_PAGE_LETTERS + 1;
@@ -728,9 +728,10 @@ async fn find(
     folder: FolderId,
     uid: Uid,
 ) -> Result<(OpenMailbox, Entry), MailboxError> {
-    let mailbox = office.mailboxes.open(account).await?.read_by_owner("portal", "read");
+    let mailbox = office.mailboxes.open(account).await?;
     let entry = mailbox.entry(folder, uid).await?.ok_or(MailboxError::NoSuchMessage)?;
-    Ok((mailbox, entry))
+    // Its content is opened next: one entry of the ledger tells of both.
+    Ok((mailbox.read_by_owner("portal", "read"), entry))
 }
 
 async fn reserve(office: &Office, octets: u64) -> Result<Option<ClearPermit>, MailboxError> {
