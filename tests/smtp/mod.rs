@@ -8,5 +8,8 @@ mod clerk;
 mod client;
 mod limits;
 mod real_clients;
+mod seeds;
 mod sending;
+#[path = "../fuzz/sessions.rs"]
+mod sessions;
 mod tls;

@@ -95,3 +95,52 @@ async fn a_message_that_is_gone_cannot_be_replaced() {
     assert!(answer.contains("a NO [EXPUNGEISSUED] "), "{answer}");
     assert!(other.ok("a SELECT INBOX").await.contains("* 1 EXISTS\r\n"));
 }
+
+#[tokio::test]
+async fn a_letter_that_is_too_large_is_refused_before_it_comes() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let too_big = "a NO [TOOBIG] The message is too large\n";
+    check(&mut client, "a APPEND INBOX {4294967295}", too_big).await;
+    check(&mut client, "a APPEND INBOX {100001}", too_big).await;
+    check(
+        &mut client,
+        "a APPEND none {3}",
+        "a NO [TRYCREATE] No such mailbox; it can be created\n",
+    )
+    .await;
+    check(
+        &mut client,
+        "a APPEND none {3+}\r\nabc",
+        "a NO [TRYCREATE] No such mailbox; it can be created\n",
+    )
+    .await;
+    check(&mut client, "b NOOP", "b OK Done\n").await;
+    check(
+        &mut client,
+        "a APPEND INBOX {0+}\r\n",
+        "a NO [CANNOT] An empty message cannot be kept\n",
+    )
+    .await;
+    check(&mut client, "a APPEND INBOX {3+}\r\na\0b", "a NO [CANNOT] A message cannot hold NUL\n")
+        .await;
+    client.send("a APPEND INBOX {4294967295+}\r\n").await;
+    let answer = client.closed().await;
+    assert!(answer.starts_with("a NO [TOOBIG] ") && answer.contains("* BYE"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_filed_letter_keeps_its_date_and_marks() {
+    let house = House::new().await;
+    let mut client = house.login().await;
+    let answer =
+        client.append("Sent (\\Seen) \"17-Jul-1996 02:44:25 -0700\"", "Subject: a\n\nb\n").await;
+    assert!(answer.contains("a OK [APPENDUID ") && answer.contains(" 1] Kept"), "{answer}");
+    client.ok("a SELECT Sent").await;
+    check(
+        &mut client,
+        "a FETCH 1 (FLAGS INTERNALDATE BODY.PEEK[])",
+        "* 1 FETCH (FLAGS (\\Seen) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {17}\nSubject: a\n\nb\n)\na OK Done\n",
+    )
+    .await;
+}
