@@ -128,8 +128,7 @@ async fn one(
         return Ok(false);
     }
     // Marks and dates are taken over when it is put in place.
-    let flags = entry.flags.clone();
-    let message = NewMessage { content, flags, internal_date: Some(entry.internal_date) };
+    let message = NewMessage { content, flags: entry.flags.clone(), internal_date: None };
     let staged = mailbox.stage(message).await?;
     Ok(mailbox.put_in_place(folder, entry, staged).await?.is_some())
 }

@@ -223,6 +223,7 @@ impl OpenMailbox {
         let Some(there) = there.filter(|there| there.blob == old.blob) else { return Ok(None) };
         staged.entry = Entry {
             internal_date: there.internal_date,
+            zone: there.zone,
             saved: there.saved,
             flags: there.flags.clone(),
             ..staged.entry.clone()
