@@ -22,6 +22,7 @@ mod mime;
 mod oidc;
 mod openpgp;
 mod openpgp_certificates;
+mod openpgp_patients;
 mod outbound;
 #[path = "peers/inbound.rs"]
 mod peers_inbound;

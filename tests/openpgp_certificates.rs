@@ -70,7 +70,7 @@ fn fetch(relay: &Serving<'_>, more: &[&str], url: &str) -> (u16, String, Vec<u8>
     (status, fs::read_to_string(head).unwrap().to_ascii_lowercase(), body)
 }
 
-fn gpg(home: &Path, arguments: &[&str]) -> String {
+pub(crate) fn gpg(home: &Path, arguments: &[&str]) -> String {
     let home = format!("--homedir={}", home.display());
     let output = running::run("gpg", &[&["--batch", "--yes", &home][..], arguments].concat());
     let said = running::said(&output);
@@ -79,7 +79,7 @@ fn gpg(home: &Path, arguments: &[&str]) -> String {
 }
 
 /// A GnuPG home with a new key for these addresses, and its public certificate in a file.
-fn gpg_key(home: &Path, address: &str) -> std::path::PathBuf {
+pub(crate) fn gpg_key(home: &Path, address: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir_all(home).unwrap();
     fs::set_permissions(home, fs::Permissions::from_mode(0o700)).unwrap();

@@ -8,6 +8,7 @@ use vaguemestre::domain::time::Timestamp;
 use vaguemestre::infra::directory::accounts::app_passwords::AppPassword;
 use vaguemestre::infra::directory::accounts::app_passwords::Use;
 use vaguemestre::infra::directory::factors::Overview;
+use vaguemestre::infra::directory::factors::passkeys::Passkey;
 
 use super::admin;
 use super::door;
@@ -106,6 +107,12 @@ async fn pages_fit_a_small_screen_and_large_print() {
     tokio::task::spawn_blocking(drive).await.unwrap();
 }
 
+fn passkey(name: &str, is_copied: bool) -> Passkey {
+    let since = Timestamp::from_millis(paper::NOW);
+    let (handle, used) = (uuid::Uuid::new_v4(), (!is_copied).then_some(since));
+    Passkey { handle, name: name.to_owned(), since, used, is_copied }
+}
+
 fn program(name: &str, used: bool, until: Option<u64>) -> AppPassword {
     AppPassword {
         name: name.to_owned(),
@@ -177,7 +184,7 @@ async fn pages_of_professionals_and_administrators_fit_a_telephone_in_both_langu
         let codes = Overview {
             totp_since: Some(Timestamp::from_millis(paper::NOW)),
             recovery_codes: 9,
-            ..Overview::default()
+            passkeys: vec![passkey("téléphone", false), passkey(&"m".repeat(60), true)],
         };
         *paper.factors.lock().unwrap() = codes;
         browser.value("document.querySelector('.tools form button').click()");
@@ -190,6 +197,7 @@ async fn pages_of_professionals_and_administrators_fit_a_telephone_in_both_langu
              document.querySelector('main form button').click()",
         );
         browser.wait_for("location.pathname == '/account'");
+        look(&mut browser, "/account/factors");
         browser.go(&format!("{site}/admin"));
         browser.wait_for("location.pathname == '/admin/login'");
         browser.log_in("admin", "tableau");

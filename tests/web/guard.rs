@@ -4,6 +4,10 @@ use std::sync::Arc;
 use axum::http::Method;
 use axum::http::StatusCode;
 
+use vaguemestre::domain::address::Domain;
+use vaguemestre::domain::limits;
+use vaguemestre::server::web::desk::House;
+
 use super::browser::Browser;
 use super::paper;
 use super::paper::Paper;
@@ -196,4 +200,24 @@ async fn the_trust_list_is_served_as_it_lies_here() {
     drop(file);
     let reply = browser.get("/trust/liste-blanche.xml").await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_lists_names_by_looking_keys_up_is_put_off() {
+    let paper = Arc::new(Paper::default());
+    let domain = Domain::parse("inbox.test").unwrap();
+    let house = House { certificates_of: vec![domain], ..paper::house() };
+    let mut browser = Browser::new(paper::site(&paper, house));
+    let hashed = "/.well-known/openpgpkey/hu/ybndrfg8ejkmcpqxot1uwisza345h769?l=x";
+    let asked = "/pks/lookup?op=get&search=x%40inbox.test";
+    for number in 0..limits::KEY_LOOKUPS_A_MINUTE {
+        let path = if number % 2 == 0 { hashed } else { asked };
+        assert_eq!(browser.get(path).await.status, StatusCode::NOT_FOUND, "{number}");
+    }
+    // By either way, and whatever is asked.
+    for path in [hashed, asked, "/pks/lookup?op=get&search=nonsense"] {
+        assert_eq!(browser.get(path).await.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+    paper.clock.fetch_add(60_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(browser.get(asked).await.status, StatusCode::NOT_FOUND, "a minute later");
 }

@@ -309,6 +309,10 @@ impl Desk for Paper {
         Ok(code == "123456")
     }
 
+    fn has_passkeys(&self) -> bool {
+        !self.factors.lock().unwrap().passkeys.is_empty()
+    }
+
     async fn factors(&self, _account: &Account) -> Result<Overview, Refusal> {
         Ok(self.factors.lock().unwrap().clone())
     }

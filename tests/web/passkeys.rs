@@ -328,6 +328,17 @@ fn an_administrators_passkey_stands_before_the_dashboard() {
     let other = Curl::new(&relay, "other");
     let entered = other.log_in_as_administrator("admin", "le premier mot de passe", "");
     assert_eq!(entered.to, "/admin", "another administrator has none");
+    // Who has codes shows one before adding a passkey: an open page is not enough.
+    let config = relay.config();
+    let totp = ["admin", "totp", "--json", "--config", config.to_str().unwrap()];
+    program(&totp, "");
+    let page = other.get("/admin/passkeys");
+    assert!(page.body.contains("id=\"code\"") && !page.body.contains("passkey-name"), "{page:?}");
+    let csrf = page.hidden("csrf");
+    let add = [("csrf", csrf.as_str()), ("name", "stranger's")];
+    assert_eq!(other.post("/admin/passkeys/add", &add).status, 403);
+    let guess = [("csrf", csrf.as_str()), ("what", "again"), ("code", "000000")];
+    assert_eq!(other.post("/admin/passkeys", &guess).status, 401);
     // Lost: another administrator forgets it for her.
     let lost = ["admin", "passkeys", "--user", "marie", "--reset", "--reason", "lost"];
     assert!(relay.said(&lost).contains("forgotten"));

@@ -409,7 +409,12 @@ async fn two_administrators_on_the_pages_are_two_persons() {
         let fields = [("csrf", csrf.as_str()), ("step", "approve"), ("reason", "she did leave")];
         browser.post(&petition, &fields)
     };
-    assert_eq!(approve(&first).status, 409, "nobody approves their own");
+    let own = approve(&first);
+    assert_eq!(own.status, 409, "nobody approves their own");
+    assert!(own.body.contains("Personne n’approuve sa propre demande"), "{own:?}");
+    first.get("/?lang=en");
+    let own = approve(&first);
+    assert!(own.body.contains("Nobody approves their own request"), "{own:?}");
     assert!(approve(&marie).to.ends_with("told=done"));
     let journal = relay.said(&["admin", "journal"]);
     assert!(journal.contains("marie.martin (dashboard)"), "{journal}");
@@ -439,6 +444,61 @@ async fn two_administrators_on_the_pages_are_two_persons() {
     program(&["admin", "passwd", "--file", file, "--user", "marie.martin", "--remove"], "");
     assert_eq!(enter("marie.martin", "le second mot de passe", ""), 401);
     assert_eq!(enter("admin", "le premier mot de passe", ""), 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_factors_are_forgotten_on_the_dashboard_and_by_two_where_that_is_the_rule() {
+    let space = Space::of(&[HOST]);
+    let file = space.folder().join("admin.passwd");
+    let file = file.to_str().unwrap();
+    let passwd = ["admin", "passwd", "--file", file, "--password-stdin"];
+    program(&passwd, "le premier mot de passe\n");
+    program(&[&passwd[..], &["--user", "marie"]].concat(), "le second mot de passe\n");
+    let sections = format!(
+        "[login]\nsecond_factor = \"optional\"\n[admin]\npassword_file = {file:?}\n\
+         [life]\nfour_eyes = [\"factors\"]\n"
+    );
+    let relay = space.relay(0).with(QUIET).with(&sections).start(&[CLAIRE]);
+    let claire = Curl::new(&relay, "claire");
+    claire.log_in(CLAIRE, PASSWORD);
+    early_in_a_step();
+    enrol(&claire, &claire.get("/account/factors"));
+    let (first, marie) = (Curl::new(&relay, "first"), Curl::new(&relay, "marie"));
+    first.log_in_as_administrator("admin", "le premier mot de passe", "");
+    marie.log_in_as_administrator("marie", "le second mot de passe", "");
+
+    let list = first.get("/admin/mailboxes");
+    let mailbox = format!("/admin/mailboxes/{}", list.between("href=\"/admin/mailboxes/", "\""));
+    let page = first.get(&mailbox);
+    assert!(page.body.contains("<dd>codes à usage unique</dd>"), "{page:?}");
+    let csrf = page.hidden("csrf");
+    let reset = |csrf: &str, reason: &str| {
+        let fields = [("csrf", csrf), ("step", "reset-factors"), ("reason", reason)];
+        first.post(&mailbox, &fields)
+    };
+    assert_eq!(reset("x", "téléphone volé").status, 403);
+    assert!(reset(&csrf, "").to.ends_with("told=reason"));
+    assert!(reset(&csrf, "téléphone volé").to.ends_with("told=waits"));
+    let other = Curl::new(&relay, "other");
+    assert_eq!(other.log_in(CLAIRE, PASSWORD).to, "/account/second", "it waits");
+    let waiting = marie.get("/admin/mailboxes");
+    let said = format!("Oublier la double authentification de {CLAIRE}");
+    assert!(waiting.body.contains(&said), "{waiting:?}");
+    let petition = format!("/admin/approvals/{}", waiting.between("\"/admin/approvals/", "\""));
+    let csrf = waiting.hidden("csrf");
+    let approved = [("csrf", csrf.as_str()), ("step", "approve"), ("reason", "called back")];
+    assert!(marie.post(&petition, &approved).to.ends_with("told=done"));
+    let again = marie.post(&petition, &approved);
+    assert!(again.status == 409 && again.body.contains("déjà exécutée"), "{again:?}");
+    let journal = relay.said(&["admin", "journal"]);
+    assert!(journal.contains("mailbox factors reset") && journal.contains("téléphone volé"));
+    assert!(journal.contains("mailbox one-time codes on"), "{journal}");
+    assert_eq!(other.log_in(CLAIRE, PASSWORD).to, "/account");
+    assert!(!first.get(&mailbox).body.contains("reset-factors"), "there are none any more");
+    // The command waits in the same way.
+    let command = ["mailbox", "factors", CLAIRE, "--reset", "--reason", "again"];
+    let asked = running::said(&relay.command(&command));
+    assert!(asked.contains("approval"), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

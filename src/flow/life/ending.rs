@@ -44,6 +44,9 @@ pub(super) async fn end(
 pub(super) async fn clear_away(office: &Arc<Office>, id: &MailboxId) -> bool {
     let cleared = async {
         let delegations = team::forget_mailbox(office, id).await?;
+        // Passkeys have rows that do not begin with their mailbox.
+        let none = Batch::new();
+        office.factors.clear(id, &none).await.map_err(|error| error.to_string())?;
         let kept = office.accounts.clear_away(id).await.map_err(|error| error.to_string())?;
         let rows = office.mailboxes.clear_away(id).await.map_err(|error| error.to_string())?;
         if delegations + kept + rows > 0 {

@@ -223,7 +223,7 @@ pub fn totp_file(password_file: &Path) -> PathBuf {
 
 /// What came of the one-time code.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Code {
+pub(super) enum Code {
     /// Right and new.
     Right,
     /// Wrong, or used before.
@@ -241,8 +241,20 @@ async fn has_passkey(site: &Site, name: &str, is_password: bool) -> Result<bool,
     Ok(known.is_set_up())
 }
 
+/// True when this administrator has one-time codes, or that cannot be seen now.
+pub(super) async fn has_code(site: &Site, name: &str) -> bool {
+    let Some(file) = code_file(site) else { return false };
+    match tokio::fs::read_to_string(&file).await {
+        Ok(text) => {
+            let text = Secret::new(text);
+            people::find(text.expose(), name, &site.house.admin_user).is_some()
+        }
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// Looks at the code, if the administrator has a secret. A wrong password uses no code up.
-async fn is_code(
+pub(super) async fn is_code(
     site: &Site,
     name: &str,
     code: &str,

@@ -187,6 +187,8 @@ pub struct AdminPasskeysPage {
     pub frame: Frame,
     pub csrf: String,
     pub error: Option<&'static str>,
+    /// A one-time code shows who it is.
+    pub code: bool,
     pub passkeys: PasskeysView,
 }
 

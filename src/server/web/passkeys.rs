@@ -96,6 +96,9 @@ pub struct PasskeyForm {
     /// What is to be done.
     #[serde(default)]
     pub what: String,
+    /// A one-time code, in place of a passkey.
+    #[serde(default)]
+    pub code: String,
 }
 
 /// Asks for a passkey of theirs on the page that is being made; `None` when there is none, or

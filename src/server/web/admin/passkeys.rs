@@ -9,6 +9,7 @@ use axum::response::Response;
 use crate::domain::limits;
 use crate::infra::config::login::SecondFactor;
 use crate::server::web::admin;
+use crate::server::web::admin::Code;
 use crate::server::web::desk::Owner;
 use crate::server::web::guard;
 use crate::server::web::login;
@@ -20,10 +21,12 @@ use crate::server::web::pages::page;
 use crate::server::web::pages::page_with_script;
 use crate::server::web::passkeys;
 use crate::server::web::passkeys::PasskeyForm;
+use crate::server::web::passkeys::Wrong;
 use crate::server::web::session::Person;
 use crate::server::web::session::Session;
 use crate::server::web::site::Site;
 use crate::server::web::site::Visitor;
+use crate::server::web::texts::Texts;
 
 /// Where a passkey is asked for after the password.
 pub const SECOND: &str = "/admin/second";
@@ -125,7 +128,9 @@ async fn list_page(
     }
     let (t, owner) = (visitor.lang.texts(), Owner::Administrator(admin::name(session)));
     let Ok(known) = site.desk.factors_of(owner).await else { return later(visitor) };
-    let may_change = !known.is_set_up() || session.is_shown_again(site.desk.now());
+    let has_code = admin::has_code(site, admin::name(session)).await;
+    let is_first = !known.is_set_up() && !has_code;
+    let may_change = is_first || session.is_shown_again(site.desk.now());
     let ask = match may_change {
         true => None,
         false => passkeys::ask(site, session, owner, HOME).await,
@@ -135,6 +140,7 @@ async fn list_page(
         frame: admin::frame(visitor, session, t.admin_passkeys).with_error(error.is_some()),
         csrf: session.csrf.expose().clone(),
         error,
+        code: has_code && !may_change,
         passkeys: PasskeysView {
             rows: passkeys::rows(&known, visitor.lang),
             remove: HOME,
@@ -161,13 +167,13 @@ pub async fn change(
     let (t, now) = (visitor.lang.texts(), site.desk.now());
     let owner = Owner::Administrator(admin::name(session));
     let done = match form.what.as_str() {
-        "again" => match passkeys::take(&site, session, owner, &form.answer, t).await {
-            Ok(()) => {
-                session.show_again(now);
-                Ok(())
-            }
-            Err(wrong) => Err(wrong),
-        },
+        "again" => {
+            let shown = match form.code.is_empty() {
+                true => passkeys::take(&site, session, owner, &form.answer, t).await,
+                false => take_code(&site, admin::name(session), &form.code, t).await,
+            };
+            shown.map(|()| session.show_again(now))
+        }
         _ if !session.is_shown_again(now) => Err((StatusCode::UNAUTHORIZED, t.passkey_show_first)),
         // `login.second_factor = "required"` holds at the next login: a code serves as well.
         _ => passkeys::remove(&site, owner, &form.handle, false, t).await,
@@ -178,15 +184,32 @@ pub async fn change(
     }
 }
 
-/// Whether one may be added: the first one, or when another was shown a moment ago.
+/// Takes a one-time code, if there were not too many wrong ones.
+async fn take_code(site: &Site, name: &str, code: &str, t: &'static Texts) -> Result<(), Wrong> {
+    let owner = Owner::Administrator(name);
+    if !site.second.begin(owner, site.desk.now()) {
+        return Err((StatusCode::TOO_MANY_REQUESTS, t.login_put_off));
+    }
+    match admin::is_code(site, name, code, true).await {
+        Ok(Code::Right) => {
+            site.second.succeeded(owner);
+            Ok(())
+        }
+        Ok(Code::Wrong | Code::None) => Err((StatusCode::UNAUTHORIZED, t.second_wrong)),
+        Err(text) => Err((StatusCode::SERVICE_UNAVAILABLE, text(t))),
+    }
+}
+
+/// Whether one may be added: the first factor of all, or when another was shown a moment ago.
 async fn may_add(site: &Site, session: &Session, csrf: &str) -> Result<bool, StatusCode> {
     if !are_offered(site) || !login::is_own(session, csrf) {
         return Err(StatusCode::FORBIDDEN);
     }
     let owner = Owner::Administrator(admin::name(session));
     let known = site.desk.factors_of(owner).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let has_factor = known.is_set_up() || admin::has_code(site, admin::name(session)).await;
     let besides = session.is_shown_again(site.desk.now());
-    if known.is_set_up() && !besides { Err(StatusCode::FORBIDDEN) } else { Ok(besides) }
+    if has_factor && !besides { Err(StatusCode::FORBIDDEN) } else { Ok(besides) }
 }
 
 /// `POST /admin/passkeys/add`: the page where one is made.
