@@ -1,4 +1,6 @@
 //! The national directory's API: pages, pace, and servers that do as they should not.
+#[path = "directory/anchors.rs"]
+mod anchors;
 #[path = "directory/story.rs"]
 mod story;
 

@@ -4,7 +4,8 @@
 //! of invented people and structures, always the same, and imports it. Then looks addresses up and
 //! asks what people ask: the beginning of a name, with a profession, a speciality, a place, a
 //! structure; also what fits very many. Memory is the peak of this process until the import is done.
-//! `cargo bench --bench directory`, `-- quick` for a tenth of it.
+//! `cargo bench --bench directory`, `-- quick` for a tenth of it. `-- people` makes and imports
+//! PS_LibreAcces instead: the activities of everybody who exercises, 2,200,000 rows of 56 columns.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![allow(clippy::print_stdout, reason = "its table is its result")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
@@ -23,6 +24,11 @@ use vaguemestre::infra::replica::Ranking;
 use vaguemestre::infra::replica::Replica;
 
 const ROWS: usize = 535_928;
+/// Activities of PS_LibreAcces, and the people who have them: some exercise in several places.
+const ACTIVITIES: usize = 2_200_000;
+const PEOPLE: usize = 1_500_000;
+const PEOPLE_SAMPLE: &str =
+    include_str!("../vectors/annuaire/PS_LibreAcces_Personne_activite_202611210733.txt");
 const DOMAINS: usize = 5_018;
 const STRUCTURES: usize = 90_000;
 const TOWNS: usize = 6_000;
@@ -152,13 +158,7 @@ fn structure(number: usize, towns: &[(String, String, String)]) -> [String; 3] {
 
 fn write_extraction(file: &Path, rows: usize) -> Vec<String> {
     let mut random = Random(20_260_825);
-    let towns: Vec<_> = (0..TOWNS)
-        .map(|_| {
-            let department = format!("{:02}", 1 + random.below(95));
-            let postal_code = format!("{department}{:03}", random.below(99) * 10);
-            (postal_code, name(&mut random), department)
-        })
-        .collect();
+    let towns = towns(&mut random);
     let mut addresses = Vec::new();
     let mut out = BufWriter::new(File::create(file).unwrap());
     writeln!(out, "{HEADER}").unwrap();
@@ -203,6 +203,81 @@ fn write_extraction(file: &Path, rows: usize) -> Vec<String> {
     }
     out.flush().unwrap();
     addresses
+}
+
+fn towns(random: &mut Random) -> Vec<(String, String, String)> {
+    let town = |_| {
+        let department = format!("{:02}", 1 + random.below(95));
+        let postal_code = format!("{department}{:03}", random.below(99) * 10);
+        (postal_code, name(random), department)
+    };
+    (0..TOWNS).map(town).collect()
+}
+
+/// The archive's text of the activities, its columns as the sample names them.
+fn write_people(file: &Path, rows: usize, people: usize) {
+    let mut random = Random(20_261_121);
+    let towns = towns(&mut random);
+    let header = PEOPLE_SAMPLE.lines().next().unwrap().trim_end_matches('\r');
+    let columns = header.trim_end_matches('|').split('|').count();
+    let mut out = BufWriter::new(File::create(file).unwrap());
+    writeln!(out, "{header}").unwrap();
+    for row in 0..rows {
+        // Each person once, then some of them again, where they exercise besides.
+        let person = if row < people { row } else { random.below(people) };
+        let mut own = Random(person as u64 ^ 0x0008_1000);
+        let (family, given) = (name(&mut own), own.of(&GIVEN));
+        let rpps = 10_000_000_000_u64 + person as u64 * 7;
+        let (code, label, _) = own.of(&PROFESSIONS);
+        let (skill, skill_label) = if code == "10" { own.of(&SPECIALITIES) } else { ("", "") };
+        let (kind, kind_label) =
+            if skill.is_empty() { ("", "") } else { ("S", "Spécialité ordinale") };
+        let number = random.below(STRUCTURES);
+        let [finess, title, _] = structure(number, &towns);
+        let (postal_code, town, department) = &towns[number % towns.len()];
+        let (house, street) = (1 + random.below(200), name(&mut random));
+        let line = format!(
+            "8|{rpps}|8{rpps}|DR|Docteur|MME|Madame|{family}|{given}|{code}|{label}|C|Civil|\
+             {kind}|{kind_label}|{skill}|{skill_label}|S|Salarié|{finess}00012|{finess}|{finess}|\
+             {finess}|F{finess}|{title}||||{house}||R|Rue|{street}||{postal_code} {town}|\
+             {postal_code}|{postal_code}|{town}|||0199000100||0199000199|\
+             contact@{finess}.exemple.fr|{department}|Département {department}||ARS/ARS/ARS|SA01|\
+             Etablissement public de santé|||||GENR01|Activité standard de soin ou de pharmacien"
+        );
+        debug_assert_eq!(line.matches('|').count() + 1, columns, "{line}");
+        writeln!(out, "{line}{}", if header.ends_with('|') { "|" } else { "" }).unwrap();
+    }
+    out.flush().unwrap();
+}
+
+fn import_people(is_quick: bool) {
+    let share = if is_quick { 10 } else { 1 };
+    let (rows, people) = (ACTIVITIES / share, PEOPLE / share);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("PS_LibreAcces_Personne_activite_202611210733.txt");
+    write_people(&file, rows, people);
+    let octets = fs::metadata(&file).unwrap().len();
+    println!("| what | figure |\n|---|---|");
+    println!("| activities, people, MB of text | {rows}, {people}, {} |", octets / 1_000_000);
+    println!("| memory before | {} MiB |", memory("VmRSS"));
+    let replica = Replica::open(folder.path()).unwrap();
+    let begin = Instant::now();
+    let imported = replica.import_people(&file, 0, &mut |_| {}).unwrap();
+    println!("| import | {:.2} s |", begin.elapsed().as_secs_f64());
+    println!("| memory at peak | {} MiB |", memory("VmHWM"));
+    println!("| distinct people, bad rows | {}, {} |", imported.addresses, imported.bad_rows);
+    assert_eq!((imported.addresses, imported.bad_rows), (people, 0));
+    let mut random = Random(7);
+    let mut times = Vec::with_capacity(LOOK_UPS);
+    for _ in 0..LOOK_UPS {
+        let identity = format!("8{}", 10_000_000_000_u64 + random.below(people) as u64 * 7);
+        let begin = Instant::now();
+        let found = replica.professional(&identity).unwrap();
+        times.push(begin.elapsed());
+        assert!(found.is_some_and(|person| person.active), "{identity}");
+    }
+    let (half, most) = (percentile(&mut times, 50), percentile(&mut times, 99));
+    println!("| look-up of a person, p50 and p99 | {half:.1?}, {most:.1?} |");
 }
 
 fn memory(field: &str) -> u64 {
@@ -256,6 +331,9 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "quick");
+    if std::env::args().any(|argument| argument == "people") {
+        return import_people(quick);
+    }
     let rows = if quick { ROWS / 10 } else { ROWS };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("Extraction_Correspondance_MSSante_202608250730.txt");

@@ -127,8 +127,8 @@ member: cn=circle,ou=groups,dc=hopital,dc=test
 /// An authority and a certificate for 127.0.0.1, as PEM files.
 pub(crate) struct Pki {
     pub(crate) anchors: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Pki {

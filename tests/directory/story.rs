@@ -20,7 +20,7 @@ use crate::support::serving::Space;
 
 const HOST: &str = "hopital.mssante.test";
 const MARIE: &str = "marie.martin@hopital.mssante.test";
-const SAMPLE: &str =
+pub(super) const SAMPLE: &str =
     include_str!("../vectors/annuaire/Extraction_Correspondance_MSSante_202611210730.txt");
 
 /// A publisher: its file, and how it was asked for.

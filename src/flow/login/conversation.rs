@@ -283,11 +283,18 @@ impl Conversation<'_> {
         response: &Secret<Vec<u8>>,
     ) -> Turn {
         let logins = self.logins;
-        let attempt = match logins.attempt(self.visitor, waiting.name()).await {
-            Ok(attempt) => attempt,
-            Err(refusal) => return Turn::Refused(refusal),
+        let name = waiting.name().to_owned();
+        let proof = waiting.proof(response.expose());
+        // Nobody guesses an app password: its proof waits for nothing that others did.
+        let is_app = owner.is_some() && proof.as_ref().is_ok_and(|proven| proven.other.is_some());
+        let attempt = match is_app {
+            true => Attempt { began: self.began, counted: None, _turn: None },
+            false => match logins.attempt(self.visitor, &name).await {
+                Ok(attempt) => attempt,
+                Err(refusal) => return Turn::Refused(refusal),
+            },
         };
-        let (proven, owner) = match (waiting.proof(response.expose()), owner) {
+        let (proven, owner) = match (proof, owner) {
             (Ok(proven), Some(owner)) => (proven, owner),
             (Ok(_), None) | (Err(NoProof::Wrong), _) => return Turn::Refused(Refusal::AuthFailed),
             (Err(NoProof::Malformed(why)), _) => return Turn::Malformed(why),
