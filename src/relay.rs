@@ -441,12 +441,9 @@ impl KeyDesk for Desk {
         has_end: bool,
         now: Timestamp,
     ) -> Result<(Bytes, Bytes), String> {
-        let mut new = self.0.generate(owner, user_id, now).map_err(|error| error.to_string())?;
-        if let Some(validity) = self.1.filter(|_| has_end) {
-            let until = Some(now.after(validity));
-            let ending = self.0.extend(owner, &new.wrapped, until, now);
-            new = ending.map_err(|error| error.to_string())?;
-        }
+        let until = self.1.filter(|_| has_end).map(|validity| now.after(validity));
+        let new = self.0.generate_until(owner, user_id, until, now);
+        let new = new.map_err(|error| error.to_string())?;
         Ok((new.certificate, new.wrapped))
     }
 }

@@ -1,8 +1,8 @@
 //! Own certificates: mailboxes whose people keep their key themselves.
 //!
-//! From the registration on, new letters are sealed to that certificate and the relay has no
-//! secret for them. Earlier letters stay as they are. All registered certificates are in memory:
-//! each delivery asks.
+//! From the registration on, new letters, and what is filed, are sealed to that certificate and the
+//! relay has no secret for them. Earlier letters stay as they are until an administrator has them
+//! sealed too (`gateway::reseal`). All registered certificates are in memory: each delivery asks.
 //!
 //! Rows `u/o/<mailbox>` -> certificate, sealed: the user ids of a patient's are nobody's business.
 pub mod challenge; // does whoever brings a certificate have its key

@@ -443,12 +443,10 @@ pub async fn give_up(
             .to_owned());
     }
     let now = office.clock.now();
-    let mut new = office.keys.generate(&account.id, &published::user_id(&account), now);
-    if let (Ok(keys), Some(validity)) = (&new, office.config.openpgp.validity)
-        && account.kind != MailboxKind::Citizen
-    {
-        new = office.keys.extend(&account.id, &keys.wrapped, Some(now.after(validity)), now);
-    }
+    let validity = office.config.openpgp.validity.filter(|_| account.kind != MailboxKind::Citizen);
+    let until = validity.map(|validity| now.after(validity));
+    let shown = published::user_id(&account);
+    let new = office.keys.generate_until(&account.id, &shown, until, now);
     let new = new.map_err(|error| error.to_string())?;
     let mut batch = Batch::new();
     let staged = office.accounts.stage(address, &mut batch, |account| {

@@ -231,6 +231,44 @@ async fn a_letter_that_waits_is_not_sent_to_a_key_that_was_revoked_meanwhile() {
 }
 
 #[tokio::test]
+async fn where_encryption_is_only_preferred_a_revoked_key_lets_the_letter_leave_as_a_new_one_would()
+{
+    let space = Space::of(&[OURS, THEIRS]);
+    let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");
+    let mut relay = space.relay(0).route(THEIRS, postfix.mx).with(QUICK).start(&[DOCTOR]);
+    relay.kill();
+    let (gpg, next) = (Gpg::of(PEER), Gpg::of(PEER));
+    import(&relay, PEER, &gpg.certificate(PEER)).await;
+    relay.begin();
+    let mut submission = relay.submission(DOCTOR).await;
+    let hold = |relay: &Serving<'_>, verb: &str| {
+        relay.said(&["queue", verb, "--domain", THEIRS, "--reason", "a test"]);
+    };
+    hold(&relay, "hold");
+    let id = letters::message_id();
+    submission.send(DOCTOR, &[PEER], letter(DOCTOR, PEER, &id).as_bytes()).await.unwrap();
+    gpg.revoke();
+    take_in(&relay, &gpg);
+    hold(&relay, "release");
+    let arrived = postfix.wait_for(&id).await;
+    assert!(arrived.contains("gatif") && !arrived.contains("PGP MESSAGE"), "{arrived}");
+    // Another certificate that counts by now: what waits goes under that one.
+    relay.said(&["keys", "contact", "forget", PEER, "--reason", "has another"]);
+    take_in(&relay, &next);
+    hold(&relay, "hold");
+    let id = letters::message_id();
+    submission.send(DOCTOR, &[PEER], letter(DOCTOR, PEER, &id).as_bytes()).await.unwrap();
+    let last = Gpg::of(PEER);
+    relay.said(&["keys", "contact", "forget", PEER, "--reason", "has one more"]);
+    take_in(&relay, &last);
+    hold(&relay, "release");
+    let arrived = postfix.wait_for(&id).await;
+    is_hidden(&arrived);
+    let (opened, _) = last.open(gpg::armour(&arrived).as_bytes());
+    assert!(opened.contains("Le résultat est négatif."), "{opened}");
+}
+
+#[tokio::test]
 async fn a_letter_that_leaves_readable_is_signed_beside_its_text_when_that_is_asked_for() {
     let space = Space::of(&[OURS, THEIRS]);
     let postfix = Postfix::start(&space.pki, space.operator(1), &[], "");

@@ -758,3 +758,38 @@ fn recipient_context(id: QueueId, number: u16) -> Vec<u8> {
 fn reply_context(id: QueueId, number: u16) -> Vec<u8> {
     [b"queue-reply/".as_slice(), id.as_bytes(), &number.to_be_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_waited_before_marks_were_kept_is_read_as_it_was() {
+        let form = |octet: u8, encrypted| UnmarkedFormRow {
+            blob: [octet; 16],
+            size: u64::from(octet),
+            sealed_key: vec![octet],
+            return_path_octets: 3,
+            encrypted,
+        };
+        let old = UnmarkedLetterRow {
+            accepted_at: 7,
+            waiting: 2,
+            forms: vec![form(1, false), form(2, true)],
+            sealed_sender: vec![9],
+            eight_bit: true,
+            smtputf8: false,
+            return_full: Some(true),
+            domain: "hopital.mssante.test".to_owned(),
+            mailbox_kind: None,
+            automatic: false,
+        };
+        let read = LetterRow::read(&row::encode(UNMARKED_LETTER_FORMAT, &old)).unwrap();
+        assert_eq!((read.accepted_at, read.waiting, read.source), (7, 2, None));
+        let forms: Vec<(u64, bool)> = read.forms.iter().map(|it| (it.size, it.encrypted)).collect();
+        assert_eq!(forms, [(1, false), (2, true)]);
+        assert!(read.forms.iter().all(|form| form.sealed_to.is_empty()));
+        // Written again, it has the layout of now.
+        assert_eq!(LetterRow::read(&read.encode()).unwrap().forms, read.forms);
+    }
+}

@@ -102,6 +102,27 @@ struct Blob {
 }
 
 impl Keyring {
+    /// [`Keyring::generate`], with an end from the first moment on; `None`: it never ends. Whoever
+    /// has a clock that is behind sees the end as well.
+    ///
+    /// # Errors
+    /// As [`Keyring::generate`].
+    pub fn generate_until(
+        &self,
+        owner: &MailboxId,
+        user_id: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<NewKeys, KeyError> {
+        let new = self.generate(owner, user_id, now)?;
+        if until.is_none() {
+            return Ok(new);
+        }
+        // Just behind the signatures that it has; of two, the younger one counts.
+        let born = now.as_seconds().saturating_sub(pgp::KEY_AGE_AT_BIRTH.as_secs());
+        self.extend(owner, &new.wrapped, until, Timestamp::from_seconds(born + 1))
+    }
+
     /// Moves the end of a mailbox's certificate; `None`: it never ends.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ const SESSION_KEY_OCTETS: usize = 32;
 /// Octets of the digest that ties a content key to the packets before the encrypted one.
 const COMMITMENT_OCTETS: usize = 16;
 /// A key is made a little before "now", so that a peer whose clock is behind can use it.
-const KEY_AGE_AT_BIRTH: Duration = Duration::from_secs(300);
+pub(super) const KEY_AGE_AT_BIRTH: Duration = Duration::from_secs(300);
 /// First octet of a content key's form, for a container of version 1: its cipher. A container
 /// of version 2 names its cipher itself.
 const FORM_OF_VERSION_1: u8 = CIPHER_ID;

@@ -319,8 +319,8 @@ texts! {
                               "Search will only see their subject, sender and date; filters will not read the text either.";
     certificate_means_loss: "Si vous perdez votre clé, ces messages sont perdus. Personne ne peut les retrouver. Faites une copie de sauvegarde.",
                             "If you lose your key, these messages are lost. Nobody can get them back. Make a backup.";
-    certificate_means_earlier: "Les messages déjà reçus restent lisibles comme avant.",
-                               "Messages that you already have stay readable as before.";
+    certificate_means_earlier: "Les messages déjà reçus restent lisibles comme avant, sauf si vous demandez à l’administrateur de les sceller aussi.",
+                               "Messages that you already have stay readable as before, unless you ask the administrator to have them sealed as well.";
     certificate_file: "Fichier de votre clé publique", "File with your public key";
     certificate_paste: "Ou collez-la ici", "Or paste it here";
     certificate_paste_hint: "De « BEGIN PGP PUBLIC KEY BLOCK » à « END ». Jamais la clé privée.",
