@@ -51,6 +51,7 @@ struct LetterRow {
     accepted_at: u64,
     waiting: u32,
     forms: Vec<FormRow>,
+    source: Option<u8>,
     sealed_sender: Vec<u8>,
     eight_bit: bool,
     smtputf8: bool,
@@ -67,6 +68,7 @@ struct FormRow {
     sealed_key: Vec<u8>,
     return_path_octets: u64,
     encrypted: bool,
+    sealed_to: Vec<[u8; 32]>,
 }
 
 /// As it was before letters had forms, format 1.
@@ -114,10 +116,11 @@ async fn age(office: &Office) -> usize {
         batch.put([b"Q/d/", &older[..], name].concat(), Vec::new());
     }
     for (key, row) in &office.store.scan(store::prefix(b"Q/m/"), 10_000).await.unwrap().rows {
-        assert_eq!(row.value[0], 2, "the format of today");
+        assert_eq!(row.value[0], 3, "the format of today");
         let row: LetterRow = postcard::from_bytes(&row.value[1..]).unwrap();
         let [form] = row.forms.as_slice() else { panic!("a plain letter has one form") };
-        assert!(!form.encrypted);
+        assert!(!form.encrypted && form.sealed_to.is_empty());
+        assert_eq!(row.source, Some(0));
         let old = OldLetterRow {
             blob: form.blob,
             accepted_at: row.accepted_at,
