@@ -98,7 +98,7 @@ impl Talk {
     /// Goes on as far as the next octets lead; false when more of them are needed.
     fn step(&mut self) -> bool {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Over => return false,
+            State::Over => false,
             State::Command(session) => {
                 let (used, line) = self.finder.find(&self.arrived, Expecting::Command);
                 match line {

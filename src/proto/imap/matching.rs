@@ -434,7 +434,7 @@ mod tests {
             flags,
             internal_date: Timestamp::from_seconds(1_795_388_399), // 2026-11-22T22:59:59Z
             zone: Zone::UTC,
-            saved: Timestamp::from_seconds(1_795_388_399 + 1),     // the next day in UTC it is not
+            saved: Timestamp::from_seconds(1_795_388_399 + 1), // the next day in UTC it is not
             size: 1_000,
             modseq: ModSeq(7),
             email_id: "M1",

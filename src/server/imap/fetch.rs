@@ -316,12 +316,9 @@ impl<D: Desk> Message<'_, D> {
         summary: Option<&Summary>,
         opened: &mut Opened,
     ) -> Result<Sent, Halt> {
-        match item {
-            FetchItem::Binary(binary) => {
-                let partial = binary.partial;
-                return self.write_binary(line, (&binary.part, partial), summary, opened).await;
-            }
-            _ => {}
+        if let FetchItem::Binary(binary) = item {
+            let partial = binary.partial;
+            return self.write_binary(line, (&binary.part, partial), summary, opened).await;
         }
         if let Some(body) = item.section() {
             return self.write_section(line, &body, summary, opened).await;

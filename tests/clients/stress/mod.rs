@@ -79,7 +79,7 @@ impl Soaked {
             self.warm = self.warm.max(now);
         }
         self.most = self.most.max(now);
-        if phase % 12 == 0 {
+        if phase.is_multiple_of(12) {
             println!("phase {phase}: {now} KiB, warm {} KiB", self.warm);
         }
         let ceiling = self.warm + self.growth_kibibytes;

@@ -22,6 +22,5 @@ async fn a_session_that_waits_is_a_small_task() {
     let obeying = size_of_val(&session.obey(idle));
     let whole = size_of_val(&session.run());
     let told = format!("session {state}, IDLE {waiting} of {obeying}, around it {whole}");
-    println!("{told}");
     assert!(state <= 832 && obeying <= 1_792 && whole <= 544, "{told}");
 }
