@@ -29,6 +29,7 @@ async fn every_answer_carries_the_security_headers() {
         "/admin",
         "/admin/login",
         "/style.css",
+        "/passkey.js",
         "/nothing",
         "/healthz",
         "/inbox/x/y",
@@ -48,7 +49,7 @@ async fn every_answer_carries_the_security_headers() {
         assert!(reply.header("strict-transport-security").starts_with("max-age="), "{path}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
-        let cached = path == "/style.css";
+        let cached = ["/style.css", "/passkey.js"].contains(&path);
         assert_eq!(reply.header("cache-control") != "no-store", cached, "{path}");
         assert!(!reply.body.contains("<script"), "{path}");
         assert!(!reply.body.contains("style=\""), "{path}: the policy forbids inline style");

@@ -351,6 +351,43 @@ fn an_administrators_passkey_stands_before_the_dashboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hostile_answers_are_refused_at_the_door_and_counted_as_codes_are() {
+    let space = Space::of(&[HOST]);
+    let (relay, _) = relay(&space, "required", "");
+    let thief = Curl::new(&relay, "thief");
+    assert_eq!(thief.log_in(CLAIRE, PASSWORD).to, "/account/second");
+    let csrf = thief.get("/account/second").hidden("csrf");
+    let (add, made) = ("/account/factors/passkeys", "/account/factors/passkeys/made");
+    for path in [add, made, "/account/second"] {
+        let forged = thief.post(path, &[("csrf", "x"), ("answer", "{}"), ("name", "x")]);
+        assert_eq!(forged.status, 403, "{path}");
+    }
+    let answers = ["{}", "null", "[[[[[[[[", "{\"id\":\"x\",\"rawId\":\"x\"}"];
+    for answer in answers {
+        let nothing_asked = thief.post(made, &[("csrf", &csrf), ("answer", answer)]);
+        assert_eq!(nothing_asked.status, 401, "{nothing_asked:?}");
+        let asked = thief.post(add, &[("csrf", &csrf), ("name", "<b>clé</b>")]);
+        assert_eq!(asked.status, 200, "{asked:?}");
+        assert!(asked.body.contains("data-passkey=\"make\"") && !asked.body.contains("<b>"));
+        for _ in 0..2 {
+            let refused = thief.post(made, &[("csrf", &csrf), ("answer", answer)]);
+            assert_eq!(refused.status, 401, "{refused:?}");
+        }
+    }
+    let huge = "x".repeat(100_000);
+    for path in [made, "/account/second"] {
+        assert_eq!(thief.post(path, &[("csrf", &csrf), ("answer", &huge)]).status, 413, "{path}");
+    }
+    let show = || thief.post("/account/second", &[("csrf", &csrf), ("answer", "{}")]).status;
+    for _ in 0..10 {
+        assert_eq!(show(), 401);
+    }
+    assert_eq!(show(), 429, "guesses are counted");
+    assert_eq!(thief.get("/account").status, 303);
+    assert!(relay.said(&["mailbox", "factors", CLAIRE]).contains("no second factor"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_administrators_open_pages_end_with_the_next_request() {
     let space = Space::of(&[HOST]);
     let file = space.folder().join("admin.passwd");

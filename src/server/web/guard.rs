@@ -132,6 +132,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_policy_of_pages_with_our_script_allows_that_and_nothing_else_besides() {
+        assert_eq!(POLICY_WITH_SCRIPT.replace(" script-src 'self';", ""), POLICY);
+        assert!(!POLICY_WITH_SCRIPT.contains("unsafe") && !POLICY.contains("script"));
+    }
+
+    #[test]
     fn a_form_of_another_site_is_known_by_what_the_browser_says() {
         for (site, origin, own) in [
             (None, None, true),

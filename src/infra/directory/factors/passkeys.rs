@@ -59,6 +59,17 @@ pub struct Challenge {
     pub ceremony: Ceremony,
 }
 
+/// What a browser brings when it was asked to make a passkey.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// What it made, as JSON.
+    pub answer: &'a str,
+    /// How its owner calls it.
+    pub name: &'a str,
+    /// Another factor was shown a moment ago.
+    pub besides: bool,
+}
+
 /// What came of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
@@ -132,9 +143,8 @@ impl Factors {
         party.make(self.user(whose), name, display, known, self.clock.now())
     }
 
-    /// Keeps the passkey that a browser made for this challenge. When there are other factors,
-    /// `besides` must say that one of them was shown a moment ago. `along`, the journal's line,
-    /// is committed with it.
+    /// Keeps the passkey that a browser made for this challenge; besides other factors only when
+    /// one of them was shown a moment ago. `along`, the journal's line, is committed with it.
     ///
     /// # Errors
     /// [`DirectoryError`] when the store does not answer.
@@ -143,12 +153,11 @@ impl Factors {
         party: &Party,
         whose: Whose<'_>,
         ceremony: Ceremony,
-        name: &str,
-        answer: &str,
-        besides: bool,
+        offer: Offer<'_>,
         along: &Batch,
     ) -> Result<Registered, DirectoryError> {
         let now = self.clock.now();
+        let Offer { answer, name, besides } = offer;
         let Some(made) = party.made(ceremony, self.user(whose), answer, now) else {
             return Ok(Registered::No);
         };

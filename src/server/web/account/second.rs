@@ -372,10 +372,11 @@ pub async fn change(
     }
     let (t, now) = (visitor.lang.texts(), site.desk.now());
     let shows_nothing = form.code.is_empty() && form.answer.is_empty();
-    if !shows_nothing || !person.session.is_shown_again(now) {
-        if let Err((status, text)) = take(&site, person.account, person.session, &form, t).await {
-            return overview(&site, &visitor, &person, status, Some(text)).await;
-        }
+    let is_asked = !shows_nothing || !person.session.is_shown_again(now);
+    if is_asked
+        && let Err((status, text)) = take(&site, person.account, person.session, &form, t).await
+    {
+        return overview(&site, &visitor, &person, status, Some(text)).await;
     }
     match form.what.as_str() {
         "again" => {

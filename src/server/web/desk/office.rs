@@ -74,6 +74,7 @@ use crate::infra::directory::accounts::arrivals::LastLogin;
 use crate::infra::directory::factors::Overview;
 use crate::infra::directory::factors::passkeys::Ceremony;
 use crate::infra::directory::factors::passkeys::Challenge;
+use crate::infra::directory::factors::passkeys::Offer;
 use crate::infra::directory::factors::passkeys::Party;
 use crate::infra::directory::factors::passkeys::Registered as PasskeyRegistered;
 use crate::infra::directory::factors::passkeys::Removed;
@@ -244,9 +245,9 @@ impl Desk for OfficeDesk {
         // The name is its owner's own word: the journal is not sealed.
         let along = self.by_owner(owner, "passkey add", "registered".to_owned());
         let (party, whose) = (self.party()?, whose(owner));
+        let offer = Offer { answer, name, besides };
         let factors = &self.0.factors;
-        let done =
-            factors.finish_passkey(party, whose, ceremony, name, answer, besides, &along).await;
+        let done = factors.finish_passkey(party, whose, ceremony, offer, &along).await;
         done.map_err(unanswered)
     }
 
