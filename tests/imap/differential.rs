@@ -13,7 +13,7 @@ const CASES: u64 = 12_000;
 /// Why the two may differ on a line, and how such a line is known.
 type Difference = (&'static str, fn(&str) -> bool);
 
-const DIFFERENCES: [Difference; 10] = [
+const DIFFERENCES: [Difference; 11] = [
     // Several phones leave spaces at the end of a line; no token ends with one.
     ("we forgive spaces at the end", |line| line.trim_end_matches("\r\n").ends_with(' ')),
     // RFC 3501 §5.1.3: we refuse names that are no modified UTF-7.
@@ -47,6 +47,13 @@ const DIFFERENCES: [Difference; 10] = [
         let is_short = |three: &[u8]| matches!(three, [b'"', b'0'..=b'9', b'-']);
         let is_padded = ["\" 17-", "\" 01-"].iter().any(|day| line.contains(day));
         line.contains("APPEND") && (is_padded || line.as_bytes().windows(3).any(is_short))
+    }),
+    // RFC 9051 §2.3.2: a flag with a backslash that is none of the known ones is refused by us.
+    ("a system flag that nobody knows", |line| {
+        let flag =
+            |after: &str| after.split(|c: char| !c.is_ascii_alphabetic()).next() == Some("Seen");
+        ["APPEND ", "STORE "].iter().any(|verb| line.contains(verb))
+            && !line.split('\\').skip(1).all(flag)
     }),
     // RFC 5322 §2.2: no field has a space or a colon in its name, and it would be echoed.
     ("no name of a field", |line| {

@@ -94,9 +94,7 @@ impl<'s> Day<'s> {
         let text = fs::read_to_string(relay.config()).unwrap();
         let domains = format!("domains = [{HOST:?}]");
         let both = format!("{domains}\ncitizen_domains = [{PATIENTS:?}]");
-        let listen = format!("[listen]\npop3s = \"127.0.0.1:{}\"\n", pop3s(&relay));
-        let text = text.replacen(&domains, &both, 1).replacen("[listen]\n", &listen, 1);
-        fs::write(relay.config(), text).unwrap();
+        fs::write(relay.config(), text.replacen(&domains, &both, 1)).unwrap();
         relay.begin();
         let mut needles = Needles::default();
         needles.add("a canary", &stem);
@@ -271,7 +269,7 @@ door.dele(1)
 door.quit()
 print('fine')
 ";
-        let (port, ca) = (pop3s(&self.relay).to_string(), self.relay.ca_file());
+        let (port, ca) = (self.relay.port("pop3s").to_string(), self.relay.ca_file());
         let (password, corps) = (self.password(), self.canary("corps"));
         let words = ["-c", SCRIPT, ca.to_str().unwrap(), &port, TEAM, &password, &corps];
         let output = running::run("python3", &words);
@@ -434,8 +432,6 @@ print('fine')
             let (here, there) = (self.relay.door(door), elsewhere.door(door));
             text = text.replace(&format!("\"{here}\""), &format!("\"{there}\""));
         }
-        let ports = [&self.relay, &elsewhere].map(|relay| format!(":{}\"", pop3s(relay)));
-        text = text.replace(&ports[0], &ports[1]);
         let folders = [&self.relay.folder, &elsewhere.folder].map(|one| one.to_str().unwrap());
         text = text.replace(folders[0], folders[1]);
         fs::write(elsewhere.config(), text).unwrap();
@@ -478,12 +474,13 @@ print('fine')
     }
 }
 
-const DOORS: [&str; 10] = [
+const DOORS: [&str; 11] = [
     "submission",
     "submissions",
     "mx",
     "imap",
     "imaps",
+    "pop3s",
     "managesieve",
     "https",
     "metrics",
@@ -493,10 +490,6 @@ const DOORS: [&str; 10] = [
 
 /// In octets. What is shorter is found in any noise.
 const SHORTEST: usize = 8;
-
-fn pop3s(relay: &Serving<'_>) -> u16 {
-    relay.port("imaps") + 2
-}
 
 /// Runs a command that reads names and passwords from its input.
 fn fed(relay: &Serving<'_>, arguments: &[&str], input: &str) -> Output {
