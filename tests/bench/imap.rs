@@ -3,9 +3,9 @@
 //! mail_crypt, each configured and started here, and ratios are printed.
 //!
 //! `cargo bench --bench imap` takes a few seconds for each figure; `-- full` takes its time.
-//! `-- million` measures one mailbox of 1,000,000 messages instead (`rows=20000` of so many). Names of figures (`fetch append list
-//! select store idle memory search`) choose some. The load generator runs beside the server on the same
-//! machine; compare figures of one run only.
+//! `-- million` measures one mailbox of 1,000,000 messages instead (`rows=20000` of so many). Names
+//! of figures (`fetch append list select store idle memory search`) choose some. The load generator
+//! runs beside the server on the same machine; compare figures of one run only.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![allow(clippy::print_stdout, reason = "its tables are its result")]
 #![allow(clippy::print_stderr, reason = "figures are shown as they come")]
