@@ -1,7 +1,7 @@
 //! One mailbox of a million messages on a running relay: what opening it, synchronising it and
 //! waiting in it takes, and how much memory.
 //!
-//! It is filled over IMAP: a thousand letters are filed, and COPY doubles them by ten thousand at a
+//! It is filled over IMAP: a thousand letters are filed, and COPY doubles them by five thousand at a
 //! time. So every row, summary, log entry and reference is what the relay itself has written; that
 //! contents are shared saves only the sealing of each. Then the relay is started anew, so that nothing
 //! of the filling is in its memory, and each figure is taken once, in the order of the table.
@@ -20,7 +20,7 @@ use crate::support::running::free_port_base;
 const USER: usize = 33;
 const FILED: usize = 1_000;
 /// Messages that one COPY takes at most.
-const COPIED_AT_ONCE: usize = 10_000;
+const COPIED_AT_ONCE: usize = 5_000;
 /// Messages that others change, and that they remove.
 const CHANGED: usize = 1_000;
 const NOTICES: usize = 50;
